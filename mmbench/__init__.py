@@ -1,0 +1,62 @@
+"""mmbench: does this fusion help, by how much, at what cost, under the same budget as everyone else?
+
+    import mmbench as mb
+
+The names below are what plugins and scripts use. Importing this imports no torch.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from mmbench.api.data import Label, Labels, Match, Number, Sound, Task
+from mmbench.api.parts import (
+    Corruption,
+    Dataset,
+    Encoder,
+    Epoch,
+    Features,
+    FeatureSpec,
+    Fused,
+    Fusion,
+    Metric,
+    Objective,
+)
+from mmbench.api.space import Choice, Float, Int
+from mmbench.hookspecs import hookimpl
+
+if TYPE_CHECKING:
+    from mmbench.session import Run, run
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Choice",
+    "Corruption",
+    "Dataset",
+    "Encoder",
+    "Epoch",
+    "FeatureSpec",
+    "Features",
+    "Float",
+    "Fused",
+    "Fusion",
+    "Int",
+    "Label",
+    "Labels",
+    "Match",
+    "Metric",
+    "Number",
+    "Objective",
+    "Run",
+    "Sound",
+    "Task",
+    "hookimpl",
+    "run",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("Run", "run"):  # they compose the engine and the board, which plugins need not load
+        from mmbench import session
+
+        return getattr(session, name)
+    raise AttributeError(f"module 'mmbench' has no attribute {name!r}")

@@ -1,0 +1,79 @@
+"""Data as parts see it: kinds of modality, targets, tasks.
+
+What a value of each kind of modality is, as an encoder's `fit` and `transform` receive it
+(a missing value is None in a Dataset, and never reaches an encoder):
+
+    tabular   float32 array [D]
+    text      str
+    image     PIL.Image.Image, mode RGB
+    audio     Sound(samples float32 [n], rate)
+    series    float32 array [T, C], T may vary
+    video     uint8 array [T, H, W, 3], T may vary
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias, get_args
+
+if TYPE_CHECKING:
+    import numpy as np
+
+Kind: TypeAlias = Literal["tabular", "text", "image", "audio", "series", "video"]
+KINDS: tuple[str, ...] = get_args(Kind)
+SPLITS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Sound:
+    """One recording: float32 `samples` [n] in -1..1, at `rate` samples a second."""
+
+    samples: "np.ndarray[Any, Any]"
+    rate: int
+
+
+@dataclass(frozen=True)
+class Label:
+    """One of several classes; the column is a `datasets.ClassLabel`."""
+
+    column: str
+    type: ClassVar[str] = "label"
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Any number of several classes; the column is a sequence of 0 and 1, one for each class."""
+
+    column: str
+    type: ClassVar[str] = "labels"
+
+
+@dataclass(frozen=True)
+class Number:
+    """A real number; the column is a float."""
+
+    column: str
+    type: ClassVar[str] = "number"
+
+
+@dataclass(frozen=True)
+class Match:
+    """Cross-modal retrieval: in each row the modalities of `left` belong with those of `right`."""
+
+    left: tuple[str, ...]
+    right: tuple[str, ...]
+    type: ClassVar[str] = "match"
+
+
+Target: TypeAlias = Label | Labels | Number | Match
+
+
+@dataclass(frozen=True)
+class Task:
+    """A dataset with its target and its tuned metric, as parts see it in `supports(task)`."""
+
+    name: str
+    dataset: str
+    modalities: Mapping[str, str]
+    """{modality: kind}, only those that take part."""
+    target: Target
+    metric: str

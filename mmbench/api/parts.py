@@ -1,0 +1,254 @@
+"""The parts that plugins bring: datasets, encoders, fusions, objectives, metrics, corruptions.
+
+A part is a class with a `name`, a `source`, a declared `space` and one or two methods. It imports torch
+only inside `build`, so that listing parts is instant. Tensors are batch first: B rows, T tokens, D width.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
+
+from mmbench.api.data import Kind, Target, Task
+from mmbench.api.space import Params, Space
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from datasets import DatasetDict
+    from torch import Tensor, nn
+
+    Array: TypeAlias = np.ndarray[Any, Any]
+
+Arrays: TypeAlias = "dict[str, Array]"
+State: TypeAlias = Mapping[str, Any]
+"""What an encoder's `fit` gives: numpy arrays, and what JSON can hold."""
+
+
+class Part:
+    """What every part has. The first line of its docstring is its summary on `mmbench list`."""
+
+    role: ClassVar[str]
+    name: ClassVar[str]
+    source: ClassVar[str] = ""
+    """Where the method was published: a DOI, an arXiv id or an address."""
+    space: ClassVar[Space] = {}
+
+    def supports(self, task: Task) -> str | None:
+        """None if the part fits `task`, else the reason why not, as the board shows it."""
+        return None
+
+
+@dataclass
+class Features:
+    """What an encoder gives for one modality.
+
+    tokens [B, T, D]; mask [B, T], True where a token is present. The engine sets tokens to zero where
+    the mask is False, and masks every token of a missing modality, so `pooled` is then zero.
+    """
+
+    tokens: "Tensor"
+    mask: "Tensor"
+    layers: "tuple[Tensor, ...]" = ()
+    """The encoder's inner layers, each [B, T', D'], for fusions that meet there."""
+
+    @property
+    def pooled(self) -> "Tensor":
+        """The mean of the present tokens, [B, D]; zero where none is."""
+        weight = self.mask.to(self.tokens.dtype).unsqueeze(-1)
+        return (self.tokens * weight).sum(1) / weight.sum(1).clamp(min=1)
+
+    @property
+    def present(self) -> "Tensor":
+        """Whether the modality is there at all, [B], bool."""
+        return self.mask.any(1)
+
+
+@dataclass(frozen=True)
+class FeatureSpec:
+    """The shape of one modality's features: `width` D and at most `tokens` T."""
+
+    width: int
+    tokens: int
+
+
+@dataclass
+class Fused:
+    """What a fusion gives; a bare tensor stands for `vector` (feature level) or `logits` (decision level).
+
+    vector [B, width]; logits [B, outputs]; tokens [B, T, width]; weights {modality: [B]}: how much each
+    modality counted; extras: what the fusion's own `loss` needs.
+    """
+
+    vector: "Tensor | None" = None
+    logits: "Tensor | None" = None
+    tokens: "Tensor | None" = None
+    weights: "dict[str, Tensor]" = field(default_factory=dict)
+    extras: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What `on_epoch` hears after each epoch: its index from 0, how many there may be, and the scores so far."""
+
+    index: int
+    total: int
+    scores: Mapping[str, float]
+    """"loss" (training) and "score" (the tuned metric on validation)."""
+
+    @property
+    def progress(self) -> float:
+        return (self.index + 1) / self.total
+
+
+class Dataset(Part):
+    """Named, typed columns with a target and fixed splits.
+
+    `version` goes into the fingerprint: raise it when `load` gives other rows than before.
+    """
+
+    role = "dataset"
+    columns: ClassVar[Mapping[str, Kind]]
+    target: ClassVar[Target]
+    licence: ClassVar[str]
+    citation: ClassVar[str] = ""
+    version: ClassVar[str] = "1"
+
+    def load(self, cache: Path) -> "DatasetDict":
+        """Give the splits `train`, `validation` and `test`, the same rows in the same order each time.
+
+        The features of a column by kind: tabular `List(Value("float32"))`, text `Value("string")`,
+        image `Image()`, audio `Audio(decode=False)` (WAV or FLAC bytes), series and video
+        `List(List(...))` or `Array2D/4D`. Called once; mmbench keeps what it gives under `cache`.
+        """
+        raise NotImplementedError
+
+    def origin(self) -> str:
+        """What the rows are made from, beside the code: names and hashes of carriers or files. Must be quick."""
+        return ""
+
+
+class Encoder(Part):
+    """Turns one modality into token features.
+
+    The preprocessor (`fit`, `transform`) is fitted on the train rows only, runs once for each dataset, and
+    its arrays are stored; the module (`build`) is trained. A frozen model does all its work in `transform`.
+    """
+
+    role = "encoder"
+    kind: ClassVar[str]
+    """Which kind of modality it reads: see `mmbench.api.data`."""
+
+    def fit(self, column: Sequence[Any], params: Params, seed: int) -> State:
+        """Learn from the train rows; `params` are those of stage "prepare", already given defaults.
+
+        What `transform` and `build` need of `params` belongs in the state.
+        """
+        return dict(params)
+
+    def transform(self, state: State, column: Sequence[Any]) -> Arrays:
+        """Turn values into arrays, each [N, ...], row by row: a row's result depends on its own value only.
+
+        The name "mask" is kept for a bool array [N, T] that says which steps are there.
+        """
+        raise NotImplementedError
+
+    def augment(self, arrays: "dict[str, Tensor]", generator: "torch.Generator") -> "dict[str, Tensor]":
+        """Change a training batch; never called in evaluation."""
+        return arrays
+
+    def build(self, state: State, params: Params) -> "nn.Module":
+        """A module whose `forward({name: [B, ...]})` gives `Features` (or a tensor [B, D] or [B, T, D])."""
+        raise NotImplementedError
+
+    def summary(self, state: State, arrays: Arrays) -> "Array":
+        """A plain vector for each row, float32 [N, D], for baselines that train no encoder.
+
+        Unless overridden: vectors as they are; longer arrays by mean and deviation over their steps.
+        """
+        from mmbench.api.summary import summarise
+
+        return summarise(arrays)
+
+
+class Fusion(Part):
+    """Turns several modalities' features into one vector, or into a decision.
+
+    level "feature": the module gives a vector [B, width]; the engine's head makes the decision.
+    level "decision": the module gives logits [B, width]; `width` is then the number of outputs.
+    level "estimator": `build` gives no module but an object with scikit-learn's `fit(X, y)` and
+    `predict_proba(X)` or `predict(X)`, where X is {modality: float32 [N, D]} from `Encoder.summary`.
+
+    A module's `forward(features)` takes {modality: Features}, in a fixed order. It may also have
+    `loss(fused, target) -> {name: scalar}`: terms added to the task's loss, except that the name "task" takes
+    its place; and `on_epoch(epoch: Epoch)`. target: Label [B] long; Labels [B, L] float; Number [B] float,
+    standardised; Match [B] float, 1 where the pair belongs together.
+    """
+
+    role = "fusion"
+    level: ClassVar[Literal["feature", "decision", "estimator"]] = "feature"
+
+    def build(self, inputs: Mapping[str, FeatureSpec], width: int, params: Params) -> Any:
+        raise NotImplementedError
+
+
+class Objective(Part):
+    """The training signal beyond the task's loss.
+
+    `build` gives a module, which may own parameters, with any of these methods:
+
+        on_features(features, generator) -> features          before fusion, in training only
+        loss(features, fused, target) -> {name: scalar}        added to the task's loss
+        on_gradients(gradients, features, fused, target, generator) -> gradients
+                                                               {parameter name: tensor}; an encoder's names
+                                                               begin with "encoders.MODALITY."
+        on_epoch(epoch: Epoch) -> None
+
+    `features` are the encoders' outputs for the batch. `outputs` is the number of outputs of the task.
+    Write them without in-place changes, so that many trials can train in one program; one that can't says
+    `cohort = False` and trains one by one.
+    """
+
+    role = "objective"
+    cohort: ClassVar[bool] = True
+
+    def build(self, inputs: Mapping[str, FeatureSpec], outputs: int, params: Params) -> "nn.Module":
+        raise NotImplementedError
+
+
+class Metric(Part):
+    """A score of predictions against the truth.
+
+    prediction: Label: probabilities [N, C]; Labels: probabilities [N, L]; Number: [N];
+    Match: scores [N, N], row i and column i belong together. truth: [N], [N, L], [N], [N] (the row's index).
+    """
+
+    role = "metric"
+    targets: ClassVar[tuple[str, ...]]
+    """Which types of target it scores: "label", "labels", "number", "match"."""
+    direction: ClassVar[Literal["max", "min"]] = "max"
+
+    def score(self, truth: "Array", prediction: "Array") -> float:
+        raise NotImplementedError
+
+    def resampled(self, truth: "Array", prediction: "Array", rows: "Array") -> "Array":
+        """The score of each of R resamples of the items, [R]; rows [R, N] are indices. Override to be fast."""
+        import numpy as np
+
+        return np.array([self.score(truth[r], prediction[r]) for r in rows])
+
+
+class Corruption(Part):
+    """Damages the raw values of one column, by a severity from 0 (nothing) to 1.
+
+    A value that is left alone is given back as the same object, so that its features need no new computing.
+    """
+
+    role = "corruption"
+    kinds: ClassVar[tuple[str, ...]]
+    """Which kinds of modality it damages."""
+
+    def apply(
+        self, column: Sequence[Any], severity: float, generator: "np.random.Generator", params: Params
+    ) -> list[Any]:
+        raise NotImplementedError

@@ -1,0 +1,99 @@
+"""What a run leaves behind: trials (validation only), refits (test, once a seed) and records (the final word)."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, TypeAlias
+
+SCHEMA = 1
+Status: TypeAlias = Literal["ok", "pruned", "oom", "timeout", "error", "skipped"]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One configuration tried, scored on validation only."""
+
+    cell: str
+    number: int
+    params: Mapping[str, Any]
+    status: Status
+    reason: str | None
+    score: float | None
+    """The tuned metric at its best epoch."""
+    curve: Sequence[float]
+    """The tuned metric after each epoch."""
+    epochs: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Refit:
+    """The chosen configuration (or the default one) trained with one seed, scored on test once."""
+
+    cell: str
+    role: Literal["tuned", "default"]
+    seed: int
+    params: Mapping[str, Any]
+    status: Status
+    reason: str | None
+    valid: float | None
+    metrics: Mapping[str, float]
+    curves: Mapping[str, Sequence[tuple[float, float]]]
+    """{"corruption modality": [(severity, tuned metric), ...]}"""
+    predictions: Mapping[str, str] | None
+    """{"file": name below predictions/, "sha256": of that file}."""
+    epochs: int
+    seconds: float
+    train_throughput: float | None
+    """Rows a second while training, evaluation left out."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """One cell's final scores on test, with their cost and provenance."""
+
+    cell: str
+    suite: Mapping[str, Any]
+    """{"name", "version", "hash"}"""
+    task: str
+    contender: str
+    status: Status
+    reason: str | None
+    metric: str
+    """The tuned one."""
+    directions: Mapping[str, str]
+    """{metric: "max" or "min"}"""
+    dataset: Mapping[str, Any]
+    """{"name", "fingerprint", "licence", "rows": {split: n}}"""
+    modalities: Mapping[str, str]
+    params: Mapping[str, Any]
+    default_params: Mapping[str, Any]
+    space_hash: str
+    parts: Mapping[str, str]
+    """{"fusion.concat": hash of its source, ...}: every part the cell might have used."""
+    refits: Sequence[Refit] = ()
+    cost: Mapping[str, Any] = field(default_factory=dict)
+    budget: Mapping[str, Any] = field(default_factory=dict)
+    spent: Mapping[str, Any] = field(default_factory=dict)
+    """{"trials", "failed", "pruned", "seconds", "test_accesses"}"""
+    environment: Mapping[str, Any] = field(default_factory=dict)
+    schema: int = SCHEMA
+
+    def scores(self, metric: str, role: str = "tuned") -> list[float]:
+        """The metric on test, one for each refit seed."""
+        return [r.metrics[metric] for r in self.refits if r.role == role and metric in r.metrics]
+
+
+def to_json(item: Trial | Refit | Record) -> dict[str, Any]:
+    return asdict(item)
+
+
+def trial_from_json(data: Mapping[str, Any]) -> Trial:
+    return Trial(**data)
+
+
+def refit_from_json(data: Mapping[str, Any]) -> Refit:
+    return Refit(**data)
+
+
+def record_from_json(data: Mapping[str, Any]) -> Record:
+    return Record(**{**data, "refits": [refit_from_json(r) for r in data.get("refits", ())]})

@@ -1,0 +1,72 @@
+"""A suite: tasks times contenders, one budget and one protocol. Written as TOML, read by `mmbench.board.suitefile`."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from mmbench.api.space import Value
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What each contender may spend on each task: the same for all."""
+
+    trials: int = 8
+    batch: int = 4
+    """Trials asked together: part of the protocol, so that the number of workers changes nothing."""
+    epochs: int = 20
+    patience: int = 6
+    """Epochs without a better validation score before a training stops."""
+    refit_seeds: int = 3
+    trial_seconds: float = 120.0
+
+
+@dataclass(frozen=True)
+class CorruptionSpec:
+    """Score the refitted models again on test inputs damaged by `name` in `modality`, at each severity."""
+
+    name: str
+    modality: str
+    severities: tuple[float, ...] = (0.0, 0.25, 0.5, 0.75, 1.0)
+    params: Mapping[str, Value] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class TaskSpec:
+    name: str
+    dataset: str
+    metric: str
+    encoders: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """{modality: encoders to choose from}; a modality that is absent may use every encoder of its kind."""
+    modalities: tuple[str, ...] | None = None
+    corruptions: tuple[CorruptionSpec, ...] = ()
+
+
+@dataclass(frozen=True)
+class ContenderSpec:
+    """A named part of the search space."""
+
+    name: str
+    fusion: tuple[str, ...] | None = None
+    """None: every fusion that fits, baselines left out."""
+    objective: tuple[str, ...] = ()
+    """Objectives to choose from; none: the task's loss alone."""
+    only: tuple[str, ...] | None = None
+    """The modalities it may see; None: all."""
+    each_modality: bool = False
+    """One contender for each modality, named "NAME MODALITY"."""
+    tasks: tuple[str, ...] | None = None
+    params: Mapping[str, Value] = field(default_factory=dict)
+    """Parameters held fixed, by full name: {"fusion.low_rank.rank": 4}."""
+
+
+@dataclass(frozen=True)
+class Suite:
+    name: str
+    version: int
+    budget: Budget
+    tasks: tuple[TaskSpec, ...]
+    contenders: tuple[ContenderSpec, ...]
+    description: str = ""
+    seed: int = 0
+    limit: int | None = None
+    """Use only the first rows of each split, for a quick look."""

@@ -1,0 +1,41 @@
+"""Every error that mmbench raises on purpose.
+
+A message says what was wrong, where (file, table, key), and what to type. The command line
+prints it on one line and exits with 2; anything else is a bug and keeps its traceback.
+"""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class MMBenchError(Exception):
+    """What the user can mend; shown as one line."""
+
+
+class SuiteError(MMBenchError):
+    """A suite file, or a name or value in it, is wrong."""
+
+
+class PluginError(MMBenchError):
+    """A plugin can't be loaded, or breaks the contract."""
+
+
+class DataError(MMBenchError):
+    """Data or weights are missing, altered, or not what they claim to be."""
+
+
+class StoreError(MMBenchError):
+    """A run folder is in use, damaged, or holds another suite."""
+
+
+class TrainingError(MMBenchError):
+    """One training went wrong by its own fault, such as a loss that became NaN."""
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> str:
+    """Say that `name` is no `kind`, with the nearest known name, or all of them if few."""
+    names = sorted(set(known))
+    near = get_close_matches(name, names, n=1, cutoff=0.5)
+    if near:
+        return f"unknown {kind} {name!r}: did you mean {near[0]!r}?"
+    return f"unknown {kind} {name!r}: known are {', '.join(names) or 'none'}"

@@ -1,0 +1,71 @@
+"""The whole plugin contract on one page: what mmbench asks of every plugin.
+
+A plugin is a module (or one .py file) that answers any of these hooks; each is called once, when the Catalog is
+loaded. Register it with an entry point of the group "mmbench", or name it with `--plugin MODULE_OR_FILE`.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pluggy
+
+from mmbench.api.parts import Corruption, Dataset, Encoder, Fusion, Metric, Objective
+from mmbench.api.record import Record, Trial
+from mmbench.api.suite import Suite
+
+if TYPE_CHECKING:
+    import typer
+
+PROJECT = "mmbench"
+hookspec = pluggy.HookspecMarker(PROJECT)
+hookimpl = pluggy.HookimplMarker(PROJECT)
+
+
+@hookspec
+def mmbench_datasets() -> list[type[Dataset]]:  # type: ignore[empty-body]
+    """Datasets: typed columns, a target, fixed splits."""
+
+
+@hookspec
+def mmbench_encoders() -> list[type[Encoder]]:  # type: ignore[empty-body]
+    """Encoders: one modality to token features."""
+
+
+@hookspec
+def mmbench_fusions() -> list[type[Fusion]]:  # type: ignore[empty-body]
+    """Fusions: several modalities' features to one vector or a decision."""
+
+
+@hookspec
+def mmbench_objectives() -> list[type[Objective]]:  # type: ignore[empty-body]
+    """Objectives: the training signal beyond the task's loss."""
+
+
+@hookspec
+def mmbench_metrics() -> list[type[Metric]]:  # type: ignore[empty-body]
+    """Metrics: predictions against the truth."""
+
+
+@hookspec
+def mmbench_corruptions() -> list[type[Corruption]]:  # type: ignore[empty-body]
+    """Corruptions: damaged values, by severity."""
+
+
+@hookspec
+def mmbench_commands(app: "typer.Typer") -> None:
+    """Add commands to `mmbench`."""
+
+
+@hookspec
+def mmbench_run_started(suite: Suite, folder: Path) -> None:
+    """A run begins or goes on. Observers change nothing."""
+
+
+@hookspec
+def mmbench_trial_finished(cell: Any, trial: Trial) -> None:
+    """A trial was stored."""
+
+
+@hookspec
+def mmbench_record_written(record: Record) -> None:
+    """A record was stored."""

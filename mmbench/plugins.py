@@ -1,0 +1,228 @@
+"""Finds plugins and gathers their parts into a Catalog. Called once a process by cli, session and workers.
+
+There is no global plugin manager: `load` makes a fresh one each time, so two Catalogs never mix.
+"""
+
+import hashlib
+import importlib
+import importlib.util
+import inspect
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import entry_points
+from pathlib import Path
+from types import ModuleType
+from typing import Generic, TypeVar
+
+import pluggy
+
+from mmbench import hookspecs
+from mmbench.api.data import KINDS
+from mmbench.api.parts import Corruption, Dataset, Encoder, Fusion, Metric, Objective, Part
+from mmbench.api.space import check_space
+from mmbench.errors import PluginError, SuiteError, unknown
+
+P = TypeVar("P", bound=Part)
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a part came from: the distribution and the module that registered it."""
+
+    distribution: str
+    module: str
+
+
+class Shelf(Mapping[str, P], Generic[P]):
+    """The parts of one role, by name. Looking up a name that isn't there says which name is near."""
+
+    def __init__(self, role: str, parts: Mapping[str, P], origins: Mapping[str, Origin]):
+        self.role, self._parts, self.origins = role, dict(parts), dict(origins)
+
+    def __getitem__(self, name: str) -> P:
+        if name not in self._parts:
+            raise SuiteError(unknown(self.role, name, self._parts))
+        return self._parts[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._parts
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._parts)
+
+    def __len__(self) -> int:
+        return len(self._parts)
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """Every part that the installed and the named plugins bring."""
+
+    datasets: Shelf[Dataset]
+    encoders: Shelf[Encoder]
+    fusions: Shelf[Fusion]
+    objectives: Shelf[Objective]
+    metrics: Shelf[Metric]
+    corruptions: Shelf[Corruption]
+    manager: pluggy.PluginManager
+    sources: tuple[str, ...]
+    """The `--plugin` arguments it was loaded with; a worker process loads the same."""
+
+    def shelves(self) -> dict[str, Shelf[Part]]:
+        """{"datasets": shelf, ...}, in the order of the command line's help."""
+        names = ("datasets", "encoders", "fusions", "objectives", "metrics", "corruptions")
+        return {name: getattr(self, name) for name in names}
+
+
+def load(sources: Sequence[str] = ()) -> Catalog:
+    """Load the plugins of the entry-point group "mmbench" and those named in `sources`, modules or .py files.
+
+    Raises PluginError if a plugin fails to import, misspells a hook, or brings a part that breaks the
+    contract or has the name of another.
+    """
+    manager = pluggy.PluginManager(hookspecs.PROJECT)
+    manager.add_hookspecs(hookspecs)
+    origins: dict[str, Origin] = {}
+    for entry in entry_points(group=hookspecs.PROJECT):
+        try:
+            module = entry.load()
+        except Exception as error:
+            raise PluginError(f"plugin {entry.name!r} ({entry.value}) fails to import: {_line(error)}") from error
+        _register(manager, module, entry.value)
+        origins[entry.value] = Origin(entry.dist.name if entry.dist else "?", entry.value)
+    for source in sources:
+        module, name = _import(source)
+        if module not in manager.get_plugins():
+            _register(manager, module, source)
+            origins[name] = Origin(source, name)
+    try:
+        manager.check_pending()
+    except pluggy.PluginValidationError as error:
+        raise PluginError(_line(error)) from error
+    roles: tuple[tuple[str, type[Part]], ...] = (
+        ("dataset", Dataset),
+        ("encoder", Encoder),
+        ("fusion", Fusion),
+        ("objective", Objective),
+        ("metric", Metric),
+        ("corruption", Corruption),
+    )
+    shelves = {f"{role}s": _shelf(manager, role, base, origins) for role, base in roles}
+    return Catalog(**shelves, manager=manager, sources=tuple(map(str, sources)))  # type: ignore[arg-type]
+
+
+def _import(source: str) -> tuple[ModuleType, str]:
+    path = Path(source)
+    if path.suffix != ".py":
+        try:
+            return importlib.import_module(source), source
+        except Exception as error:
+            raise PluginError(f"plugin {source!r} fails to import: {_line(error)}") from error
+    if not path.is_file():
+        raise PluginError(f"plugin file {source!r} does not exist")
+    name = f"mmbench_plugin_{path.stem}_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]}"
+    if name in sys.modules:
+        return sys.modules[name], name
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise PluginError(f"plugin file {source!r} is not something Python can import")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[name]
+        raise PluginError(f"plugin file {source!r} fails to import: {_line(error)}") from error
+    return module, name
+
+
+def _register(manager: pluggy.PluginManager, module: ModuleType, source: str) -> None:
+    hooks = {name for name in vars(hookspecs) if name.startswith("mmbench_")}
+    for name in vars(module):
+        if name.startswith("mmbench_") and callable(getattr(module, name)) and name not in hooks:
+            raise PluginError(f"plugin {source!r}: {unknown('hook', name, hooks)}")
+    try:
+        manager.register(module, name=module.__name__)
+    except (ValueError, pluggy.PluginValidationError) as error:
+        raise PluginError(f"plugin {source!r}: {_line(error)}") from error
+
+
+def _shelf(manager: pluggy.PluginManager, role: str, base: type[P], origins: Mapping[str, Origin]) -> Shelf[P]:
+    parts: dict[str, P] = {}
+    where: dict[str, Origin] = {}
+    for implementation in getattr(manager.hook, f"mmbench_{role}s").get_hookimpls():
+        module = implementation.plugin_name
+        try:
+            found = implementation.function()
+        except Exception as error:
+            raise PluginError(f"plugin {module!r}: mmbench_{role}s raises {_line(error)}") from error
+        if not isinstance(found, list | tuple):
+            raise PluginError(f"plugin {module!r}: mmbench_{role}s must return a list of classes, not {found!r}")
+        for part in found:
+            if not (inspect.isclass(part) and issubclass(part, base)):
+                raise PluginError(f"plugin {module!r}: mmbench_{role}s gives {part!r}, which is no {base.__name__}")
+            _check(part, role, module)
+            if part.name in parts:
+                raise PluginError(
+                    f"two {role}s are named {part.name!r}: {where[part.name].module} and {module}; rename one"
+                )
+            parts[part.name] = part()
+            where[part.name] = origins.get(module, Origin("?", module))
+    return Shelf(role, dict(sorted(parts.items())), where)
+
+
+def _check(part: type[Part], role: str, module: str) -> None:
+    where = f"plugin {module!r}: {role} {part.__name__}"
+    name = getattr(part, "name", None)
+    if not (isinstance(name, str) and name.replace("@", "_").isidentifier() and name == name.lower()):
+        raise PluginError(f"{where} needs a name of lower-case letters, digits and _, not {name!r}")
+    needed = {"encoder": ("kind",), "dataset": ("columns", "target", "licence")}.get(role, ())
+    for attribute in needed:
+        if not hasattr(part, attribute):
+            raise PluginError(f"{where} needs the attribute {attribute!r}")
+    kinds: list[str] = []
+    if issubclass(part, Dataset):
+        kinds += part.columns.values()
+    if issubclass(part, Encoder):
+        kinds.append(part.kind)
+    for kind in kinds:
+        if kind not in KINDS:
+            raise PluginError(f"{where}: {unknown('kind of modality', kind, KINDS)}")
+    check_space(part.space, where)
+
+
+def summary(part: Part) -> str:
+    """The first line of the part's docstring."""
+    return (inspect.getdoc(type(part)) or "").partition("\n")[0]
+
+
+@cache
+def _module_hash(name: str) -> str:
+    file = inspect.getsourcefile(sys.modules[name])
+    return hashlib.sha256(Path(file).read_bytes() if file else b"").hexdigest()
+
+
+def source_hash(part: Part) -> str:
+    """A hash of the code that the part is made of: its module's file and those of its base classes' modules,
+    mmbench's own contract left out, plus the modules of its own package which that file imports by name."""
+    modules = {cls.__module__ for cls in type(part).__mro__ if not cls.__module__.startswith(("mmbench.", "builtins"))}
+    for name in list(modules):
+        package = name.rpartition(".")[0]
+        for value in vars(sys.modules[name]).values():
+            other = value.__name__ if isinstance(value, ModuleType) else getattr(value, "__module__", None)
+            if package and isinstance(other, str) and other.startswith(package + ".") and other in sys.modules:
+                modules.add(other)
+    return hashlib.sha256("".join(map(_module_hash, sorted(modules))).encode()).hexdigest()[:16]
+
+
+def _line(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def parts_of(catalog: Catalog) -> Iterable[Part]:
+    """Every part, shelf by shelf."""
+    for shelf in catalog.shelves().values():
+        yield from shelf.values()
