@@ -1,0 +1,231 @@
+"""From a suite and a Catalog to cells: every name checked, every misfit given its reason, before anything runs.
+
+Called by session and `mmbench plan`. Imports no torch.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from mmbench.api.data import Task
+from mmbench.api.parts import Dataset, Part
+from mmbench.api.space import Parameter
+from mmbench.api.suite import ContenderSpec, CorruptionSpec, Suite, TaskSpec
+from mmbench.engine.space import Cell, full_space
+from mmbench.errors import SuiteError, unknown
+from mmbench.plugins import Catalog, source_hash
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What would run. `hash` is what a pre-registration names."""
+
+    suite: Suite
+    cells: tuple[Cell, ...]
+    device: str
+    hash: str
+
+
+def make(
+    suite: Suite,
+    catalog: Catalog,
+    *,
+    tasks: Sequence[str] = (),
+    contenders: Sequence[str] = (),
+    device: str = "cpu",
+) -> Plan:
+    """Resolve `suite` against `catalog`; `tasks` and `contenders` choose among its own, a contender may also be the
+    name of any fusion. Raises SuiteError for the first name or type that doesn't fit."""
+    chosen_tasks = _select(suite.tasks, tasks, "task")
+    every = [_task(spec, catalog) for spec in suite.tasks]  # all are checked, also those not chosen
+    chosen = [(spec, task) for spec, task in zip(suite.tasks, every, strict=True) if spec in chosen_tasks]
+    cells = [
+        cell
+        for spec, task in chosen
+        for contender in _contenders(suite, task, catalog, contenders)
+        if (cell := _cell(suite, spec, task, contender, catalog, device))
+    ]
+    digest = _hash([cell.key for cell in cells])
+    return Plan(suite=suite, cells=tuple(cells), device=device, hash=digest)
+
+
+def fingerprint(dataset: Dataset) -> str:
+    """A hash of what a dataset's rows are made from; known without loading them."""
+    return _hash([dataset.name, dataset.version, source_hash(dataset), dataset.origin()])
+
+
+def _select(specs: tuple[TaskSpec, ...], names: Sequence[str], kind: str) -> tuple[TaskSpec, ...]:
+    known = {spec.name for spec in specs}
+    for name in names:
+        if name not in known:
+            raise SuiteError(unknown(kind, name, known))
+    return tuple(spec for spec in specs if not names or spec.name in names)
+
+
+def _task(spec: TaskSpec, catalog: Catalog) -> Task:
+    dataset = catalog.datasets[spec.dataset]
+    where = f"task {spec.name!r}"
+    for modality in [*spec.encoders, *(spec.modalities or ()), *(c.modality for c in spec.corruptions)]:
+        if modality not in dataset.columns:
+            raise SuiteError(f"{where}: {unknown('modality', modality, dataset.columns)}")
+    modalities = {m: kind for m, kind in dataset.columns.items() if spec.modalities is None or m in spec.modalities}
+    metric = catalog.metrics[spec.metric]
+    if dataset.target.type not in metric.targets:
+        fitting = [m.name for m in catalog.metrics.values() if dataset.target.type in m.targets]
+        raise SuiteError(
+            f"{where}: metric {spec.metric!r} can't score a {dataset.target.type}; choose from {', '.join(fitting)}"
+        )
+    for modality, kind in modalities.items():
+        for name in spec.encoders.get(modality, ()):
+            if catalog.encoders[name].kind != kind:
+                readers = _reading(kind, catalog)
+                raise SuiteError(
+                    f"{where}: encoder {name!r} reads {catalog.encoders[name].kind}, but {modality!r} is {kind}; "
+                    f"choose from {', '.join(readers) or 'none: install a plugin that has one'}"
+                )
+        if not spec.encoders.get(modality) and not _reading(kind, catalog):
+            raise SuiteError(f"{where}: no encoder reads {modality!r}, which is {kind}; install a plugin that has one")
+    for corruption in spec.corruptions:
+        if modalities.get(corruption.modality) not in catalog.corruptions[corruption.name].kinds:
+            raise SuiteError(f"{where}: corruption {corruption.name!r} can't damage {corruption.modality!r}")
+    return Task(name=spec.name, dataset=spec.dataset, modalities=modalities, target=dataset.target, metric=spec.metric)
+
+
+def _reading(kind: str, catalog: Catalog) -> tuple[str, ...]:
+    return tuple(name for name, encoder in catalog.encoders.items() if encoder.kind == kind)
+
+
+def _contenders(suite: Suite, task: Task, catalog: Catalog, names: Sequence[str]) -> Iterator[ContenderSpec]:
+    expanded: list[tuple[str, ContenderSpec]] = []
+    for spec in suite.contenders:
+        for name in (*(spec.fusion or ()),):
+            catalog.fusions[name]
+        for name in spec.objective:
+            catalog.objectives[name]
+        for name in spec.tasks or ():
+            _select(suite.tasks, [name], "task")
+        if spec.each_modality:
+            expanded += [(spec.name, replace(spec, name=f"{spec.name} {m}", only=(m,))) for m in task.modalities]
+        else:
+            expanded.append((spec.name, spec))
+    known = {name for group, spec in expanded for name in (group, spec.name)}
+    for name in names:
+        if name not in known and name not in catalog.fusions:
+            raise SuiteError(unknown("contender", name, known | set(catalog.fusions)))
+    for group, spec in expanded:
+        if (not names or group in names or spec.name in names) and (spec.tasks is None or task.name in spec.tasks):
+            yield spec
+    yield from (ContenderSpec(name=name, fusion=(name,)) for name in names if name not in known)
+
+
+def _cell(
+    suite: Suite, spec: TaskSpec, task: Task, contender: ContenderSpec, catalog: Catalog, device: str
+) -> Cell | None:
+    if contender.only is not None and not set(contender.only) <= set(task.modalities):
+        missing = sorted(set(contender.only) - set(task.modalities))
+        raise SuiteError(f"contender {contender.name!r}: {unknown('modality', missing[0], task.modalities)}")
+    seen = {m: k for m, k in task.modalities.items() if contender.only is None or m in contender.only}
+    task = replace(task, modalities=seen)
+    encoders = {m: spec.encoders.get(m) or _reading(kind, catalog) for m, kind in seen.items()}
+    wanted = contender.fusion or tuple(name for name, fusion in catalog.fusions.items() if fusion.level != "estimator")
+    if len(seen) == 1 and contender.fusion is None:
+        wanted = ("concat",)  # a single modality has nothing to fuse
+    reasons = {name: catalog.fusions[name].supports(task) for name in wanted}
+    fusions = tuple(name for name in wanted if reasons[name] is None)
+    skip = None if fusions else _reason_text(reasons)
+    for modality, names in encoders.items():
+        fitting = tuple(n for n in names if catalog.encoders[n].supports(task) is None)
+        if not fitting:
+            skip = skip or f"no encoder for {modality}: {catalog.encoders[names[0]].supports(task)}"
+        encoders[modality] = fitting or names
+    objectives = tuple(n for n in contender.objective if catalog.objectives[n].supports(task) is None)
+    if contender.objective and not objectives:
+        skip = skip or f"{contender.objective[0]}: {catalog.objectives[contender.objective[0]].supports(task)}"
+    parts = _parts(task, fusions, encoders, objectives, spec.corruptions, catalog)
+    cell = Cell(
+        key="",
+        task=task,
+        contender=contender.name,
+        fusions=fusions or wanted[:1],
+        encoders=encoders,
+        objectives=objectives,
+        fixed=dict(contender.params),
+        corruptions=tuple(c for c in spec.corruptions if c.modality in seen),
+        budget=suite.budget,
+        seed=suite.seed,
+        limit=suite.limit,
+        direction=catalog.metrics[task.metric].direction,
+        skip=skip,
+        parts=parts,
+        space_hash="",
+    )
+    space = {} if skip else full_space(cell, catalog)
+    _check_fixed(contender, space, skip)
+    cell = replace(cell, space_hash=_hash({name: repr(parameter) for name, parameter in space.items()}))
+    ingredients = asdict(cell) | {
+        "fingerprint": fingerprint(catalog.datasets[task.dataset]),
+        "engine": engine_hash(),
+        "libraries": libraries(),
+        "device": device,
+    }
+    return replace(cell, key=_hash(ingredients))
+
+
+def _check_fixed(contender: ContenderSpec, space: Mapping[str, Parameter], skip: str | None) -> None:
+    for name, value in contender.params.items():
+        if skip is None and name not in space:
+            raise SuiteError(f"contender {contender.name!r}, params: {unknown('parameter', name, space)}")
+        if name in space and not space[name].holds(value):
+            raise SuiteError(f"contender {contender.name!r}, params: {name} can't be {value!r}: it is {space[name]}")
+
+
+def _parts(
+    task: Task,
+    fusions: Sequence[str],
+    encoders: Mapping[str, Sequence[str]],
+    objectives: Sequence[str],
+    corruptions: Sequence[CorruptionSpec],
+    catalog: Catalog,
+) -> dict[str, str]:
+    used: dict[str, Part] = {
+        f"dataset.{task.dataset}": catalog.datasets[task.dataset],
+        f"metric.{task.metric}": catalog.metrics[task.metric],
+    }
+    used |= {f"fusion.{name}": catalog.fusions[name] for name in fusions}
+    used |= {f"encoder.{name}": catalog.encoders[name] for names in encoders.values() for name in names}
+    used |= {f"objective.{name}": catalog.objectives[name] for name in objectives}
+    used |= {f"corruption.{c.name}": catalog.corruptions[c.name] for c in corruptions}
+    return {name: source_hash(part) for name, part in used.items()}
+
+
+def _reason_text(reasons: Mapping[str, str | None]) -> str:
+    return "; ".join(f"{name}: {reason}" if len(reasons) > 1 else str(reason) for name, reason in reasons.items())
+
+
+def _hash(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:20]
+
+
+@cache
+def engine_hash() -> str:
+    """A hash of the code that computes: mmbench's api and engine."""
+    root = Path(__file__).parent.parent
+    files = sorted([*(root / "api").glob("*.py"), *(root / "engine").rglob("*.py")])
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:16]
+
+
+@cache
+def libraries() -> dict[str, str]:
+    """The versions of the libraries that a result depends on."""
+    found = {}
+    for name in ("torch", "optuna", "numpy", "scikit-learn", "transformers", "datasets"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
