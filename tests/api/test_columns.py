@@ -1,0 +1,149 @@
+"""Columns become values and targets, whatever the split's indices, chunks and missing rows."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+import pytest
+import soundfile
+from datasets import Array4D, Audio, ClassLabel, Dataset, Features, Image, List, Value
+from PIL import Image as Pillow
+
+from mmbench.api.columns import targets, values
+from mmbench.api.data import Label, Labels, Match, Number, Sound
+from mmbench.errors import DataError
+
+
+def split(rows: list[Any], feature: Any) -> Dataset:
+    return Dataset.from_dict({"x": rows}, features=Features({"x": feature}))
+
+
+def picture(colour: tuple[int, ...], mode: str = "RGB") -> bytes:
+    file = io.BytesIO()
+    Pillow.new(mode, (5, 4), colour).save(file, "PNG")
+    return file.getvalue()
+
+
+def wav(samples: "np.ndarray[Any, Any]", rate: int = 8000) -> bytes:
+    file = io.BytesIO()
+    soundfile.write(file, samples, rate, format="WAV", subtype="FLOAT")
+    return file.getvalue()
+
+
+def test_tabular_rows_are_float32_and_a_missing_row_is_none_and_a_missing_cell_nan() -> None:
+    column = values(split([[1, 2], None, [3, None]], List(Value("float64"))), "x", "tabular")
+    assert column[0].dtype == np.float32
+    assert column[0].tolist() == [1, 2]
+    assert column[1] is None
+    assert column[2][0] == 3
+    assert np.isnan(column[2][1])
+    column[0][0] = 9  # writable: torch warns about arrays that are not
+
+
+def test_a_column_of_plain_numbers_is_tabular_of_width_one() -> None:
+    column = values(split([1.5, None, 2.5], Value("float64")), "x", "tabular")
+    np.testing.assert_array_equal(np.stack(column), np.array([[1.5], [np.nan], [2.5]], dtype=np.float32))
+
+
+@pytest.mark.parametrize("length", [-1, 2])
+def test_missing_rows_of_lists_and_of_fixed_size_lists(length: int) -> None:
+    column = values(split([[1, 2], None, [3, 4]], List(Value("int32"), length=length)), "x", "tabular")
+    assert [None if c is None else c.tolist() for c in column] == [[1, 2], None, [3, 4]]
+
+
+def test_series_of_unequal_length_keep_their_order_through_select_and_chunks() -> None:
+    rows = [[[float(r), float(t)] for t in range(r)] for r in range(6)]
+    first, second = (split(rows[:3], List(List(Value("float32")))), split(rows[3:], List(List(Value("float32")))))
+    joined = datasets.concatenate_datasets([first, second]).select([5, 0, 2, 4])
+    column = values(joined, "x", "series")
+    assert [c.shape for c in column] == [(5, 2), (0, 2), (2, 2), (4, 2)]
+    assert column[3].tolist() == rows[4]
+
+
+def test_series_with_steps_of_unequal_size_are_an_error() -> None:
+    with pytest.raises(DataError, match="unequal size"):
+        values(split([[[1.0, 2.0], [3.0]]], List(List(Value("float32")))), "x", "series")
+
+
+def test_video_of_both_features() -> None:
+    clip = np.arange(2 * 3 * 4 * 3, dtype=np.uint8).reshape(2, 3, 4, 3)
+    for feature in (Array4D(shape=(None, 3, 4, 3), dtype="uint8"), List(List(List(List(Value("uint8")))))):
+        (value,) = values(split([clip.tolist()], feature), "x", "video")
+        assert value.dtype == np.uint8
+        np.testing.assert_array_equal(value, clip)
+
+
+def test_images_are_rgb_from_bytes_or_path(tmp_path: Path) -> None:
+    (tmp_path / "grey.png").write_bytes(picture((7,), "L"))
+    rows = [{"bytes": picture((1, 2, 3, 255), "RGBA"), "path": None}, None, str(tmp_path / "grey.png")]
+    column = values(split(rows, Image()), "x", "image")
+    assert column[1] is None
+    assert (column[0].mode, column[0].size, column[0].getpixel((0, 0))) == ("RGB", (5, 4), (1, 2, 3))
+    assert (column[2].mode, column[2].getpixel((0, 0))) == ("RGB", (7, 7, 7))
+
+
+def test_bytes_that_are_no_image_name_the_row() -> None:
+    with pytest.raises(DataError, match="column 'x', row 1: not an image"):
+        values(
+            split([{"bytes": b, "path": None} for b in (picture((1, 2, 3)), b"no")], Image(decode=False)), "x", "image"
+        )
+
+
+@pytest.mark.parametrize("decode", [True, False])
+def test_sounds_are_mono_float32_whichever_decoder_the_column_names(decode: bool) -> None:
+    left = np.linspace(-0.5, 0.5, 80, dtype=np.float32)
+    rows = [{"bytes": wav(np.stack([left, -left], axis=1), 16000), "path": None}, None]
+    plain = split(rows, {"bytes": Value("binary"), "path": Value("string")})
+    stored = plain.cast_column("x", Audio(decode=decode))
+    first, second = values(stored, "x", "audio")
+    assert isinstance(first, Sound)
+    assert (first.rate, first.samples.dtype, first.samples.shape) == (16000, np.float32, (80,))
+    assert np.abs(first.samples).max() < 1e-6
+    assert second is None
+
+
+def test_text_stays_text_and_numbers_are_no_text() -> None:
+    assert values(split(["a", None], Value("string")), "x", "text") == ["a", None]
+    with pytest.raises(DataError, match="not text"):
+        values(split([1], Value("int32")), "x", "text")
+
+
+@pytest.mark.parametrize(("kind", "feature"), [("series", List(Value("float32"))), ("tabular", List(Value("string")))])
+def test_a_column_of_another_shape_is_an_error(kind: str, feature: Any) -> None:
+    with pytest.raises(DataError, match="column 'x' holds"):
+        values(split([[1.0]] if kind == "series" else [["a"]], feature), "x", kind)
+
+
+def test_an_unknown_column_or_kind_is_named() -> None:
+    with pytest.raises(DataError, match="unknown column 'images'"):
+        values(split(["a"], Value("string")), "images", "text")
+    with pytest.raises(DataError, match="did you mean 'series'"):
+        values(split(["a"], Value("string")), "x", "serie")
+
+
+def test_targets_by_noun() -> None:
+    label = targets(split(["b", "a"], ClassLabel(names=["a", "b"])), Label("x"))
+    assert (label.dtype, label.tolist()) == (np.int64, [1, 0])
+    labels = targets(split([[1, 0, 1], [0, 0, 0]], List(Value("int8"))), Labels("x"))
+    assert (labels.dtype, labels.tolist()) == (np.float32, [[1, 0, 1], [0, 0, 0]])
+    number = targets(split([0.5, 2.0], Value("float64")), Number("x"))
+    assert (number.dtype, number.tolist()) == (np.float32, [0.5, 2.0])
+    assert targets(split(["a", "b"], Value("string")), Match(("x",), ("y",))).tolist() == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("rows", "feature", "target"),
+    [
+        ([1, None], Value("int64"), Label("x")),
+        ([-1, 0], Value("int64"), Label("x")),
+        (["a", "b"], Value("string"), Label("x")),
+        ([1.0, float("nan")], Value("float64"), Number("x")),
+        ([[0, 1], [1]], List(Value("int8")), Labels("x")),
+        ([[0, 2]], List(Value("int8")), Labels("x")),
+    ],
+)
+def test_targets_that_are_missing_or_wrong_are_errors(rows: list[Any], feature: Any, target: Any) -> None:
+    with pytest.raises(DataError, match="target 'x'"):
+        targets(split(rows, feature), target)
