@@ -1,0 +1,57 @@
+"""Baselines that train no encoder: scikit-learn on `Encoder.summary` vectors, {modality: float32 [N, D_m]}.
+
+y tells the target: integers [N] are classes, floats [N] a number, [N, L] of 0 and 1 any of L labels.
+The estimators are in `mmbench_fusion.modules.baseline`.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import mmbench as mb
+from mmbench.api.space import Params
+
+MATCH = "predicts a target from one row, and a match is a question about two"
+
+
+class Majority(mb.Fusion):
+    """What a guess without looking gets: the most frequent class, or the mean.
+
+        label: the most frequent class of train, with probability 1      labels: each label's share of train
+        number: the mean of train
+
+    Missing modalities change nothing.
+    """
+
+    name = "majority"
+    level = "estimator"
+
+    def supports(self, task: mb.Task) -> str | None:
+        return MATCH if task.target.type == "match" else None
+
+    def build(self, inputs: Mapping[str, mb.FeatureSpec], width: int, params: Params) -> Any:
+        from mmbench_fusion.modules.baseline import MajorityEstimator
+
+        return MajorityEstimator(width)
+
+
+class Logistic(mb.Fusion):
+    """Logistic regression on the joined, standardised plain features (ridge regression for numbers).
+
+        label: softmax(W s + b), minimising C * log loss + |W|^2 / 2, with s = standardise([x_1; ...; x_M])
+        labels: one such sigmoid for each label      number: ridge regression with penalty 1 / C
+
+    A missing modality is the zeros that the engine puts in its place, before standardising.
+    """
+
+    name = "logistic"
+    source = "https://scikit-learn.org/stable/modules/linear_model.html#logistic-regression"
+    level = "estimator"
+    space = {"C": mb.Float(1e-4, 10.0, log=True, default=0.01)}
+
+    def supports(self, task: mb.Task) -> str | None:
+        return MATCH if task.target.type == "match" else None
+
+    def build(self, inputs: Mapping[str, mb.FeatureSpec], width: int, params: Params) -> Any:
+        from mmbench_fusion.modules.baseline import LogisticEstimator
+
+        return LogisticEstimator(width, **params)
