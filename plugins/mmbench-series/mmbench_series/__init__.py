@@ -1,1 +1,9 @@
-"""Built-in plugin mmbench-series."""
+"""Built-in plugin mmbench-series: encoders of sensor channels over time."""
+
+import mmbench as mb
+from mmbench_series.encoders import CNN1D, GRU
+
+
+@mb.hookimpl
+def mmbench_encoders() -> list[type[mb.Encoder]]:
+    return [CNN1D, GRU]

@@ -1,0 +1,106 @@
+"""The torch modules of the series encoders, and the strided windows that both stand on."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+import mmbench as mb
+
+TOKENS = 32
+"""Time is shortened by 2 until at most this many tokens are left."""
+
+
+def stride_for(length: int) -> int:
+    """The smallest power of two that leaves at most TOKENS of `length` steps."""
+    stride = 1
+    while -(-length // stride) > TOKENS:
+        stride *= 2
+    return stride
+
+
+def token_mask(mask: Tensor, stride: int) -> Tensor:
+    """[B, T] to [B, ceil(T / stride)]: a token is present if any of its steps is."""
+    padding = -mask.shape[1] % stride
+    return F.pad(mask, (0, padding)).unflatten(1, (-1, stride)).any(-1)
+
+
+class Windows(nn.Module):
+    """A convolution over time as a dense layer on windows: [B, T, inputs] to [B, ceil(T / stride), width].
+
+    Each window of `kernel` steps is centred on its `stride` steps. For short series this is as fast as a Conv1d,
+    and several models train as one batched product.
+    """
+
+    def __init__(self, inputs: int, width: int, *, kernel: int, stride: int):
+        super().__init__()
+        self.kernel, self.stride = max(kernel, stride), stride
+        self.dense = nn.Linear(self.kernel * inputs, width)
+
+    def forward(self, steps: Tensor) -> Tensor:
+        before = (self.kernel - self.stride) // 2
+        after = self.kernel - self.stride - before + -steps.shape[1] % self.stride
+        windows = F.pad(steps, (0, 0, before, after)).unfold(1, self.kernel, self.stride)
+        return self.dense(windows.flatten(2))  # type: ignore[no-any-return]
+
+
+class Convolutions(nn.Module):
+    """{"steps": [B, T, channels], "mask": [B, T]} to tokens [B, T', width]: strided stages, then residual ones."""
+
+    def __init__(self, channels: int, length: int, *, width: int, layers: int, kernel: int, dropout: float):
+        super().__init__()
+        self.strides = _stages(stride_for(length))
+        self.stem = nn.ModuleList(
+            Windows(width if index else channels, width, kernel=max(kernel, 2 * stride), stride=stride)
+            for index, stride in enumerate(self.strides)
+        )
+        self.residual = nn.ModuleList(Windows(width, width, kernel=kernel, stride=1) for _ in range(layers))
+        self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(len(self.strides) + layers))
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, arrays: dict[str, Tensor]) -> mb.Features:
+        mask = arrays["mask"].bool()
+        hidden = _present(arrays["steps"].float(), mask)
+        layers = []
+        for index, window in enumerate(self.stem):
+            mask = token_mask(mask, self.strides[index])
+            hidden = _present(torch.relu(self.norms[index](window(hidden))), mask)
+            layers.append(hidden)
+        for window, norm in zip(self.residual, self.norms[len(self.strides) :], strict=True):
+            hidden = _present(hidden + self.dropout(torch.relu(norm(window(hidden)))), mask)
+            layers.append(hidden)
+        return mb.Features(hidden, mask, tuple(layers))
+
+
+class Recurrent(nn.Module):
+    """{"steps": [B, T, channels], "mask": [B, T]} to tokens [B, T', width]: patches, then a GRU over them."""
+
+    def __init__(self, channels: int, length: int, *, width: int, layers: int, dropout: float):
+        super().__init__()
+        self.stride = stride_for(length)
+        self.patches = Windows(channels, width, kernel=max(3, 2 * self.stride), stride=self.stride)
+        self.norm = nn.LayerNorm(width)
+        self.recurrent = nn.ModuleList(nn.GRU(width, width, batch_first=True) for _ in range(layers))
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, arrays: dict[str, Tensor]) -> mb.Features:
+        mask = arrays["mask"].bool()
+        steps = _present(arrays["steps"].float(), mask)
+        mask = token_mask(mask, self.stride)
+        hidden = torch.relu(self.norm(self.patches(steps)))
+        layers = [_present(hidden, mask)]
+        for recurrent in self.recurrent:
+            hidden = recurrent(self.dropout(hidden))[0]
+            layers.append(_present(hidden, mask))
+        return mb.Features(layers[-1], mask, tuple(layers))
+
+
+def _stages(stride: int) -> list[int]:
+    """A first stage of up to 4 (raw steps are cheap and alike), then stages of 2."""
+    stages = [min(4, stride)]
+    while stride > stages[0] * 2 ** (len(stages) - 1):
+        stages.append(2)
+    return stages
+
+
+def _present(steps: Tensor, mask: Tensor) -> Tensor:
+    return steps * mask.unsqueeze(-1)

@@ -1,0 +1,32 @@
+"""The torch modules of the text encoders."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+import mmbench as mb
+
+
+class Reader(nn.Module):
+    """{"words": [B, T], "mask": [B, T]} to tokens [B, T, width]; word 0 is no word and has no vector."""
+
+    def __init__(self, words: int, *, reader: str, width: int, dropout: float):
+        super().__init__()
+        self.reader = reader
+        self.vectors = nn.Embedding(words, width, padding_idx=0)
+        self.dropout = nn.Dropout(dropout)
+        if reader == "gru":
+            self.recurrent = nn.GRU(width, width, batch_first=True)
+        elif reader == "cnn":
+            self.convolution = nn.Linear(3 * width, width)
+
+    def forward(self, arrays: dict[str, Tensor]) -> mb.Features:
+        mask = arrays["mask"].bool()
+        vectors = self.vectors(arrays["words"].int()) * mask.unsqueeze(-1)
+        tokens = self.dropout(vectors)
+        if self.reader == "gru":  # it reads forward, and missing words stand at the end: they change nothing
+            tokens = self.recurrent(tokens)[0] * mask.unsqueeze(-1)
+        elif self.reader == "cnn":
+            windows = F.pad(tokens, (0, 0, 1, 1)).unfold(1, 3, 1).flatten(2)
+            tokens = (tokens + torch.relu(self.convolution(windows))) * mask.unsqueeze(-1)
+        return mb.Features(tokens, mask, (vectors,))
