@@ -1,0 +1,204 @@
+"""The shape of a suite file: which tables and keys there are, their types and their bounds.
+
+Used by `suitefile.read` only, which imports it when it is needed: pydantic is slow to load.
+"""
+
+import math
+import re
+from collections.abc import Hashable, Mapping
+from typing import Annotated, Any
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    StringConstraints,
+    model_validator,
+)
+
+from mmbench.api.space import Value
+from mmbench.errors import unknown
+
+NAME = re.compile(r"[a-z0-9]([a-z0-9 _.-]*[a-z0-9_.-])?")
+NAME_RULE = "use lower-case letters, digits, spaces, _ . and -, beginning with a letter or digit"
+LARGEST = 2**63 - 1
+DEEPEST = 6
+
+
+def name_problem(name: str) -> str | None:
+    """Why `name` can't name a suite, task, contender or run; such names become file names."""
+    if len(name) > 100:
+        return f"{name[:20]!r}... is {len(name)} characters long; 100 are the most"
+    if not NAME.fullmatch(name):
+        return f"{name!r} can't be a name: {NAME_RULE}"
+    return None
+
+
+def _name(name: str) -> str:
+    problem = name_problem(name)
+    if problem:
+        raise ValueError(problem)
+    return name
+
+
+def _listed(value: Any) -> Any:
+    """A single name stands for a list of one."""
+    if not isinstance(value, str | list):
+        raise ValueError("must be a name or a list of names")
+    return [value] if isinstance(value, str) else value
+
+
+def _distinct(values: list[Hashable]) -> list[Hashable]:
+    seen = set()
+    for value in values:
+        if value in seen:
+            raise ValueError(f"{value!r} is there twice")
+        seen.add(value)
+    return values
+
+
+def _rising(values: list[float]) -> list[float]:
+    if sorted(values) != values:
+        raise ValueError("must rise")
+    return values
+
+
+def _constant(value: Any) -> Value:
+    if not isinstance(value, bool | int | float | str):
+        raise ValueError("must be a number, a string, true or false")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError("must be a finite number")
+    if (isinstance(value, int) and abs(value) > LARGEST) or (isinstance(value, str) and len(value) > 1000):
+        raise ValueError("is too large")
+    return value
+
+
+def _flat(value: Any) -> Any:
+    """{"fusion": {"gated": {"rank": 4}}}, which is what TOML makes of bare dotted keys, as full names."""
+    if not isinstance(value, dict):
+        return value
+    flat: dict[str, Any] = {}
+    stack = [((), value)]
+    while stack:
+        path, table = stack.pop()
+        if len(path) > DEEPEST:
+            raise ValueError("tables are nested too deep")
+        for key, entry in table.items():
+            name = ".".join((*path, key))
+            if isinstance(entry, dict):
+                stack.append(((*path, key), entry))  # type: ignore[arg-type]
+            elif name in flat:
+                raise ValueError(f"{name!r} is there twice")
+            else:
+                flat[name] = entry
+    return flat
+
+
+Name = Annotated[str, AfterValidator(_name)]
+Part = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+Parts = Annotated[list[Part], BeforeValidator(_listed), Field(min_length=1, max_length=1000), AfterValidator(_distinct)]
+Constant = Annotated[Any, PlainValidator(_constant)]
+Constants = Annotated[dict[Part, Constant], BeforeValidator(_flat), Field(max_length=1000)]
+Severity = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1, le=100_000)]
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class BudgetTable(_Table):
+    trials: Count = 8
+    batch: Count = 4
+    epochs: Count = 20
+    patience: Count = 6
+    refit_seeds: Annotated[int, Field(ge=1, le=1000)] = 3
+    trial_seconds: Annotated[float, Field(gt=0, le=1e7, allow_inf_nan=False)] = 120.0
+
+
+class CorruptionTable(_Table):
+    name: Part
+    modality: Part
+    severities: Annotated[
+        list[Severity], Field(min_length=1, max_length=100), AfterValidator(_distinct), AfterValidator(_rising)
+    ] = [0.0, 0.25, 0.5, 0.75, 1.0]
+    params: Constants = {}
+
+
+class TaskTable(_Table):
+    dataset: Part
+    name: Name | None = None
+    metric: Part
+    encoders: Annotated[dict[Part, Parts], Field(max_length=100)] = {}
+    modalities: Parts | None = None
+    corruptions: Annotated[list[CorruptionTable], Field(max_length=100)] = []
+
+    @model_validator(mode="before")
+    @classmethod
+    def _either_spelling(cls, data: Any) -> Any:
+        """`[[task.corruption]]` and `corruptions = [...]` say the same."""
+        if not isinstance(data, dict) or "corruption" not in data:
+            return data
+        if "corruptions" in data:
+            raise ValueError("write either [[task.corruption]] or corruptions = [...], not both")
+        return {**{key: value for key, value in data.items() if key != "corruption"}, "corruptions": data["corruption"]}
+
+    @model_validator(mode="after")
+    def _has_a_name(self) -> "TaskTable":
+        if self.name is None and name_problem(self.dataset):
+            raise ValueError(f"needs a name: that of its dataset, {self.dataset[:100]!r}, can't be one; {NAME_RULE}")
+        return self
+
+
+class ContenderTable(_Table):
+    name: Name
+    fusion: Parts | None = None
+    objective: Annotated[list[Part], BeforeValidator(_listed), Field(max_length=1000), AfterValidator(_distinct)] = []
+    only: Parts | None = None
+    each_modality: bool = False
+    tasks: Parts | None = None
+    params: Constants = {}
+
+    @model_validator(mode="after")
+    def _one_way_to_narrow(self) -> "ContenderTable":
+        if self.only is not None and self.each_modality:
+            raise ValueError("write either only = [...] or each_modality = true, not both")
+        return self
+
+
+class SuiteTable(_Table):
+    name: Name
+    version: Annotated[int, Field(ge=1, le=1_000_000)] = 1
+    description: Annotated[str, StringConstraints(max_length=10_000)] = ""
+    seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 0
+    limit: Annotated[int, Field(ge=1, le=LARGEST)] | None = None
+    budget: BudgetTable = BudgetTable()
+    task: Annotated[list[TaskTable], Field(min_length=1, max_length=1000)]
+    contender: Annotated[list[ContenderTable], Field(min_length=1, max_length=1000)]
+
+    @model_validator(mode="after")
+    def _names_agree(self) -> "SuiteTable":
+        tasks = [task.name or task.dataset for task in self.task]
+        for kind, names in (("task", tasks), ("contender", [contender.name for contender in self.contender])):
+            for index, name in enumerate(names):
+                if name in names[:index]:
+                    first = names.index(name) + 1
+                    raise ValueError(f"[[{kind}]] {first} and {index + 1} are both named {name!r}; rename one")
+        for index, contender in enumerate(self.contender, 1):
+            for task in contender.tasks or ():
+                if task not in tasks:
+                    raise ValueError(f'[[contender]] {index} "{contender.name}": tasks: {unknown("task", task, tasks)}')
+        return self
+
+
+TABLES: Mapping[tuple[str, ...], type[BaseModel]] = {
+    (): SuiteTable,
+    ("budget",): BudgetTable,
+    ("task",): TaskTable,
+    ("task", "corruptions"): CorruptionTable,
+    ("contender",): ContenderTable,
+}
+"""The table that a path of keys leads to, list indices left out."""
