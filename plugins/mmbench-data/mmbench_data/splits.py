@@ -1,0 +1,57 @@
+"""Fixed splits: which rows are train, validation and test, decided once by a seed that never changes."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from mmbench.api.data import SPLITS
+
+if TYPE_CHECKING:
+    import numpy as np
+    from datasets import DatasetDict
+
+    Array: TypeAlias = np.ndarray[Any, Any]
+
+Rows: TypeAlias = "dict[str, list[int]]"
+"""{split: indices of its rows}"""
+
+SHARES = (0.6, 0.2, 0.2)
+
+
+def stratified(labels: Sequence[Any]) -> Rows:
+    """60, 20 and 20 in a hundred of each class, drawn at random, in the order of the rows."""
+    import numpy as np
+
+    generator = np.random.default_rng(0)
+    found = np.asarray(labels)
+    rows: Rows = {split: [] for split in SPLITS}
+    for label in np.unique(found):
+        members = generator.permutation(np.flatnonzero(found == label))
+        cuts = np.round(np.cumsum(SHARES)[:-1] * len(members)).astype(int)
+        for split, part in zip(SPLITS, np.split(members, cuts), strict=True):
+            rows[split] += part.tolist()
+    return {split: sorted(part) for split, part in rows.items()}
+
+
+def by_group(groups: Sequence[Any]) -> Rows:
+    """Whole groups (a person, a voice) go to one split: 60, 20 and 20 in a hundred of the groups."""
+    import numpy as np
+
+    found = np.asarray(groups)
+    names = np.random.default_rng(0).permutation(np.unique(found))
+    cuts = np.round(np.cumsum(SHARES)[:-1] * len(names)).astype(int)
+    parts = zip(SPLITS, np.split(names, cuts), strict=True)
+    return {split: np.flatnonzero(np.isin(found, part)).tolist() for split, part in parts}
+
+
+def tables(columns: Mapping[str, Sequence[Any]], rows: Rows, features: Mapping[str, Any]) -> "DatasetDict":
+    """The rows of `columns` ({name: N values}) by split, each column typed by its feature."""
+    from datasets import Dataset, DatasetDict, Features
+
+    return DatasetDict(
+        {
+            split: Dataset.from_dict(
+                {name: [values[i] for i in indices] for name, values in columns.items()}, features=Features(features)
+            )
+            for split, indices in rows.items()
+        }
+    )
