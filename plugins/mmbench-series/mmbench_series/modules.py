@@ -21,26 +21,30 @@ def stride_for(length: int) -> int:
 def token_mask(mask: Tensor, stride: int) -> Tensor:
     """[B, T] to [B, ceil(T / stride)]: a token is present if any of its steps is."""
     padding = -mask.shape[1] % stride
-    return F.pad(mask, (0, padding)).unflatten(1, (-1, stride)).any(-1)
+    found: Tensor = F.pad(mask, (0, padding)).unflatten(1, (-1, stride)).any(-1)
+    return found
 
 
 class Windows(nn.Module):
     """A convolution over time as a dense layer on windows: [B, T, inputs] to [B, ceil(T / stride), width].
 
-    Each window of `kernel` steps is centred on its `stride` steps. For short series this is as fast as a Conv1d,
-    and several models train as one batched product.
+    A window is `blocks` blocks of `stride` steps, centred on its own. Blocks are joined, not unfolded: their gradient
+    is then a few plain slices. Several models train as one batched product, which a Conv1d would not.
     """
 
-    def __init__(self, inputs: int, width: int, *, kernel: int, stride: int):
+    def __init__(self, inputs: int, width: int, *, stride: int, blocks: int):
         super().__init__()
-        self.kernel, self.stride = max(kernel, stride), stride
-        self.dense = nn.Linear(self.kernel * inputs, width)
+        self.stride, self.blocks = stride, blocks
+        self.dense = nn.Linear(blocks * stride * inputs, width)
 
     def forward(self, steps: Tensor) -> Tensor:
-        before = (self.kernel - self.stride) // 2
-        after = self.kernel - self.stride - before + -steps.shape[1] % self.stride
-        windows = F.pad(steps, (0, 0, before, after)).unfold(1, self.kernel, self.stride)
-        return self.dense(windows.flatten(2))  # type: ignore[no-any-return]
+        count = -(-steps.shape[1] // self.stride)
+        extra = (self.blocks - 1) * self.stride
+        after = extra - extra // 2 + count * self.stride - steps.shape[1]
+        blocks = F.pad(steps, (0, 0, extra // 2, after)).unflatten(1, (-1, self.stride)).flatten(2)
+        windows = torch.cat([blocks[:, first : first + count] for first in range(self.blocks)], dim=-1)
+        tokens: Tensor = self.dense(windows)
+        return tokens
 
 
 class Convolutions(nn.Module):
@@ -50,10 +54,10 @@ class Convolutions(nn.Module):
         super().__init__()
         self.strides = _stages(stride_for(length))
         self.stem = nn.ModuleList(
-            Windows(width if index else channels, width, kernel=max(kernel, 2 * stride), stride=stride)
+            Windows(width if index else channels, width, stride=stride, blocks=2 if stride > 1 else kernel)
             for index, stride in enumerate(self.strides)
         )
-        self.residual = nn.ModuleList(Windows(width, width, kernel=kernel, stride=1) for _ in range(layers))
+        self.residual = nn.ModuleList(Windows(width, width, stride=1, blocks=kernel) for _ in range(layers))
         self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(len(self.strides) + layers))
         self.dropout = nn.Dropout(dropout)
 
@@ -77,7 +81,7 @@ class Recurrent(nn.Module):
     def __init__(self, channels: int, length: int, *, width: int, layers: int, dropout: float):
         super().__init__()
         self.stride = stride_for(length)
-        self.patches = Windows(channels, width, kernel=max(3, 2 * self.stride), stride=self.stride)
+        self.patches = Windows(channels, width, stride=self.stride, blocks=2 if self.stride > 1 else 3)
         self.norm = nn.LayerNorm(width)
         self.recurrent = nn.ModuleList(nn.GRU(width, width, batch_first=True) for _ in range(layers))
         self.dropout = nn.Dropout(dropout)

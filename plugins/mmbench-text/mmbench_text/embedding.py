@@ -98,8 +98,9 @@ class Embedding(mb.Encoder):
         ids = arrays["words"][rows, steps] - UNKNOWN - 1
         frequent = ids < len(rarity)
         np.add.at(counts, (rows[frequent], ids[frequent]), 1.0)
-        weighed = counts * rarity
-        return weighed / np.maximum(np.linalg.norm(weighed, axis=1, keepdims=True), 1e-12)
+        weighed: Array = counts * rarity
+        weighed /= np.maximum(np.linalg.norm(weighed, axis=1, keepdims=True), 1e-12)
+        return weighed
 
 
 def words(text: str) -> list[str]:

@@ -27,6 +27,7 @@ class Reader(nn.Module):
         if self.reader == "gru":  # it reads forward, and missing words stand at the end: they change nothing
             tokens = self.recurrent(tokens)[0] * mask.unsqueeze(-1)
         elif self.reader == "cnn":
-            windows = F.pad(tokens, (0, 0, 1, 1)).unfold(1, 3, 1).flatten(2)
+            around = F.pad(tokens, (0, 0, 1, 1))
+            windows = torch.cat([around[:, :-2], tokens, around[:, 2:]], dim=-1)
             tokens = (tokens + torch.relu(self.convolution(windows))) * mask.unsqueeze(-1)
         return mb.Features(tokens, mask, (vectors,))

@@ -79,4 +79,5 @@ class CNN(mb.Encoder):
         pixels = arrays["pixels"].astype(np.float32) / 127.5 - 1
         count, channels, size, _ = pixels.shape
         blocks = pixels.reshape(count, channels, 8, size // 8, 8, size // 8)
-        return blocks.mean((3, 5)).reshape(count, -1)
+        small: Array = blocks.mean((3, 5)).reshape(count, -1)
+        return small

@@ -1,0 +1,355 @@
+"""The contract of an encoder, as tests: inherit the class, name your part, and pytest runs it all.
+
+from mmbench.testing.encoder import EncoderContract
+from my_encoder import Mine
+
+class TestMine(EncoderContract):
+    part = Mine
+"""
+
+import gc
+import inspect
+import json
+import weakref
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from safetensors.torch import load, save
+from torch import Tensor, nn
+
+from mmbench.api.data import KINDS
+from mmbench.api.parts import Encoder, Features
+from mmbench.api.space import Choice, Int, Params, Space, active, check_space, defaults
+from mmbench.testing.columns import extreme, ordinary
+
+Array = np.ndarray[Any, Any]
+CLOSE = {"rtol": 1e-3, "atol": 1e-4}
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """An encoder, fitted, with what it made of the column."""
+
+    encoder: Encoder
+    column: list[Any]
+    state: Mapping[str, Any]
+    arrays: dict[str, Array]
+
+
+class EncoderContract:
+    """What every encoder must hold. Override `column` and `extremes` if your part reads special values."""
+
+    part: ClassVar[type[Encoder]]
+    rows: ClassVar[int] = 12
+    configurations: ClassVar[int] = 5
+    """How many random configurations of the space are built, beside the default one."""
+
+    def column(self) -> list[Any]:
+        """Values as a dataset would give them, none missing."""
+        return ordinary(self.part.kind, self.rows)
+
+    def extremes(self) -> list[Any]:
+        """Values far from those of `column`, but finite."""
+        return extreme(self.part.kind)
+
+    def test_describes_itself(self) -> None:
+        assert self.part.kind in KINDS
+        assert self.part.name == self.part.name.lower()
+        assert self.part.name.isidentifier()
+        assert "\n" in (inspect.getdoc(self.part) or ""), "a docstring: one line of summary, then shapes and equation"
+        check_space(self.part.space, self.part.__name__)
+
+    def test_fit_is_deterministic(self) -> None:
+        found = prepared(type(self))
+        np.random.seed(7)
+        torch.manual_seed(7)
+        again = found.encoder.fit(found.column, defaults(self.part.space, "prepare"), 0)
+        assert set(again) == set(found.state)
+        for name, value in found.state.items():
+            np.testing.assert_array_equal(value, again[name], err_msg=f"state[{name!r}] depends on chance")
+
+    def test_fit_and_transform_keep_the_values(self) -> None:
+        found = prepared(type(self))
+        before = [_bytes(value) for value in self.column()]
+        assert [_bytes(value) for value in found.column] == before, "the column was changed in place"
+
+    def test_state_can_be_stored(self) -> None:
+        found = prepared(type(self))
+        arrays = {name: torch.as_tensor(v) for name, v in found.state.items() if isinstance(v, np.ndarray)}
+        rest = {name: v for name, v in found.state.items() if not isinstance(v, np.ndarray)}
+        stored = {name: tensor.numpy() for name, tensor in load(save(arrays)).items()} | json.loads(json.dumps(rest))
+        again = found.encoder.transform(stored, found.column[:3])
+        for name, array in again.items():
+            np.testing.assert_allclose(array, found.arrays[name][:3], **CLOSE, err_msg=name)
+        build(found, state=stored)
+
+    def test_arrays(self) -> None:
+        found = prepared(type(self))
+        assert found.arrays
+        for name, array in found.arrays.items():
+            assert isinstance(array, np.ndarray), name
+            assert array.dtype.kind in "biuf", f"{name}: {array.dtype} is no number"
+            assert len(array) == self.rows, name
+            assert np.isfinite(array).all(), f"{name} is not finite"
+        if "mask" in found.arrays:
+            mask = found.arrays["mask"]
+            assert mask.dtype == bool
+            assert mask.ndim == 2
+            assert mask.any(1).all(), "a value that is there has no step: it would count as missing"
+
+    def test_transform_is_row_wise(self) -> None:
+        found = prepared(type(self))
+        backwards = found.encoder.transform(found.state, found.column[::-1])
+        for name, array in found.arrays.items():
+            np.testing.assert_allclose(backwards[name][::-1], array, **CLOSE, err_msg=f"{name}: order matters")
+        for row in (0, self.rows // 2, self.rows - 1):
+            alone = found.encoder.transform(found.state, [found.column[row]])
+            for name, array in found.arrays.items():
+                np.testing.assert_allclose(alone[name][0], array[row], **CLOSE, err_msg=f"{name}: other rows matter")
+
+    def test_summary(self) -> None:
+        found = prepared(type(self))
+        summary = found.encoder.summary(found.state, found.arrays)
+        assert summary.dtype == np.float32
+        assert summary.ndim == 2
+        assert len(summary) == self.rows
+        assert np.isfinite(summary).all()
+        alone = found.encoder.summary(found.state, {name: a[:1] for name, a in found.arrays.items()})
+        np.testing.assert_allclose(alone, summary[:1], **CLOSE)
+
+    def test_augment(self) -> None:
+        found = prepared(type(self))
+        arrays = tensors(found.arrays)
+        kept = {name: tensor.clone() for name, tensor in arrays.items()}
+        one, two = (found.encoder.augment(arrays, torch.Generator().manual_seed(3)) for _ in range(2))
+        assert set(one) == set(arrays)
+        for name, tensor in one.items():
+            assert tensor.shape == arrays[name].shape, name
+            assert tensor.dtype == arrays[name].dtype, name
+            assert torch.equal(arrays[name], kept[name]), f"{name} was changed in place, and with it the stored data"
+            assert torch.equal(tensor, two[name]), f"{name} draws from something beside its generator"
+
+    def test_features(self) -> None:
+        found = prepared(type(self))
+        for count in (1, 2, self.rows):
+            for training in (True, False):
+                features = encode(build(found).train(training), tensors(found.arrays, count))
+                assert features.tokens.shape[0] == count
+                assert features.tokens.shape[1] > 0
+                assert features.tokens.isfinite().all()
+                assert all(layer.ndim == 3 and len(layer) == count for layer in features.layers)
+
+    def test_rows_do_not_meet(self) -> None:
+        found = prepared(type(self))
+        module = build(found).eval()
+        whole, alone = (encode(module, tensors(found.arrays, count)) for count in (self.rows, 1))
+        torch.testing.assert_close(present(alone)[0], present(whole)[0], **CLOSE)
+
+    def test_parameters_are_registered(self) -> None:
+        found = prepared(type(self))
+        module = build(found).train()
+        known = {id(parameter) for parameter in module.parameters()}
+        leaves = _leaves(encode(module, tensors(found.arrays)).tokens)
+        hidden = [tuple(leaf.shape) for leaf in leaves if id(leaf) not in known]
+        assert not hidden, f"parameters of shape {hidden} are not in parameters(): keep them in a ModuleList"
+
+    def test_parameters_learn(self) -> None:
+        found = prepared(type(self))
+        module = build(found).train()
+        before = {name: parameter.detach().clone() for name, parameter in module.named_parameters()}
+        if not before:
+            return
+        backward(module, tensors(found.arrays))
+        for name, parameter in module.named_parameters():
+            assert parameter.grad is not None, f"{name} takes no part"
+            assert parameter.grad.isfinite().all(), f"{name} has a gradient that is not finite"
+            assert parameter.grad.abs().sum() > 0, f"{name} has no gradient"
+        torch.optim.AdamW(module.parameters(), lr=0.01, weight_decay=0.0).step()
+        for name, parameter in module.named_parameters():
+            assert not torch.equal(parameter, before[name]), f"{name} does not move"
+
+    def test_masked_steps_change_nothing(self) -> None:
+        found = prepared(type(self))
+        mask = found.arrays.get("mask")
+        if mask is None or mask.all():
+            return
+        module = build(found).eval()
+        generator = np.random.default_rng(5)
+        other = dict(found.arrays)
+        for name, array in found.arrays.items():
+            if name != "mask" and array.shape[:2] == mask.shape:
+                other[name] = array.copy()
+                other[name][~mask] = generator.choice(array.ravel(), size=other[name][~mask].shape)
+        one, two = encode(module, tensors(found.arrays)), encode(module, tensors(other))
+        assert torch.equal(one.mask, two.mask)
+        torch.testing.assert_close(present(one), present(two), **CLOSE)
+        for layer, same in zip(one.layers, two.layers, strict=True):
+            torch.testing.assert_close(layer, same, **CLOSE)
+
+    def test_a_missing_row_changes_nothing(self) -> None:
+        """A missing modality comes as zeros in every array, the mask included."""
+        found = prepared(type(self))
+        module = build(found).eval()
+        arrays = tensors(found.arrays)
+        holed = {name: tensor.clone() for name, tensor in arrays.items()}
+        for tensor in holed.values():
+            tensor[0] = 0
+        one, two = encode(module, arrays), encode(module, holed)
+        assert two.tokens.isfinite().all()
+        torch.testing.assert_close(present(one)[1:], present(two)[1:], **CLOSE)
+        module = build(found).train()
+        backward(module, holed)
+        for name, parameter in module.named_parameters():
+            assert parameter.grad is not None, name
+            assert parameter.grad.isfinite().all(), f"{name}: the gradient of a missing row is not finite"
+
+    def test_is_deterministic(self) -> None:
+        found = prepared(type(self))
+        arrays = tensors(found.arrays)
+        module = build(found).eval()
+        torch.testing.assert_close(encode(module, arrays).tokens, encode(module, arrays).tokens, rtol=0, atol=0)
+        trained = []
+        for _ in range(2):
+            module = build(found).train()
+            torch.manual_seed(1)
+            backward(module, arrays)
+            trained.append([p.grad for p in module.parameters()])
+        for one, two in zip(*trained, strict=True):
+            torch.testing.assert_close(one, two, rtol=0, atol=0)
+
+    def test_state_dict_round_trips(self) -> None:
+        found = prepared(type(self))
+        one, two = build(found, seed=1).eval(), build(found, seed=2).eval()
+        two.load_state_dict(load(save(one.state_dict())))
+        arrays = tensors(found.arrays)
+        torch.testing.assert_close(encode(one, arrays).tokens, encode(two, arrays).tokens, rtol=0, atol=0)
+
+    def test_configurations(self) -> None:
+        generator = np.random.default_rng(11)
+        for _ in range(self.configurations):
+            params = draw(self.part.space, generator)
+            chosen = {
+                s: {n: v for n, v in params.items() if self.part.space[n].stage == s} for s in ("prepare", "build")
+            }
+            found = _prepare(self, chosen["prepare"])
+            module = build(found, params=chosen["build"]).train()
+            backward(module, tensors(found.arrays))
+            assert encode(module.eval(), tensors(found.arrays)).tokens.isfinite().all(), params
+
+    def test_extreme_values(self) -> None:
+        found = prepared(type(self))
+        values = self.extremes()
+        arrays = found.encoder.transform(found.state, values)
+        for name, array in arrays.items():
+            assert len(array) == len(values), name
+            assert np.isfinite(array).all(), f"{name} is not finite"
+        if "mask" in arrays:
+            assert arrays["mask"].any(1).all(), "a value that is there has no step: it would count as missing"
+        for training in (True, False):
+            assert encode(build(found).train(training), tensors(arrays)).tokens.isfinite().all()
+
+    def test_memory_is_released(self) -> None:
+        found = prepared(type(self))
+        module = build(found).train()
+        backward(module, tensors(found.arrays))
+        watch = weakref.ref(module)
+        del module
+        gc.collect()
+        assert watch() is None, "the module outlives its last user: something global holds it"
+
+
+def _prepare(contract: EncoderContract, params: Params) -> Prepared:
+    encoder, column = contract.part(), contract.column()
+    state = encoder.fit(column, params, 0)
+    return Prepared(encoder, column, state, encoder.transform(state, column))
+
+
+@cache
+def prepared(contract: type[EncoderContract]) -> Prepared:
+    """The part with its default configuration, fitted once for all tests of `contract`."""
+    return _prepare(contract(), defaults(contract.part.space, "prepare"))
+
+
+def build(
+    found: Prepared, *, params: Params | None = None, state: Mapping[str, Any] | None = None, seed: int = 0
+) -> nn.Module:
+    """A fresh module, initialised under `seed`."""
+    torch.manual_seed(seed)
+    chosen = defaults(found.encoder.space, "build") if params is None else params
+    module = found.encoder.build(found.state if state is None else state, chosen)
+    assert isinstance(module, nn.Module)
+    return module
+
+
+def tensors(arrays: Mapping[str, Array], rows: int | None = None) -> dict[str, Tensor]:
+    return {name: torch.from_numpy(array[:rows].copy()) for name, array in arrays.items()}
+
+
+def encode(module: nn.Module, arrays: dict[str, Tensor]) -> Features:
+    """What the module gives, checked and as Features: a bare tensor is all present."""
+    given = module(arrays)
+    if isinstance(given, Tensor):
+        tokens = given.unsqueeze(1) if given.ndim == 2 else given
+        given = Features(tokens, torch.ones(tokens.shape[:2], dtype=torch.bool))
+    assert isinstance(given, Features), f"forward gives {type(given).__name__}, not Features or a tensor"
+    assert given.tokens.ndim == 3, f"tokens are {tuple(given.tokens.shape)}, not [B, T, D]"
+    assert given.tokens.is_floating_point()
+    assert given.mask.dtype == torch.bool
+    assert given.mask.shape == given.tokens.shape[:2]
+    return given
+
+
+def present(features: Features) -> Tensor:
+    """The tokens, zero where there is none: what fusions see."""
+    return features.tokens * features.mask.unsqueeze(-1)
+
+
+def backward(module: nn.Module, arrays: dict[str, Tensor]) -> None:
+    """Give every parameter the gradient of a random weighting of the tokens that are there."""
+    tokens = present(encode(module, arrays))
+    if tokens.requires_grad:
+        weight = torch.randn(tokens.shape, generator=torch.Generator().manual_seed(2))
+        (tokens * weight).sum().backward()
+
+
+def draw(space: Space, generator: np.random.Generator) -> dict[str, Any]:
+    """A random configuration of `space`, of its active parameters."""
+    chosen: dict[str, Any] = {}
+    for name, parameter in space.items():
+        if not active(parameter, chosen):
+            continue
+        if isinstance(parameter, Choice):
+            chosen[name] = parameter.options[int(generator.integers(len(parameter.options)))]
+        elif isinstance(parameter, Int):
+            chosen[name] = int(generator.integers(parameter.low, parameter.high + 1))
+        else:
+            chosen[name] = float(generator.uniform(parameter.low, parameter.high))
+    return chosen
+
+
+def _leaves(tensor: Tensor) -> list[Tensor]:
+    """Every tensor that would gather a gradient from `tensor`."""
+    found, seen, todo = [], set(), [tensor.grad_fn]
+    while todo:
+        node = todo.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        if hasattr(node, "variable"):
+            found.append(node.variable)
+        todo += [following for following, _ in node.next_functions]
+    return found
+
+
+def _bytes(value: Any) -> bytes:
+    """What `value` holds, to see whether it changed."""
+    if isinstance(value, str):
+        return value.encode()
+    if isinstance(value, np.ndarray | Sequence):
+        return np.asarray(value).tobytes()
+    samples = getattr(value, "samples", None)
+    return bytes(value.tobytes() if samples is None else samples.tobytes())
