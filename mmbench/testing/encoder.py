@@ -27,7 +27,6 @@ from mmbench.api.space import Choice, Int, Params, Space, active, check_space, d
 from mmbench.testing.columns import extreme, ordinary
 
 Array = np.ndarray[Any, Any]
-CLOSE = {"rtol": 1e-3, "atol": 1e-4}
 
 
 @dataclass(frozen=True)
@@ -84,7 +83,7 @@ class EncoderContract:
         stored = {name: tensor.numpy() for name, tensor in load(save(arrays)).items()} | json.loads(json.dumps(rest))
         again = found.encoder.transform(stored, found.column[:3])
         for name, array in again.items():
-            np.testing.assert_allclose(array, found.arrays[name][:3], **CLOSE, err_msg=name)
+            close(array, found.arrays[name][:3], name)
         build(found, state=stored)
 
     def test_arrays(self) -> None:
@@ -105,11 +104,11 @@ class EncoderContract:
         found = prepared(type(self))
         backwards = found.encoder.transform(found.state, found.column[::-1])
         for name, array in found.arrays.items():
-            np.testing.assert_allclose(backwards[name][::-1], array, **CLOSE, err_msg=f"{name}: order matters")
+            close(backwards[name][::-1], array, f"{name}: order matters")
         for row in (0, self.rows // 2, self.rows - 1):
             alone = found.encoder.transform(found.state, [found.column[row]])
             for name, array in found.arrays.items():
-                np.testing.assert_allclose(alone[name][0], array[row], **CLOSE, err_msg=f"{name}: other rows matter")
+                close(alone[name][0], array[row], f"{name}: other rows matter")
 
     def test_summary(self) -> None:
         found = prepared(type(self))
@@ -119,7 +118,7 @@ class EncoderContract:
         assert len(summary) == self.rows
         assert np.isfinite(summary).all()
         alone = found.encoder.summary(found.state, {name: a[:1] for name, a in found.arrays.items()})
-        np.testing.assert_allclose(alone, summary[:1], **CLOSE)
+        close(alone, summary[:1])
 
     def test_augment(self) -> None:
         found = prepared(type(self))
@@ -147,7 +146,7 @@ class EncoderContract:
         found = prepared(type(self))
         module = build(found).eval()
         whole, alone = (encode(module, tensors(found.arrays, count)) for count in (self.rows, 1))
-        torch.testing.assert_close(present(alone)[0], present(whole)[0], **CLOSE)
+        close(present(alone)[0], present(whole)[0])
 
     def test_parameters_are_registered(self) -> None:
         found = prepared(type(self))
@@ -186,9 +185,9 @@ class EncoderContract:
                 other[name][~mask] = generator.choice(array.ravel(), size=other[name][~mask].shape)
         one, two = encode(module, tensors(found.arrays)), encode(module, tensors(other))
         assert torch.equal(one.mask, two.mask)
-        torch.testing.assert_close(present(one), present(two), **CLOSE)
+        close(present(one), present(two))
         for layer, same in zip(one.layers, two.layers, strict=True):
-            torch.testing.assert_close(layer, same, **CLOSE)
+            close(layer, same)
 
     def test_a_missing_row_changes_nothing(self) -> None:
         """A missing modality comes as zeros in every array, the mask included."""
@@ -200,7 +199,7 @@ class EncoderContract:
             tensor[0] = 0
         one, two = encode(module, arrays), encode(module, holed)
         assert two.tokens.isfinite().all()
-        torch.testing.assert_close(present(one)[1:], present(two)[1:], **CLOSE)
+        close(present(one)[1:], present(two)[1:])
         module = build(found).train()
         backward(module, holed)
         for name, parameter in module.named_parameters():
@@ -268,9 +267,13 @@ def _prepare(contract: EncoderContract, params: Params) -> Prepared:
     return Prepared(encoder, column, state, encoder.transform(state, column))
 
 
-@cache
 def prepared(contract: type[EncoderContract]) -> Prepared:
     """The part with its default configuration, fitted once for all tests of `contract`."""
+    return _prepared(contract)
+
+
+@cache
+def _prepared(contract: Any) -> Prepared:
     return _prepare(contract(), defaults(contract.part.space, "prepare"))
 
 
@@ -283,6 +286,12 @@ def build(
     module = found.encoder.build(found.state if state is None else state, chosen)
     assert isinstance(module, nn.Module)
     return module
+
+
+def close(found: Array | Tensor, expected: Array | Tensor, what: str = "") -> None:
+    """Equal but for rounding."""
+    one, two = (v.detach().numpy() if isinstance(v, Tensor) else v for v in (found, expected))
+    np.testing.assert_allclose(one, two, rtol=1e-3, atol=1e-4, err_msg=what)
 
 
 def tensors(arrays: Mapping[str, Array], rows: int | None = None) -> dict[str, Tensor]:
