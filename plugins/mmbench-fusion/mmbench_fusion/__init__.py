@@ -6,10 +6,14 @@ file of the same name, imported only when a part is built.
 
 import mmbench as mb
 from mmbench_fusion.baseline import Logistic, Majority
-from mmbench_fusion.decision import MeanLogits
-from mmbench_fusion.vector import Concat, Gated, Sum
+from mmbench_fusion.decision import Dot, MeanLogits, Tmc
+from mmbench_fusion.latent import Misa
+from mmbench_fusion.tokens import Bottleneck, CrossAttention, LateTransformer
+from mmbench_fusion.vector import Attention, Concat, Gated, LowRank, Mean, Sum, Weighted
 
 
 @mb.hookimpl
 def mmbench_fusions() -> list[type[mb.Fusion]]:
-    return [Concat, Sum, Gated, MeanLogits, Majority, Logistic]
+    vector: list[type[mb.Fusion]] = [Concat, Sum, Mean, Weighted, Gated, Attention, LowRank]
+    tokens: list[type[mb.Fusion]] = [CrossAttention, LateTransformer, Bottleneck]
+    return [*vector, *tokens, Misa, MeanLogits, Tmc, Dot, Majority, Logistic]

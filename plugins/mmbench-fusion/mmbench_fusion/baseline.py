@@ -29,9 +29,9 @@ class Majority(mb.Fusion):
         return MATCH if task.target.type == "match" else None
 
     def build(self, inputs: Mapping[str, mb.FeatureSpec], width: int, params: Params) -> Any:
-        from mmbench_fusion.modules.baseline import MajorityEstimator
+        from mmbench_fusion.modules import baseline
 
-        return MajorityEstimator(width)
+        return baseline.MajorityEstimator(width)
 
 
 class Logistic(mb.Fusion):
@@ -52,6 +52,6 @@ class Logistic(mb.Fusion):
         return MATCH if task.target.type == "match" else None
 
     def build(self, inputs: Mapping[str, mb.FeatureSpec], width: int, params: Params) -> Any:
-        from mmbench_fusion.modules.baseline import LogisticEstimator
+        from mmbench_fusion.modules import baseline
 
-        return LogisticEstimator(width, **params)
+        return baseline.LogisticEstimator(width, **params)

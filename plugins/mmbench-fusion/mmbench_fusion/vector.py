@@ -22,9 +22,9 @@ class Concat(mb.Fusion):
     source = "Ngiam et al. 2011, Multimodal Deep Learning"
 
     def build(self, inputs: Mapping[str, mb.FeatureSpec], width: int, params: Params) -> Any:
-        from mmbench_fusion.modules.vector import Concat
+        from mmbench_fusion.modules import vector
 
-        return Concat(inputs, width)
+        return vector.Concat(inputs, width)
 
 
 class Sum(mb.Fusion):
@@ -39,9 +39,44 @@ class Sum(mb.Fusion):
     source = "arXiv:1705.09406"
 
     def build(self, inputs: Mapping[str, mb.FeatureSpec], width: int, params: Params) -> Any:
-        from mmbench_fusion.modules.vector import Sum
+        from mmbench_fusion.modules import vector
 
-        return Sum(inputs, width)
+        return vector.Sum(inputs, width)
+
+
+class Mean(mb.Fusion):
+    """Mean of the present modalities' projections.
+
+        h = mean over present m of (W_m x_m + b_m)         W_m [width, D_m], h [B, width]
+
+    A missing modality is left out of the mean; with none there h is 0.
+    """
+
+    name = "mean"
+    source = "arXiv:1705.09406"
+
+    def build(self, inputs: Mapping[str, mb.FeatureSpec], width: int, params: Params) -> Any:
+        from mmbench_fusion.modules import vector
+
+        return vector.Mean(inputs, width)
+
+
+class Weighted(mb.Fusion):
+    """Weighted sum of projections, one learned weight for each modality.
+
+        a = softmax over present m of s_m                  s_m a learned number, 0 at the start
+        h = sum over m of a_m (W_m x_m + b_m)              W_m [width, D_m], h [B, width]
+
+    A missing modality has weight 0 and the others share its weight; with none there h is 0.
+    """
+
+    name = "weighted"
+    source = "arXiv:1705.09406"
+
+    def build(self, inputs: Mapping[str, mb.FeatureSpec], width: int, params: Params) -> Any:
+        from mmbench_fusion.modules import vector
+
+        return vector.Weighted(inputs, width)
 
 
 class Gated(mb.Fusion):
@@ -61,6 +96,51 @@ class Gated(mb.Fusion):
     space = {"gate": mb.Choice(("sigmoid", "softmax"), default="sigmoid")}
 
     def build(self, inputs: Mapping[str, mb.FeatureSpec], width: int, params: Params) -> Any:
-        from mmbench_fusion.modules.vector import Gated
+        from mmbench_fusion.modules import vector
 
-        return Gated(inputs, width, **params)
+        return vector.Gated(inputs, width, **params)
+
+
+class Attention(mb.Fusion):
+    """Modality attention: weights that depend on what each modality holds.
+
+        h_m = W_m x_m + b_m                                         [B, width]
+        s_m = v' tanh(U h_m + c) / temperature                      U [hidden, width], s_m [B]
+        a   = softmax over present m of s_m                         [B, M]
+        h   = sum over m of a_m h_m                                 [B, width]
+
+    A missing modality has weight 0; with none there h is 0.
+    """
+
+    name = "attention"
+    source = "arXiv:1802.07862"
+    space = {
+        "hidden": mb.Int(8, 128, log=True, default=32),
+        "temperature": mb.Float(0.2, 5.0, log=True, default=1.0),
+    }
+
+    def build(self, inputs: Mapping[str, mb.FeatureSpec], width: int, params: Params) -> Any:
+        from mmbench_fusion.modules import vector
+
+        return vector.Attention(inputs, width, **params)
+
+
+class LowRank(mb.Fusion):
+    """Low-rank tensor fusion (LMF): the outer product of all modalities, never written out.
+
+        z_m = [x_m; 1]                                              [B, D_m + 1]
+        h   = sum over r = 1..rank of w_r (F_1r z_1) * ... * (F_Mr z_M) + b     F_mr [width, D_m + 1], h [B, width]
+
+    The appended 1 keeps products of fewer modalities in the sum. A missing modality is z_m = [0; 1]: its factor is
+    the column of F_mr that meets the 1. Those columns start at 1, so that a product of several factors starts near
+    1 and not near 0; the w_r start as in the paper's code.
+    """
+
+    name = "low_rank"
+    source = "arXiv:1806.00064"
+    space = {"rank": mb.Int(1, 32, log=True, default=4)}
+
+    def build(self, inputs: Mapping[str, mb.FeatureSpec], width: int, params: Params) -> Any:
+        from mmbench_fusion.modules import vector
+
+        return vector.LowRank(inputs, width, **params)

@@ -57,8 +57,8 @@ def masked_softmax(scores: Tensor, mask: Tensor) -> Tensor:
 
 
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
-    """The mean over N of values [B, N, D] where mask [B, N] is True, [B, D]; 0 where nothing is."""
-    weight = mask.to(values.dtype).unsqueeze(-1)
+    """The mean over N of values [B, N, ...] where mask [B, N] is True, [B, ...]; 0 where nothing is."""
+    weight = mask.to(values.dtype).reshape(mask.shape + (1,) * (values.ndim - 2))
     return (values * weight).sum(1) / weight.sum(1).clamp(min=1)
 
 

@@ -1,12 +1,13 @@
 """Modules of `mmbench_fusion.vector`; the equations and the handling of missing modalities stand there."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import reduce
 
 import torch
 from torch import Tensor, nn
 
 from mmbench.api.parts import Features, FeatureSpec, Fused
-from mmbench_fusion.modules.layers import Projections, by_name, masked_softmax, shares
+from mmbench_fusion.modules.layers import Projections, by_name, masked_mean, masked_softmax, shares
 
 
 class Concat(nn.Module):
@@ -31,6 +32,26 @@ class Sum(nn.Module):
         return fused
 
 
+class Mean(nn.Module):
+    def __init__(self, inputs: Mapping[str, FeatureSpec], width: int):
+        super().__init__()
+        self.project = Projections(inputs, width)
+
+    def forward(self, features: Mapping[str, Features]) -> Tensor:
+        return masked_mean(*self.project(features))
+
+
+class Weighted(nn.Module):
+    def __init__(self, inputs: Mapping[str, FeatureSpec], width: int):
+        super().__init__()
+        self.project = Projections(inputs, width)
+        self.scores = nn.Parameter(torch.zeros(len(inputs)))
+
+    def forward(self, features: Mapping[str, Features]) -> Fused:
+        projected, present = self.project(features)
+        return weighted_sum(projected, masked_softmax(self.scores.expand(present.shape), present), self.project.names)
+
+
 class Gated(nn.Module):
     def __init__(self, inputs: Mapping[str, FeatureSpec], width: int, gate: str):
         super().__init__()
@@ -50,3 +71,42 @@ class Gated(nn.Module):
             gates = scores.sigmoid() * present.unsqueeze(-1)
         vector = (gates * projected.tanh()).sum(1)
         return Fused(vector, weights=by_name(names, shares(gates.mean(-1), present)))
+
+
+class Attention(nn.Module):
+    temperature: Tensor
+
+    def __init__(self, inputs: Mapping[str, FeatureSpec], width: int, hidden: int, temperature: float):
+        super().__init__()
+        self.project = Projections(inputs, width)
+        self.hidden, self.score = nn.Linear(width, hidden), nn.Linear(hidden, 1, bias=False)
+        self.register_buffer("temperature", torch.tensor(float(temperature)), persistent=False)
+
+    def forward(self, features: Mapping[str, Features]) -> Fused:
+        projected, present = self.project(features)
+        scores = self.score(self.hidden(projected).tanh()).squeeze(-1) / self.temperature
+        return weighted_sum(projected, masked_softmax(scores, present), self.project.names)
+
+
+class LowRank(nn.Module):
+    def __init__(self, inputs: Mapping[str, FeatureSpec], width: int, rank: int):
+        super().__init__()
+        self.rank, self.width = rank, width
+        # A linear layer's bias is the column of its factor that meets the appended 1.
+        self.factors = Projections(inputs, rank * width)
+        for name, parameter in self.factors.named_parameters():
+            if name.endswith("bias"):
+                nn.init.ones_(parameter)
+        self.weights = nn.Parameter(torch.randn(rank, 1) * (2 / (1 + rank)) ** 0.5)
+        self.bias = nn.Parameter(torch.zeros(width))
+
+    def forward(self, features: Mapping[str, Features]) -> Tensor:
+        factors, _ = self.factors(features)
+        product = reduce(torch.mul, factors.unbind(1)).unflatten(1, (self.rank, self.width))
+        fused: Tensor = (product * self.weights).sum(1) + self.bias
+        return fused
+
+
+def weighted_sum(values: Tensor, weights: Tensor, names: Sequence[str]) -> Fused:
+    """Values [B, M, width] by weights [B, M], as a vector [B, width] with its weights."""
+    return Fused((values * weights.unsqueeze(-1)).sum(1), weights=by_name(names, weights))
