@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 LARGEST_FILE = 1_000_000
 LONGEST_LINE = 20_000  # tomllib takes quadratic time over a key of many dots
+NAME = re.compile(r"[a-z0-9]([a-z0-9 _.-]*[a-z0-9_.-])?")
+NAME_RULE = "use lower-case letters, digits, spaces, _ . and -, beginning with a letter or digit"
 BARE = re.compile(r"[A-Za-z0-9_-]+")
 WANTED = {
     "string_type": "a string",
@@ -64,6 +66,15 @@ def find(name: str) -> Path:
 
 def _listing(folder: Path) -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.glob("*.toml")) if path.is_file()}
+
+
+def name_problem(name: str) -> str | None:
+    """Why `name` can't name a suite, task, contender or run: such names become file names. None if it can."""
+    if len(name) > 100:
+        return f"{name[:20]!r}... is {len(name)} characters long; 100 are the most"
+    if not NAME.fullmatch(name):
+        return f"{name!r} can't be a name: {NAME_RULE}"
+    return None
 
 
 def read(path: Path) -> Suite:

@@ -4,7 +4,6 @@ Used by `suitefile.read` only, which imports it when it is needed: pydantic is s
 """
 
 import math
-import re
 from collections.abc import Hashable, Mapping
 from typing import Annotated, Any
 
@@ -20,21 +19,11 @@ from pydantic import (
 )
 
 from mmbench.api.space import Value
+from mmbench.board.suitefile import NAME_RULE, name_problem
 from mmbench.errors import unknown
 
-NAME = re.compile(r"[a-z0-9]([a-z0-9 _.-]*[a-z0-9_.-])?")
-NAME_RULE = "use lower-case letters, digits, spaces, _ . and -, beginning with a letter or digit"
 LARGEST = 2**63 - 1
 DEEPEST = 6
-
-
-def name_problem(name: str) -> str | None:
-    """Why `name` can't name a suite, task, contender or run; such names become file names."""
-    if len(name) > 100:
-        return f"{name[:20]!r}... is {len(name)} characters long; 100 are the most"
-    if not NAME.fullmatch(name):
-        return f"{name!r} can't be a name: {NAME_RULE}"
-    return None
 
 
 def _name(name: str) -> str:

@@ -1,0 +1,213 @@
+"""An append-only file of JSON rows, one a line, each with its checksum and that of the line before it.
+
+A line is {"seq": n, "kind": ..., "row": {...}, "prev": checksum of the line before, "sha256": checksum}, where the
+checksum is the SHA-256 of the line's bytes up to `,"sha256"`. JSON is strict: a number that is not finite is
+written as {"$float": "nan"}, "inf" or "-inf", and read back as that number. Used by `store` only.
+"""
+
+import hashlib
+import json
+import math
+import os
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, NoReturn, TypeAlias
+
+from mmbench.errors import StoreError
+
+Visit: TypeAlias = Callable[[str, dict[str, Any]], None]
+
+FIRST = "0" * 64
+_MARK = b',"sha256":"'
+_TAIL = len(_MARK) + 64 + len(b'"}\n')
+
+
+@dataclass(frozen=True)
+class End:
+    """Where the sound lines end: bytes, lines, the checksum of the last one, and whether more bytes follow."""
+
+    size: int = 0
+    lines: int = 0
+    checksum: str = FIRST
+    torn: bool = False
+
+
+def to_line(sequence: int, previous: str, kind: str, row: Mapping[str, Any]) -> tuple[bytes, str]:
+    """The line and its checksum."""
+    content = {"seq": sequence, "kind": kind, "row": row, "prev": previous}
+    body = strict_json(content)[:-1].encode()
+    checksum = hashlib.sha256(body).hexdigest()
+    return body + _MARK + checksum.encode() + b'"}\n', checksum
+
+
+def strict_json(value: Any) -> str:
+    """JSON text without NaN or Infinity; numpy's scalars and arrays are written as numbers and lists."""
+    try:
+        return json.dumps(value, separators=(",", ":"), allow_nan=False, default=_plain)
+    except ValueError:
+        return json.dumps(_tagged(value), separators=(",", ":"), allow_nan=False)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return dict(value)
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    raise TypeError(f"{type(value).__name__} can't be stored: {value!r}")
+
+
+def _tagged(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else {"$float": repr(float(value))}
+    if isinstance(value, Mapping):
+        return {key: _tagged(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_tagged(entry) for entry in value]
+    return value if value is None or isinstance(value, str | int) else _tagged(_plain(value))
+
+
+def _untagged(value: dict[str, Any]) -> Any:
+    return float(value["$float"]) if value.keys() == {"$float"} else value
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is not JSON")
+
+
+_PLAIN = json.JSONDecoder(parse_constant=_refuse)
+_TAGGED = json.JSONDecoder(parse_constant=_refuse, object_hook=_untagged)
+
+
+def scan(path: Path, visit: Visit) -> End:
+    """Call `visit(kind, row)` for each sound line of the file, in order; a file that isn't there has none.
+
+    An incomplete or damaged last line is left out: a writer may be at work on it, or was killed there.
+    Raises StoreError, with file and line, for any other damage, and where `visit` finds a row no good.
+    """
+    try:
+        with open_file(path, os.O_RDONLY) as file:
+            return _scan(file, path, visit)
+    except FileNotFoundError:
+        return End()
+    except OSError as error:
+        raise StoreError(f"{path} can't be read: {error.strerror}") from error
+
+
+def _scan(file: BinaryIO, path: Path, visit: Visit) -> End:
+    size, checksum, count = 0, FIRST, 0
+    for line in file:
+        found = line[-67:-3].decode("latin-1")
+        sound = line.endswith(b'"}\n') and line[-_TAIL:-67] == _MARK
+        if not sound or hashlib.sha256(line[:-_TAIL]).hexdigest() != found:
+            if not line.endswith(b"\n") or not file.read(1):
+                return End(size, count, checksum, torn=True)
+            raise StoreError(f"{path}, line {count + 1}: is damaged: its checksum is wrong")
+        try:
+            decoder = _TAGGED if b'"$float"' in line else _PLAIN
+            content = decoder.decode(line.decode())
+            if content["prev"] != checksum or content["seq"] != count:
+                raise StoreError(f"{path}, line {count + 1}: does not follow from the line before it")
+            visit(content["kind"], content["row"])
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise StoreError(f"{path}, line {count + 1}: is no row that mmbench wrote: {reason}") from error
+        size, checksum, count = size + len(line), found, count + 1
+    return End(size, count, checksum)
+
+
+def open_file(path: Path, flags: int) -> BinaryIO:
+    """Open without following a symbolic link, so that a run folder can't lead elsewhere."""
+    if path.is_symlink():
+        raise StoreError(f"{path} is a symbolic link; a run folder holds its own files only")
+    descriptor = os.open(path, flags | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0), 0o644)
+    return os.fdopen(descriptor, "rb" if flags == os.O_RDONLY else "r+b", buffering=-1 if flags == os.O_RDONLY else 0)
+
+
+class Chain:
+    """The one writer of such a file. Opening it repairs a torn last line, whose bytes go to a `.torn` file."""
+
+    def __init__(self, path: Path, visit: Visit):
+        self.path = path
+        end = scan(path, visit)
+        self._size, self._lines, self._checksum = end.size, end.lines, end.checksum
+        self._broken = False
+        self.note: str | None = None
+        try:
+            self._file = open_file(path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
+            try:
+                sync_folder(path.parent)
+                if end.torn:
+                    self._repair()
+            except BaseException:
+                self._file.close()
+                raise
+        except OSError as error:
+            raise StoreError(f"{path} can't be written: {error.strerror}") from error
+
+    def _repair(self) -> None:
+        self._file.seek(self._size)
+        rest = self._file.read()
+        aside = self.path.with_suffix(self.path.suffix + ".torn")
+        with open_file(aside, os.O_RDWR | os.O_CREAT | os.O_APPEND) as file:
+            file.write(rest + b"\n")
+            os.fsync(file.fileno())
+        self._file.truncate(self._size)
+        os.fsync(self._file.fileno())
+        self.note = f"{self.path.name}: the last line was incomplete, and is set aside in {aside.name}"
+
+    def append(self, kind: str, row: Mapping[str, Any]) -> None:
+        """Write one row and wait until it is on the disk. Raises StoreError, and leaves no part of it, if it can't."""
+        if self._broken:
+            raise StoreError(f"{self.path}: an earlier row could not be written; run the same command again")
+        line, checksum = to_line(self._lines, self._checksum, kind, row)
+        try:
+            rest = memoryview(line)
+            while rest:
+                rest = rest[self._file.write(rest) :]
+            os.fsync(self._file.fileno())
+        except BaseException as error:
+            self._take_back()
+            if isinstance(error, OSError):
+                raise StoreError(f"{self.path} can't be written: {error.strerror}; no earlier row is lost") from error
+            raise
+        self._size, self._lines, self._checksum = self._size + len(line), self._lines + 1, checksum
+
+    def _take_back(self) -> None:
+        self._broken = True
+        with suppress(OSError):  # the next opening repairs what can't be taken back now
+            self._file.truncate(self._size)
+            self._broken = False
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Write a whole file so that it is either there, complete and on the disk, or not there at all."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open_file(partial, os.O_RDWR | os.O_CREAT | os.O_TRUNC) as file:
+            rest = memoryview(content)
+            while rest:
+                rest = rest[file.write(rest) :]
+            os.fsync(file.fileno())
+        partial.replace(path)
+        sync_folder(path.parent)
+    except BaseException as error:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise StoreError(f"{path} can't be written: {error.strerror}") from error
+        raise
+
+
+def sync_folder(folder: Path) -> None:
+    """Make sure that the folder's list of names is on the disk, where the system has such a call."""
+    if os.name == "posix":
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,501 @@
+"""The run folder: what is stored comes back, through kills, torn lines, full disks and tampering."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from mmbench.api.record import Record, Refit, Trial
+from mmbench.api.suite import Budget, ContenderSpec, Suite, TaskSpec
+from mmbench.board.chain import to_line
+from mmbench.board.store import Store, history, load_predictions, load_targets, read_run
+from mmbench.errors import StoreError
+
+CELL = "0123456789abcdef"
+SUITE = Suite("small", 1, Budget(), (TaskSpec("digits", "digits", "accuracy"),), (ContenderSpec("concat"),))
+
+
+def trial(number: int, cell: str = CELL, **other: object) -> Trial:
+    first = Trial(
+        cell=cell,
+        number=number,
+        params={"fusion.concat.dropout": 0.1, "width": 32},
+        status="ok",
+        reason=None,
+        score=0.5 + number / 100_000,
+        curve=[0.25, 0.5],
+        epochs=2,
+        seconds=0.125,
+    )
+    return replace(first, **other)  # type: ignore[arg-type]
+
+
+def refit(seed: int, cell: str = CELL, **other: object) -> Refit:
+    first = Refit(
+        cell=cell,
+        role="tuned",
+        seed=seed,
+        params={"width": 32},
+        status="ok",
+        reason=None,
+        valid=0.5,
+        metrics={"accuracy": 0.75},
+        curves={"missing image": [(0.0, 0.75), (1.0, 0.25)]},
+        predictions=None,
+        epochs=3,
+        seconds=1.5,
+        train_throughput=100.0,
+    )
+    return replace(first, **other)  # type: ignore[arg-type]
+
+
+def record(contender: str = "concat", cell: str = CELL, **other: object) -> Record:
+    first = Record(
+        cell=cell,
+        suite={"name": "small", "version": 1, "hash": "x"},
+        task="digits",
+        contender=contender,
+        status="ok",
+        reason=None,
+        metric="accuracy",
+        directions={"accuracy": "max"},
+        dataset={"name": "digits", "fingerprint": "x", "licence": "MIT", "rows": {"test": 3}},
+        modalities={"image": "image"},
+        params={},
+        default_params={},
+        space_hash="x",
+        parts={"fusion.concat": "x"},
+        refits=[refit(0)],
+    )
+    return replace(first, **other)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "results" / "small"
+
+
+@pytest.fixture
+def store(folder: Path) -> Iterator[Store]:
+    with Store.open(folder, SUITE) as opened:
+        yield opened
+
+
+def lines(folder: Path, name: str = "trials.jsonl") -> list[bytes]:
+    return (folder / name).read_bytes().splitlines(keepends=True)
+
+
+def test_what_is_stored_comes_back(store: Store, folder: Path) -> None:
+    probabilities = np.array([[0.5, 0.5], [1, 0], [0, 1]], np.float32)
+    for number in (1, 0, 2):
+        store.add_trial(trial(number))
+    kept = store.add_refit(refit(7), {"prediction": probabilities, "weights": probabilities[:, ::-1]})
+    store.add_targets("digits", np.array([0, 1, 1]))
+    store.set_environment({"torch": "2", "load": float("nan")})
+    assert not history(folder)[CELL].done
+    store.add_record(record(refits=[kept]))
+
+    cell = history(folder)[CELL]
+    assert cell.done
+    assert cell.trials == [trial(0), trial(1), trial(2)]
+    assert cell.refits == [kept]
+    run = read_run(folder)
+    assert run.suite == SUITE
+    assert run.records == (record(refits=[kept]),)
+    stored = load_predictions(folder, run.records[0].refits[0])
+    assert np.array_equal(stored["prediction"], probabilities)
+    assert np.array_equal(stored["weights"], probabilities[:, ::-1])
+    assert np.array_equal(load_targets(folder, "digits"), [0, 1, 1])
+    assert json.loads((folder / "environment.json").read_text()) == {"torch": "2", "load": {"$float": "nan"}}
+    assert kept.predictions is not None
+    assert kept.predictions["file"] == f"{CELL}.tuned.7.safetensors"
+    assert not list(folder.rglob(".*.tmp"))
+
+
+def test_numbers_that_are_not_finite_come_back_and_the_file_is_strict_json(store: Store, folder: Path) -> None:
+    odd = trial(0, score=float("-inf"), curve=[float("inf"), 0.5], params={"x": np.float32(0.5), "s": "NaN"})
+    store.add_trial(odd)
+    store.add_trial(trial(1, score=float("nan")))
+    first, second = history(folder)[CELL].trials
+    assert first == odd
+    assert second.score is not None
+    assert np.isnan(second.score)
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(constant)
+
+    for line in lines(folder):
+        json.loads(line, parse_constant=refuse)
+
+
+def test_the_last_record_of_a_contender_counts(store: Store, folder: Path) -> None:
+    store.add_record(record(cell="a" * 16))
+    store.add_record(record("other"))
+    store.add_record(record(cell="b" * 16, status="error", reason="NaN"))
+    assert [(r.contender, r.cell) for r in read_run(folder).records] == [("other", CELL), ("concat", "b" * 16)]
+    assert set(history(folder)) == {"a" * 16, "b" * 16, CELL}
+
+
+def test_test_is_seen_once_and_trials_are_counted(store: Store, folder: Path) -> None:
+    store.add_trial(trial(0))
+    store.add_refit(refit(0))
+    store.add_refit(refit(1, status="error"))
+    store.add_refit(refit(1))
+    store.close()
+    with Store.open(folder, SUITE) as again:
+        with pytest.raises(StoreError, match="was scored on test before"):
+            again.add_refit(refit(0))
+        with pytest.raises(StoreError, match="has a trial 0 already"):
+            again.add_trial(trial(0))
+        again.add_refit(refit(0, role="default"))
+        again.add_trial(trial(1))
+    assert len(lines(folder)) == 6
+
+
+def test_targets_are_written_once(store: Store, folder: Path) -> None:
+    for _ in range(2):
+        store.add_targets("digits", np.arange(3))
+    assert len(lines(folder, "records.jsonl")) == 1
+    store.add_targets("digits", np.arange(4))
+    assert len(load_targets(folder, "digits")) == 4
+    with pytest.raises(StoreError, match=r"unknown task '\.\./digits'"):
+        store.add_targets("../digits", np.arange(3))
+    with pytest.raises(StoreError, match="no targets are stored for task 'other'"):
+        load_targets(folder, "other")
+
+
+def test_file_names_come_from_keys_only(store: Store, folder: Path) -> None:
+    kept = store.add_refit(refit(0, cell="../../x y"), {"prediction": np.zeros(2)})
+    assert kept.predictions is not None
+    assert re.fullmatch(r"[0-9a-f]{32}\.tuned\.0\.safetensors", kept.predictions["file"])
+    assert (folder / "predictions" / kept.predictions["file"]).is_file()
+
+
+def test_arrays_that_safetensors_cannot_hold(store: Store) -> None:
+    with pytest.raises(StoreError, match="can't be stored"):
+        store.add_refit(refit(0), {"prediction": np.array([object()])})
+
+
+# One writer.
+
+
+OPEN = """
+import sys
+from pathlib import Path
+from mmbench.board import suitefile
+from mmbench.board.store import Store
+folder = Path(sys.argv[1])
+Store.open(folder, suitefile.read(folder / "suite.toml"))
+"""
+
+
+def test_a_second_writer_is_told_who_the_first_is(store: Store, folder: Path) -> None:
+    with pytest.raises(StoreError, match=rf"in use by another run \(process {os.getpid()}\)"):
+        Store.open(folder, SUITE)
+    done = subprocess.run([sys.executable, "-c", OPEN, str(folder)], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert f"StoreError: {folder} is in use by another run (process {os.getpid()})" in done.stderr
+    store.close()
+    Store.open(folder, SUITE).close()
+
+
+APPEND = """
+import sys
+from pathlib import Path
+from mmbench.board import suitefile
+from mmbench.board.store import Store
+sys.path.insert(0, sys.argv[2])
+from test_store import SUITE, trial
+store = Store.open(Path(sys.argv[1]), SUITE)
+start = len(store._trials_seen)
+print(start, flush=True)
+for number in range(start, 1_000_000):
+    store.add_trial(trial(number))
+"""
+
+
+def test_kill_9_while_appending_loses_no_stored_row(folder: Path) -> None:
+    seen = 0
+    for _ in range(4):
+        worker = subprocess.Popen(
+            [sys.executable, "-c", APPEND, str(folder), str(Path(__file__).parent)], stdout=subprocess.PIPE, text=True
+        )
+        assert worker.stdout is not None
+        start = int(worker.stdout.readline())
+        assert start >= seen
+        reading_until = time.monotonic() + 0.3
+        while time.monotonic() < reading_until:  # a reader needs no lock
+            found = history(folder)
+            seen = max(seen, len(found[CELL].trials) if found else 0)
+        worker.send_signal(signal.SIGKILL)
+        worker.wait()
+        worker.stdout.close()
+    assert seen > 10
+    with Store.open(folder, SUITE):
+        trials = history(folder)[CELL].trials
+    assert [t.number for t in trials] == list(range(len(trials)))
+    assert len(trials) >= seen
+
+
+# Damage.
+
+
+@pytest.mark.parametrize("cut", [1, 2, 30, 75, 79, 150])
+def test_a_torn_last_line_is_set_aside_and_the_rest_goes_on(folder: Path, cut: int) -> None:
+    with Store.open(folder, SUITE) as first:
+        for number in range(3):
+            first.add_trial(trial(number))
+        assert first.notes == []
+    path = folder / "trials.jsonl"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-cut])
+    assert len(history(folder)[CELL].trials) == 2
+    with Store.open(folder, SUITE) as again:
+        assert again.notes == ["trials.jsonl: the last line was incomplete, and is set aside in trials.jsonl.torn"]
+        again.add_trial(trial(2))
+    assert path.read_bytes() == whole
+    assert (folder / "trials.jsonl.torn").read_bytes() == lines(folder)[-1][:-cut] + b"\n"
+
+
+@pytest.mark.parametrize("tail", [b"\x00" * 5000, b"garbage\n", b'{"seq":2', b"\n"])
+def test_bytes_after_the_last_line_are_set_aside(folder: Path, tail: bytes) -> None:
+    with Store.open(folder, SUITE) as first:
+        first.add_trial(trial(0))
+    path = folder / "trials.jsonl"
+    whole = path.read_bytes()
+    path.write_bytes(whole + tail)
+    assert len(history(folder)[CELL].trials) == 1
+    Store.open(folder, SUITE).close()
+    assert path.read_bytes() == whole
+
+
+def test_a_damaged_line_elsewhere_is_named(folder: Path) -> None:
+    with Store.open(folder, SUITE) as first:
+        for number in range(4):
+            first.add_trial(trial(number))
+    path, good = folder / "trials.jsonl", lines(folder)
+    for wrong, said in (
+        ([good[0], good[1].replace(b'"ok"', b'"no"'), *good[2:]], "line 2: is damaged: its checksum is wrong"),
+        ([good[0], b"\n", *good[1:]], "line 2: is damaged"),
+        ([good[0], *good[2:]], "line 2: does not follow from the line before it"),
+        ([good[1], good[0], *good[2:]], "line 1: does not follow from the line before it"),
+        ([*good, good[-1]], "line 5: does not follow from the line before it"),
+    ):
+        path.write_bytes(b"".join(wrong))
+        for attempt in (lambda: history(folder), lambda: Store.open(folder, SUITE)):
+            with pytest.raises(StoreError, match=re.escape(f"{path}, {said}")):
+                attempt()
+
+
+ROW = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["trial", "refit", "record", "targets", "other"]),
+            st.dictionaries(st.sampled_from(["cell", "task", "params", "metrics", "refits", "schema", "x"]), ROW),
+        ),
+        min_size=1,
+        max_size=3,
+    ),
+    st.binary(max_size=40),
+)
+def test_no_file_gives_anything_but_a_store_error(
+    tmp_path: Path, rows: list[tuple[str, dict[str, object]]], tail: bytes
+) -> None:
+    """Well-signed nonsense, then bytes: readers give rows or a StoreError."""
+    folder = tmp_path / "fuzz"
+    if not folder.exists():
+        Store.open(folder, SUITE).close()
+    previous, content = "0" * 64, b""
+    for number, (kind, row) in enumerate(rows):
+        line, previous = to_line(number, previous, kind, row)
+        content += line
+    for name in ("trials.jsonl", "records.jsonl"):
+        (folder / name).write_bytes(content + tail)
+    for read in (read_run, history, lambda place: Store.open(place, SUITE).close()):
+        with suppress(StoreError):
+            read(folder)
+
+
+def test_altered_predictions_and_paths_that_lead_out(store: Store, folder: Path, tmp_path: Path) -> None:
+    kept = store.add_refit(refit(0), {"prediction": np.zeros(2)})
+    assert kept.predictions is not None
+    path = folder / "predictions" / kept.predictions["file"]
+    content = path.read_bytes()
+    path.write_bytes(content[:-1] + b"\x01")
+    with pytest.raises(StoreError, match="was altered"):
+        load_predictions(folder, kept)
+    outside = tmp_path / "outside.safetensors"
+    outside.write_bytes(content)
+    for name in ("../../../outside.safetensors", str(outside), "", ".hidden.safetensors", "a\n.safetensors"):
+        with pytest.raises(StoreError, match="is no name of a file of predictions"):
+            load_predictions(folder, replace(kept, predictions={**kept.predictions, "file": name}))
+    path.unlink()
+    with pytest.raises(StoreError, match="can't be read: No such file"):
+        load_predictions(folder, kept)
+    path.symlink_to(outside)
+    with pytest.raises(StoreError, match="is a symbolic link"):
+        load_predictions(folder, kept)
+    with pytest.raises(StoreError, match="has no stored predictions"):
+        load_predictions(folder, refit(0))
+
+
+@pytest.mark.parametrize("name", ["", "trials.jsonl", "records.jsonl", "suite.toml", ".lock", ".owner"])
+def test_symbolic_links_in_a_run_folder_are_refused(folder: Path, tmp_path: Path, name: str) -> None:
+    Store.open(folder, SUITE).close()
+    place = folder / name if name else folder
+    outside = tmp_path / "outside"
+    place.rename(outside)
+    before = outside.read_bytes() if outside.is_file() else b""
+    place.symlink_to(outside)
+    with pytest.raises(StoreError, match="is a symbolic link"):
+        Store.open(folder, SUITE)
+    assert (outside.read_bytes() if outside.is_file() else b"") == before
+
+
+def test_a_linked_folder_of_predictions_is_refused(store: Store, folder: Path, tmp_path: Path) -> None:
+    (folder / "predictions").symlink_to(tmp_path)
+    with pytest.raises(StoreError, match="is a symbolic link"):
+        store.add_refit(refit(0), {"prediction": np.zeros(2)})
+    assert not list(tmp_path.glob("*.safetensors"))
+
+
+FULL = """
+import resource, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[2])
+import numpy as np
+from mmbench.board.store import Store
+from mmbench.errors import StoreError
+from test_store import SUITE, refit, trial
+store = Store.open(Path(sys.argv[1]), SUITE)
+resource.setrlimit(resource.RLIMIT_FSIZE, (2000, resource.RLIM_INFINITY))
+for attempt in (lambda: [store.add_trial(trial(n)) for n in range(100)],
+                lambda: store.add_refit(refit(0), {"prediction": np.zeros(1000)})):
+    try:
+        attempt()
+    except StoreError as error:
+        print(error)
+resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+store.add_trial(trial(50))
+"""
+
+
+def test_a_full_disk_is_said_and_leaves_no_half_line(folder: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", FULL, str(folder), str(Path(__file__).parent)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    row, arrays = done.stdout.splitlines()
+    assert row == f"{folder / 'trials.jsonl'} can't be written: File too large; no earlier row is lost"
+    assert arrays == f"{folder / 'predictions' / CELL}.tuned.0.safetensors can't be written: File too large"
+    numbers = [t.number for t in history(folder)[CELL].trials]
+    assert numbers == [*range(len(numbers) - 1), 50]
+    assert len(numbers) > 3
+    assert not list((folder / "predictions").iterdir())
+    with Store.open(folder, SUITE) as again:
+        assert again.notes == []
+
+
+def test_what_a_killed_process_left_half_written_is_swept(folder: Path) -> None:
+    Store.open(folder, SUITE).close()
+    (folder / "predictions").mkdir()
+    partial = folder / "predictions" / ".x.safetensors.1.tmp"
+    partial.write_bytes(b"half")
+    Store.open(folder, SUITE).close()
+    assert not partial.exists()
+
+
+# Which folder.
+
+
+def test_a_changed_suite_is_a_new_run_and_says_so(tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    folder, note = Store.resolve(results, SUITE)
+    assert (folder, note) == (results / "small", None)
+    Store.open(folder, SUITE).close()
+    assert Store.resolve(results, replace(SUITE, description="words")) == (results / "small", None)
+    changed = replace(SUITE, seed=1)
+    other, note = Store.resolve(results, changed)
+    assert re.fullmatch("small-[0-9a-f]{6}", other.name)
+    assert note == f"suite 'small' has changed since {folder}, so this is another run: {other}"
+    Store.open(other, changed).close()
+    assert Store.resolve(results, changed)[0] == other
+    with pytest.raises(StoreError, match="holds another suite"):
+        Store.resolve(results, changed, "small")
+    with pytest.raises(StoreError, match="holds another suite"):
+        Store.open(folder, changed)
+    assert Store.resolve(results, changed, fresh=True) == (results / "small", None)
+    assert Store.resolve(results, changed, "my-run") == (results / "my-run", None)
+
+
+@pytest.mark.parametrize("name", ["../x", "/x", ".", "..", "a/b", "Upper", ".hidden", "a\n", "x" * 200])
+def test_run_names_are_never_paths(tmp_path: Path, name: str) -> None:
+    with pytest.raises(StoreError, match="run: "):
+        Store.resolve(tmp_path, SUITE, name)
+
+
+def test_a_linked_run_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "small").symlink_to(tmp_path)
+    with pytest.raises(StoreError, match="is a symbolic link"):
+        Store.resolve(tmp_path / "results", SUITE)
+
+
+def test_fresh_moves_the_old_run_aside(folder: Path) -> None:
+    for number in range(3):
+        with Store.open(folder, replace(SUITE, seed=number), fresh=True) as store:
+            store.add_trial(trial(number))
+    assert sorted(p.name for p in folder.parent.iterdir()) == ["small", "small.old-1", "small.old-2"]
+    assert history(folder)[CELL].trials == [trial(2)]
+    assert history(folder.with_name("small.old-1"))[CELL].trials == [trial(0)]
+    with Store.open(folder, SUITE, fresh=True), pytest.raises(StoreError, match="in use"):
+        Store.open(folder, SUITE, fresh=True)
+
+
+def test_a_folder_that_is_no_run(folder: Path) -> None:
+    with pytest.raises(StoreError, match="is no run folder"):
+        read_run(folder)
+    folder.mkdir(parents=True)
+    (folder / "notes.txt").write_text("mine")
+    with pytest.raises(StoreError, match=r"holds files but no suite\.toml"):
+        Store.open(folder, SUITE)
+    (folder / "suite.toml").write_text("name = ")
+    with pytest.raises(StoreError, match="the run folder is damaged"):
+        Store.open(folder, SUITE)
+    (folder.parent / "file").write_text("")
+    with pytest.raises(StoreError, match="can't be written"):
+        Store.open(folder.parent / "file", SUITE)
+
+
+def test_a_record_of_a_newer_mmbench_is_refused(store: Store, folder: Path) -> None:
+    store.add_record(record(schema=99))
+    with pytest.raises(StoreError, match=r"records\.jsonl, line 1: .* newer mmbench"):
+        read_run(folder)
+
+
+def test_the_public_names_stay() -> None:
+    assert {"Store", "History", "RunData", "read_run", "history", "load_predictions", "load_targets"} <= set(
+        dir(stores)
+    )
