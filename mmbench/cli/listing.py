@@ -1,0 +1,245 @@
+"""`mmbench list` and `mmbench info`: what the Catalog holds, and one part or suite in full."""
+
+import inspect
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mmbench.cli import options, terminal
+from mmbench.errors import SuiteError, unknown
+
+if TYPE_CHECKING:
+    from mmbench.api.data import Target, Task
+    from mmbench.api.parts import Part
+    from mmbench.api.space import Parameter
+    from mmbench.api.suite import Suite
+    from mmbench.plugins import Catalog
+
+WHAT = ("datasets", "encoders", "fusions", "objectives", "metrics", "corruptions", "suites")
+
+
+def listing(
+    what: Annotated[
+        str | None, typer.Argument(metavar="[WHAT]", help=f"{', '.join(WHAT)}; all if absent.", show_default=False)
+    ] = None,
+    form: Annotated[options.Form, typer.Option("--format", help="How to print.")] = options.Form.table,
+    plugin: options.Plugins = None,
+) -> None:
+    """List the parts that the plugins bring, and the suites.
+
+    \b
+    Examples:
+      mmbench list
+      mmbench list fusions
+      mmbench list encoders --format json
+      mmbench list fusions --plugin my_fusion.py
+    """
+    from mmbench import plugins
+
+    if what is not None and what not in WHAT:
+        raise SuiteError(unknown("kind of part", what, WHAT))
+    catalog = plugins.load(plugin or ())
+    rows = [row for group in WHAT if what in (None, group) for row in _rows(group, catalog)]
+    if form is options.Form.json:
+        terminal.show_json([{key: value for key, value in row.items() if key != "about"} for row in rows])
+        return
+    columns = ("name", "kind", "about", "summary", "distribution")
+    terminal.show(terminal.table(columns, [[row[column] for column in columns] for row in rows]))
+
+
+def _rows(group: str, catalog: "Catalog") -> list[dict[str, str]]:
+    if group == "suites":
+        return _suite_rows()
+    from mmbench.plugins import summary
+
+    shelf = catalog.shelves()[group]
+    rows = []
+    for name, part in shelf.items():
+        row = {"name": name, "kind": part.role, "summary": summary(part), "source": part.source}
+        if part.role == "encoder":
+            row["reads"] = part.kind  # type: ignore[attr-defined]
+        rows.append(row | {"distribution": shelf.origins[name].distribution, "about": _about(part)})
+    return rows
+
+
+def _suite_rows() -> list[dict[str, str]]:
+    from mmbench.board import suitefile
+
+    rows = []
+    for name, path in _suites().items():
+        suite = suitefile.read(path)
+        tasks, contenders = len(suite.tasks), len(suite.contenders)
+        rows.append(
+            {
+                "name": name,
+                "kind": "suite",
+                "summary": suite.description,
+                "source": str(path),
+                "distribution": "mmbench" if suitefile.installed().get(name) == path else "",
+                "about": f"{tasks} tasks, {contenders} contenders",
+            }
+        )
+    return rows
+
+
+def _suites() -> dict[str, Path]:
+    """Every suite that `mmbench run NAME` finds: the installed ones, and those in ./suites before them."""
+    from mmbench.board import suitefile
+
+    return {**suitefile.installed(), **{path.stem: path for path in sorted(Path("suites").glob("*.toml"))}}
+
+
+def _about(part: "Part") -> str:
+    """What fits with the part, in a few words."""
+    from mmbench.api import parts
+
+    if isinstance(part, parts.Dataset):
+        return f"{' + '.join(part.columns)} → {part.target.type}"
+    if isinstance(part, parts.Encoder):
+        return f"reads {part.kind}"
+    if isinstance(part, parts.Fusion):
+        return f"{part.level} level"
+    if isinstance(part, parts.Metric):
+        return f"{', '.join(part.targets)}: {part.direction}"
+    if isinstance(part, parts.Corruption):
+        return f"damages {', '.join(part.kinds)}"
+    return ""
+
+
+def info(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A part or a suite; KIND.NAME where two share a name.")],
+    plugin: options.Plugins = None,
+) -> None:
+    """Show one part or suite in full.
+
+    What it does, where it comes from, what may be tuned, and which datasets it fits.
+
+    \b
+    Examples:
+      mmbench info gated
+      mmbench info encoder.cnn
+      mmbench info starter
+      mmbench info mine --plugin my_fusion.py
+    """
+    from mmbench import plugins
+    from mmbench.board import suitefile
+
+    catalog = plugins.load(plugin or ())
+    suites = _suites()
+    kind, _, own = name.rpartition(".")
+    found = [
+        (shelf.role, shelf[own]) for shelf in catalog.shelves().values() if own in shelf and kind in ("", shelf.role)
+    ]
+    suite = suites.get(own) if kind in ("", "suite") else None
+    for role, part in found:
+        _show_part(part, catalog.shelves()[f"{role}s"].origins[own].distribution, catalog)
+    if suite:
+        _show_suite(suitefile.read(suite), str(suite))
+    if not found and not suite:
+        every = [part for shelf in catalog.shelves().values() for part in shelf]
+        raise SuiteError(unknown("part or suite", name, [*every, *suites]))
+
+
+def _show_part(part: "Part", distribution: str, catalog: "Catalog") -> None:
+    lines = [f"{part.role} {part.name}", "", inspect.getdoc(type(part)) or "(no description)", ""]
+    lines += [f"{key:<13} {value}" for key, value in _facts(part, distribution, catalog) if value]
+    terminal.show(*lines)
+    if part.space:
+        rows = [_parameter_row(name, parameter) for name, parameter in part.space.items()]
+        terminal.show("", terminal.table(("parameter", "values", "default", "only if", "stage"), rows))
+    terminal.show("")
+
+
+def _facts(part: "Part", distribution: str, catalog: "Catalog") -> list[tuple[str, str]]:
+    from mmbench.api import parts
+
+    facts = [("source", part.source), ("distribution", distribution), ("module", type(part).__module__)]
+    if isinstance(part, parts.Dataset):
+        columns = ", ".join(f"{name} ({kind})" for name, kind in part.columns.items())
+        facts += [("modalities", columns), ("target", str(part.target)), ("licence", part.licence)]
+        facts += [("citation", part.citation), ("metrics", ", ".join(_metrics(part.target, catalog)))]
+        for modality, kind in part.columns.items():
+            readers = ", ".join(n for n, encoder in catalog.encoders.items() if encoder.kind == kind)
+            facts.append((f"{modality}:", f"read by {readers or 'no encoder'}"))
+        return facts
+    facts.append(("about", _about(part)))
+    fits, misfits = _fits(part, catalog)
+    facts.append(("fits", ", ".join(fits) or "no dataset that is installed"))
+    return facts + [("not", f"{dataset}: {reason}") for dataset, reason in misfits]
+
+
+def _metrics(target: "Target", catalog: "Catalog") -> list[str]:
+    return [name for name, metric in catalog.metrics.items() if target.type in metric.targets]
+
+
+def _fits(part: "Part", catalog: "Catalog") -> tuple[list[str], list[tuple[str, str]]]:
+    """The datasets that the part fits, and the reasons of the others."""
+    from mmbench.api import parts
+
+    fits: list[str] = []
+    misfits: list[tuple[str, str]] = []
+    for name in catalog.datasets:
+        task = _task(name, catalog)
+        if isinstance(part, parts.Encoder) and part.kind not in task.modalities.values():
+            continue
+        if isinstance(part, parts.Metric) and task.target.type not in part.targets:
+            continue
+        if isinstance(part, parts.Corruption) and not set(part.kinds) & set(task.modalities.values()):
+            continue
+        reason = part.supports(task)
+        if reason is None:
+            fits.append(name)
+        else:
+            misfits.append((name, reason))
+    return fits, misfits
+
+
+def _task(name: str, catalog: "Catalog") -> "Task":
+    """The dataset as a task with all its modalities and the first metric that scores it."""
+    from mmbench.api.data import Task
+
+    dataset = catalog.datasets[name]
+    metric = next(iter(_metrics(dataset.target, catalog)), "")
+    return Task(name=name, dataset=name, modalities=dataset.columns, target=dataset.target, metric=metric)
+
+
+def _parameter_row(name: str, parameter: "Parameter") -> list[str]:
+    from mmbench.api.space import Choice
+
+    if isinstance(parameter, Choice):
+        values = " | ".join(map(str, parameter.options))
+    else:
+        values = f"{parameter.low} to {parameter.high}{', log' if parameter.log else ''}"
+    when = ", ".join(f"{other} = {value}" for other, value in (parameter.when or {}).items())
+    return [name, values, str(parameter.default), when, parameter.stage]
+
+
+def _show_suite(suite: "Suite", path: str) -> None:
+    from dataclasses import asdict
+
+    budget = ", ".join(f"{key} {value}" for key, value in asdict(suite.budget).items())
+    terminal.show(f"suite {suite.name}", "", suite.description or "(no description)", "")
+    terminal.show(f"{'file':<13} {path}", f"{'budget':<13} {budget}", f"{'seed':<13} {suite.seed}", "")
+    tasks = [[task.name, task.dataset, task.metric, _encoders(task.encoders)] for task in suite.tasks]
+    terminal.show(terminal.table(("task", "dataset", "metric", "encoders"), tasks), "")
+    rows = [[contender.name, _contender(contender)] for contender in suite.contenders]
+    terminal.show(terminal.table(("contender", "what it may use"), rows), "")
+
+
+def _encoders(encoders: Any) -> str:
+    return "; ".join(f"{modality}: {', '.join(names)}" for modality, names in encoders.items()) or "all that fit"
+
+
+def _contender(spec: Any) -> str:
+    words = [f"fusion {' | '.join(spec.fusion)}" if spec.fusion else "every fusion that fits"]
+    if spec.each_modality:
+        words = ["each modality alone"]
+    if spec.objective:
+        words.append(f"objective {' | '.join(spec.objective)}")
+    if spec.only:
+        words.append(f"only {', '.join(spec.only)}")
+    if spec.tasks:
+        words.append(f"on {', '.join(spec.tasks)}")
+    words += [f"{name} = {value}" for name, value in spec.params.items()]
+    return "; ".join(words)

@@ -1,0 +1,80 @@
+"""`mmbench plan` and `mmbench prepare`: what a run would do, and fetching what it needs, before anything is trained."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mmbench.cli import options, terminal
+
+
+def plan(
+    suite: options.SuiteName,
+    task: options.Tasks = None,
+    contender: options.Contenders = None,
+    trials: options.Trials = None,
+    limit: options.Limit = None,
+    seed: options.Seed = None,
+    results: options.Results = Path("results"),
+    name: options.Name = None,
+    device: options.Device = "auto",
+    plugin: options.Plugins = None,
+) -> None:
+    """Show what `run` would do with the same options.
+
+    One row a cell: to do, done, or skipped and why; how many trainings that is at most; the plan's hash.
+
+    \b
+    Examples:
+      mmbench plan starter
+      mmbench plan starter --task emoji_group --trials 50
+    """
+    from mmbench import session
+
+    opened = session.open_run(
+        suite,
+        plugins=plugin or (),
+        tasks=task or (),
+        contenders=contender or (),
+        trials=trials,
+        limit=limit,
+        seed=seed,
+        results=results,
+        name=name,
+        device=device,
+    )
+    if opened.note:
+        terminal.show(opened.note)
+    rows = session.estimate(opened)
+    columns = ("task", "contender", "status", "trials", "trainings")
+    cells = [[str(row[column]) for column in columns] for row in rows]
+    terminal.show(terminal.table(columns, cells, right=("trials", "trainings")), "")
+    trainings = sum(row["trainings"] for row in rows)
+    to_do = sum(row["status"] == "to do" for row in rows)
+    terminal.show(
+        f"{to_do} of {len(rows)} cells to do, at most {trainings} trainings, on {opened.plan.device}",
+        f"plan {opened.plan.hash}",
+        f"run folder {opened.folder}",
+    )
+
+
+def prepare(
+    target: Annotated[str, typer.Argument(metavar="SUITE|DATASET", help="A suite, or one dataset by name.")],
+    plugin: options.Plugins = None,
+    quiet: options.Quiet = False,
+) -> None:
+    """Fetch and check the data and weights of a suite or dataset.
+
+    Nothing is trained. Later runs then need no network.
+
+    \b
+    Examples:
+      mmbench prepare starter
+      mmbench prepare emoji_group
+    """
+    from mmbench import session
+    from mmbench.cli.live import Meter
+
+    with Meter(quiet=quiet) as meter:
+        ready = session.prepare(target, plugin or (), meter)
+    terminal.show(terminal.table(("ready", "where"), [[what, str(where)] for what, where in ready]))

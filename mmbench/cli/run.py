@@ -1,0 +1,97 @@
+"""`mmbench run`: search, refit and score every cell of a suite, live, then print the leaderboard."""
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mmbench.cli import options, terminal
+
+if TYPE_CHECKING:
+    from mmbench.session import Run, Session
+
+
+def run(
+    context: typer.Context,
+    suite: options.SuiteName,
+    task: options.Tasks = None,
+    contender: options.Contenders = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, help="Worker processes; one for each core if absent.", show_default=False),
+    ] = None,
+    trials: options.Trials = None,
+    limit: options.Limit = None,
+    seed: options.Seed = None,
+    results: options.Results = Path("results"),
+    name: options.Name = None,
+    fresh: options.Fresh = False,
+    device: options.Device = "auto",
+    plugin: options.Plugins = None,
+    quiet: options.Quiet = False,
+) -> None:
+    """Search and score a suite's contenders, then rank them.
+
+    Every contender gets the same budget on every task. The same command again goes on where it
+    stopped, and does nothing twice.
+
+    \b
+    Examples:
+      mmbench run starter
+      mmbench run starter --task emoji_group --contender gated --contender concat
+      mmbench run starter --plugin my_fusion.py --contender mine --contender concat
+      mmbench run suites/mine.toml --trials 50 --workers 8
+    """
+    from mmbench import session
+
+    opened = session.open_run(
+        suite,
+        plugins=plugin or (),
+        tasks=task or (),
+        contenders=contender or (),
+        trials=trials,
+        limit=limit,
+        seed=seed,
+        results=results,
+        name=name,
+        fresh=fresh,
+        device=device,
+    )
+    done = _execute(opened, workers=workers, quiet=quiet, again=_again(context.obj or [suite]))
+    _conclude(done, opened)
+
+
+def _again(arguments: Sequence[str]) -> str:
+    """What to type to go on: the same command, without --fresh, which would begin anew."""
+    return shlex.join(["mmbench", *(word for word in arguments if word != "--fresh")])
+
+
+def _execute(opened: "Session", *, workers: int | None, quiet: bool, again: str) -> "Run":
+    from mmbench.cli.live import display
+
+    cells = opened.plan.cells
+    watch = display(cells, opened.done, title=f"{opened.suite.name} → {opened.folder}", quiet=quiet)
+    try:
+        with watch:
+            if opened.note:
+                watch.say(opened.note)
+            return opened.execute(workers=workers, on_event=watch)
+    except KeyboardInterrupt:
+        terminal.warn(f"{watch.finished} of {len(cells)} cells are done; to go on: {again}", level="stopped")
+        raise typer.Exit(130) from None
+
+
+def _conclude(done: "Run", opened: "Session") -> None:
+    from mmbench.board import report
+
+    terminal.show(report.table(done.rows(opened.catalog)))
+    failed = done.failed
+    if failed:
+        terminal.show("", f"{len(failed)} failed:")
+        terminal.show(*(f"  {r.task}, {r.contender}: {r.status}: {r.reason}" for r in failed))
+    folder = shlex.quote(str(done.folder))
+    terminal.show("", f"stored in {folder}; next:", f"  mmbench leaderboard {folder} --format markdown")
+    if failed:
+        raise typer.Exit(1)

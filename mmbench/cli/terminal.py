@@ -1,0 +1,87 @@
+"""What the commands write with: a console for stdout, one for stderr, one look for every table.
+
+A table is drawn to the terminal's width; where stdout is a file or a pipe nothing is cut or wrapped.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+WIDE = 1000  # columns of an output that is no terminal
+
+
+def console(file: TextIO | None = None) -> "Console":
+    """A console on `file`, stdout by default."""
+    from rich.console import Console
+
+    class Pipe(Console):
+        def on_broken_pipe(self) -> NoReturn:
+            raise BrokenPipeError  # `mmbench list | head`: cli.app ends quietly
+
+    stream = file or sys.stdout
+    return Pipe(
+        file=stream,
+        width=None if stream.isatty() else WIDE,
+        highlight=False,
+        markup=False,
+        emoji=False,
+        soft_wrap=False,
+    )
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[str] = ()) -> "Table":
+    """A table of plain text; the columns named in `right` are numbers."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    made = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold", show_edge=False)
+    for column in columns:
+        made.add_column(column, justify="right" if column in right else "left", overflow="fold")
+    for row in rows:
+        made.add_row(*map(Text, row))
+    return made
+
+
+def show(*things: object) -> None:
+    """Print tables and lines of text to stdout. Text is left as it is, however long."""
+    out = console()
+    for thing in things:
+        out.print(thing, soft_wrap=isinstance(thing, str))
+
+
+def show_json(value: Any) -> None:
+    show(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def warn(message: str, *, level: str = "warning") -> None:
+    """One line on stderr, coloured where that is a terminal."""
+    line = f"mmbench: {level}: {' '.join(message.split())}"
+    if sys.stderr.isatty() and "NO_COLOR" not in os.environ:
+        line = f"\x1b[{31 if level == 'error' else 33}m{line}\x1b[0m"
+    print(line, file=sys.stderr)
+
+
+def size(count: float) -> str:
+    """Bytes for people: "31.2 MB"."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"
+
+
+def duration(seconds: float) -> str:
+    """Seconds for people: "42 s", "3 min 05 s", "2 h 07 min"."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
