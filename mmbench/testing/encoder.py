@@ -11,10 +11,10 @@ import gc
 import inspect
 import json
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import torch
@@ -269,7 +269,7 @@ def _prepare(contract: EncoderContract, params: Params) -> Prepared:
 
 def prepared(contract: type[EncoderContract]) -> Prepared:
     """The part with its default configuration, fitted once for all tests of `contract`."""
-    return _prepared(contract)
+    return _prepared(cast(Hashable, contract))
 
 
 @cache

@@ -46,3 +46,15 @@ def _stage(before: int, after: int, *, stride: int) -> nn.Sequential:
     return nn.Sequential(
         nn.Conv2d(before, after, 3, stride=stride, padding=1, bias=False), nn.GroupNorm(1, after), nn.ReLU()
     )
+
+
+class Projection(nn.Module):
+    """{"features": [B, T, inputs]} of a frozen network to tokens [B, T, width], all present."""
+
+    def __init__(self, inputs: int, *, width: int, dropout: float):
+        super().__init__()
+        self.layers = nn.Sequential(nn.LayerNorm(inputs), nn.Dropout(dropout), nn.Linear(inputs, width))
+
+    def forward(self, arrays: dict[str, Tensor]) -> Tensor:
+        tokens: Tensor = self.layers(arrays["features"].float())
+        return tokens

