@@ -5,12 +5,13 @@ checksum is the SHA-256 of the line's bytes up to `,"sha256"`. JSON is strict: a
 written as {"$float": "nan"}, "inf" or "-inf", and read back as that number. Used by `store` only.
 """
 
+import gc
 import hashlib
 import json
 import math
 import os
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn, TypeAlias
@@ -87,12 +88,24 @@ def scan(path: Path, visit: Visit) -> End:
     Raises StoreError, with file and line, for any other damage, and where `visit` finds a row no good.
     """
     try:
-        with open_file(path, os.O_RDONLY) as file:
+        with open_file(path, os.O_RDONLY) as file, _no_collection():
             return _scan(file, path, visit)
     except FileNotFoundError:
         return End()
     except OSError as error:
         raise StoreError(f"{path} can't be read: {error.strerror}") from error
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Rows hold no cycles, and looking for some takes half the time of reading 100,000."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _scan(file: BinaryIO, path: Path, visit: Visit) -> End:

@@ -493,9 +493,3 @@ def test_a_record_of_a_newer_mmbench_is_refused(store: Store, folder: Path) -> N
     store.add_record(record(schema=99))
     with pytest.raises(StoreError, match=r"records\.jsonl, line 1: .* newer mmbench"):
         read_run(folder)
-
-
-def test_the_public_names_stay() -> None:
-    assert {"Store", "History", "RunData", "read_run", "history", "load_predictions", "load_targets"} <= set(
-        dir(stores)
-    )
