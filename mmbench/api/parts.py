@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from datasets import DatasetDict
     from torch import Tensor, nn
 
+    from mmbench.api.carrier import Carrier
+
     Array: TypeAlias = np.ndarray[Any, Any]
 
 Arrays: TypeAlias = "dict[str, Array]"
@@ -138,6 +140,8 @@ class Encoder(Part):
     role = "encoder"
     kind: ClassVar[str]
     """Which kind of modality it reads: see `mmbench.api.data`."""
+    carriers: "ClassVar[tuple[Carrier, ...]]" = ()
+    """The pretrained weights it loads, so that `mmbench prepare` can fetch them ahead."""
 
     def fit(self, column: Sequence[Any], params: Params, seed: int) -> State:
         """Learn from the train rows; `params` are those of stage "prepare", already given defaults.

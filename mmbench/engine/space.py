@@ -4,6 +4,7 @@ A configuration is a flat dict: {"fusion": "gated", "fusion.gated.dropout": 0.1,
 "encoder.image.cnn.width": 64, "model.width": 128, "train.lr": 0.002}. Used by plan, search and model.
 """
 
+import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -95,6 +96,11 @@ def part_params(params: Mapping[str, Any], prefix: str) -> dict[str, Any]:
     """The parameters of one part, by their own names: those below `prefix.`"""
     start = prefix + "."
     return {name.removeprefix(start): value for name, value in params.items() if name.startswith(start)}
+
+
+def derive_seed(*parts: object) -> int:
+    """A seed that depends on all of `parts` and on nothing else."""
+    return int.from_bytes(hashlib.sha256(repr(parts).encode()).digest()[:4], "big") >> 1
 
 
 def full_space(cell: Cell, catalog: Catalog) -> dict[str, Parameter]:

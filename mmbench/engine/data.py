@@ -1,0 +1,140 @@
+"""Datasets on disk: loaded once by their plugin, kept under the cache by fingerprint, read by split.
+
+The truth of each split stands in a file of its own, so that a process that tunes opens train and validation only.
+"""
+
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mmbench.api.data import SPLITS
+from mmbench.api.parts import Dataset
+from mmbench.engine.plan import fingerprint
+from mmbench.errors import DataError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+@dataclass(frozen=True)
+class Table:
+    """A dataset as it lies in the cache. `limit` keeps that many rows of each split, evenly spread."""
+
+    dataset: Dataset
+    folder: Path
+    limit: int | None = None
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """{"rows": {split: n}, "outputs": number of classes or 1, "classes": names or null}"""
+        facts: dict[str, Any] = json.loads((self.folder / "facts.json").read_text())
+        facts["rows"] = {split: len(self.rows(split, n)) for split, n in facts["rows"].items()}
+        return facts
+
+    def rows(self, split: str, n: int) -> "np.ndarray[Any, Any]":
+        """Which of the split's n rows are used, in order."""
+        import numpy as np
+
+        if self.limit is None or self.limit >= n:
+            return np.arange(n)
+        return np.linspace(0, n - 1, self.limit).astype(int)
+
+    def targets(self, split: str) -> "np.ndarray[Any, Any]":
+        """The truth: [N] int64, [N, L] float32, [N] float32, or for Match [N] row indices."""
+        import numpy as np
+        from safetensors.numpy import load_file
+
+        target = load_file(self.folder / f"targets-{split}.safetensors")["target"]
+        rows = self.rows(split, len(target))
+        return np.arange(len(rows)) if self.dataset.target.type == "match" else target[rows]
+
+    def values(self, split: str, modality: str, first: int | None = None) -> list[Any]:
+        """One column's raw values (the first few), as `mmbench.api.data` lists them by kind; a missing one is None."""
+        from datasets import load_from_disk
+
+        from mmbench.api import columns
+
+        table = load_from_disk(str(self.folder / "rows" / split))
+        rows = self.rows(split, len(table))[:first]
+        if len(rows) < len(table):
+            table = table.select(rows)
+        return columns.values(table, modality, self.dataset.columns[modality])
+
+
+def where(dataset: Dataset, cache: Path) -> Path:
+    """The folder in which `dataset` is kept, whether it is there yet or not."""
+    return cache / "datasets" / f"{dataset.name}-{fingerprint(dataset)}"
+
+
+def is_ready(dataset: Dataset, cache: Path) -> bool:
+    return (where(dataset, cache) / "facts.json").exists()
+
+
+def materialise(dataset: Dataset, cache: Path, limit: int | None = None) -> Table:
+    """Load `dataset` into the cache unless it is there. Two processes at once load it once."""
+    folder = where(dataset, cache)
+    if not is_ready(dataset, cache):
+        with building(folder) as draft:
+            if draft:
+                _build(dataset, cache, draft)
+    return Table(dataset, folder, limit)
+
+
+def _build(dataset: Dataset, cache: Path, draft: Path) -> None:
+    import numpy as np
+    from datasets import ClassLabel, disable_progress_bars
+    from safetensors.numpy import save_file
+
+    from mmbench.api import columns
+
+    disable_progress_bars()
+    splits = dataset.load(cache)
+    if set(splits) != set(SPLITS):
+        raise DataError(f"dataset {dataset.name!r} gives the splits {sorted(splits)}, not {sorted(SPLITS)}")
+    facts: dict[str, Any] = {"rows": {}, "outputs": 1, "classes": None}
+    for name in SPLITS:
+        split = splits[name]
+        for modality in dataset.columns:
+            if modality not in split.features:
+                raise DataError(f"dataset {dataset.name!r}, split {name!r}: column {modality!r} is missing")
+        split.save_to_disk(str(draft / "rows" / name))
+        target = columns.targets(split, dataset.target)
+        if target.dtype.kind == "f" and not np.isfinite(target).all():
+            raise DataError(f"dataset {dataset.name!r}, split {name!r}: a target is missing or not finite")
+        save_file({"target": target}, draft / f"targets-{name}.safetensors")
+        facts["rows"][name] = len(split)
+        if target.ndim == 2:
+            facts["outputs"] = target.shape[1]
+    if dataset.target.type == "label":
+        feature = splits["train"].features[dataset.target.column]  # type: ignore[union-attr]
+        if not isinstance(feature, ClassLabel):
+            raise DataError(f"dataset {dataset.name!r}: the target column must be a ClassLabel, not {feature}")
+        facts["classes"], facts["outputs"] = feature.names, feature.num_classes
+    (draft / "facts.json").write_text(json.dumps(facts))
+
+
+@contextmanager
+def building(folder: Path) -> Iterator[Path | None]:
+    """Make `folder` whole or not at all: yields a draft folder to fill, or None if another process was first."""
+    from filelock import FileLock
+
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{folder}.lock"):
+        if folder.exists():
+            yield None
+            return
+        draft = Path(tempfile.mkdtemp(prefix=f"{folder.name}.draft-", dir=folder.parent))
+        try:
+            yield draft
+            draft.replace(folder)
+        except OSError as error:
+            raise DataError(
+                f"can't write {folder}: {error.strerror or error}; free some space and run again"
+            ) from error
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)

@@ -1,0 +1,37 @@
+"""Baselines that are scikit-learn estimators: one fit on plain vectors instead of a training."""
+
+import time
+from typing import Any
+
+import numpy as np
+
+from mmbench.api.parts import FeatureSpec
+from mmbench.api.space import Params
+from mmbench.engine.model import Inputs
+from mmbench.engine.space import part_params
+from mmbench.engine.train import Fit
+from mmbench.engine.workspace import Workspace
+from mmbench.errors import TrainingError
+
+
+def fit_estimator(workspace: Workspace, params: Params, train: Inputs, valid: Inputs) -> tuple[Any, Fit]:
+    """Fit the configuration's estimator on train; its score is that on validation."""
+    fusion = workspace.catalog.fusions[params["fusion"]]
+    vectors = workspace.summaries(params, train)
+    specs = {m: FeatureSpec(width=v.shape[1], tokens=1) for m, v in vectors.items()}
+    estimator = fusion.build(specs, workspace.head.outputs, part_params(params, f"fusion.{fusion.name}"))
+    started = time.perf_counter()
+    estimator.fit(vectors, workspace.truth["train"])
+    seconds = time.perf_counter() - started
+    score = workspace.score(predict_estimator(workspace, params, estimator, valid))
+    return estimator, Fit(score=score, train_seconds=seconds, rows=train.n)
+
+
+def predict_estimator(workspace: Workspace, params: Params, estimator: Any, inputs: Inputs) -> "np.ndarray[Any, Any]":
+    """Predictions as metrics want them: probabilities [N, outputs], or numbers [N]."""
+    vectors = workspace.summaries(params, inputs)
+    probabilities = hasattr(estimator, "predict_proba") and workspace.cell.task.target.type != "number"
+    predictions = np.asarray(estimator.predict_proba(vectors) if probabilities else estimator.predict(vectors))
+    if not np.isfinite(predictions).all():
+        raise TrainingError("the estimator's predictions are not finite")
+    return predictions.astype(np.float32)

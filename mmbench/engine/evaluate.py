@@ -1,0 +1,123 @@
+"""After the search: refit the winner and the default with each seed, predict test once, let the referee score it.
+
+`refits` runs in a worker, which has the test inputs and no test truth. `Referee` lives in the parent, which has the
+truth and runs no plugin's training code.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from mmbench.api.record import Refit, Trial
+from mmbench.api.space import Params
+from mmbench.api.suite import CorruptionSpec
+from mmbench.engine.data import materialise
+from mmbench.engine.space import Cell, default_params, derive_seed
+from mmbench.plugins import Catalog
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from mmbench.engine.workspace import Workspace
+
+Predictions: TypeAlias = "dict[str, np.ndarray[Any, Any]]"
+Role: TypeAlias = Literal["tuned", "default"]
+TEST = "test"
+
+
+def best(trials: Sequence[Trial], direction: str) -> Trial | None:
+    """The best trial that ended well; the earliest of equals."""
+    ended = [trial for trial in trials if trial.status == "ok" and trial.score is not None]
+    sign = -1 if direction == "max" else 1
+    return min(ended, key=lambda trial: (sign * (trial.score or 0.0), trial.number), default=None)
+
+
+def schedule(cell: Cell, trials: Sequence[Trial], catalog: Catalog) -> list[tuple[Role, int, Params]]:
+    """Which refits a cell needs: (role, seed number, parameters). The default is refitted too, unless it won."""
+    winner = best(trials, cell.direction)
+    if winner is None:
+        return []
+    seeds = range(cell.budget.refit_seeds)
+    wanted: list[tuple[Role, int, Params]] = [("tuned", seed, winner.params) for seed in seeds]
+    if winner.number != 0:
+        default = default_params(cell, catalog)
+        wanted += [("default", seed, default) for seed in seeds]
+    return wanted
+
+
+def refit(workspace: "Workspace", role: Role, number: int, params: Params) -> tuple[Refit, Predictions]:
+    """Train with one seed on train (stopping by validation), predict test and its damaged copies."""
+    from mmbench.engine.search import run
+
+    cell = workspace.cell
+    # The same seeds for every contender of a task: a lucky one favours nobody.
+    seed = derive_seed(cell.seed, cell.task.name, "refit", number)
+    outcome, model = run(workspace, params, seed)
+    predictions: Predictions = {}
+    if outcome.fit:
+        predictions[TEST] = _predict(workspace, params, model, None, 0.0)
+        for spec in cell.corruptions if role == "tuned" else ():
+            for severity in spec.severities:
+                predictions[_name(spec, severity)] = _predict(workspace, params, model, spec, severity)
+    return Refit(
+        cell=cell.key,
+        role=role,
+        seed=number,
+        params=dict(params),
+        status=outcome.status,
+        reason=outcome.reason,
+        valid=outcome.fit.score if outcome.fit else None,
+        metrics={},
+        curves={},
+        predictions=None,
+        epochs=len(outcome.fit.curve) if outcome.fit else 0,
+        seconds=outcome.seconds,
+        train_throughput=outcome.fit.throughput if outcome.fit else None,
+    ), predictions
+
+
+@dataclass(frozen=True)
+class Referee:
+    """Scores predictions of one task's test split; the only one who knows the truth."""
+
+    catalog: Catalog
+    truth: "np.ndarray[Any, Any]"
+
+    @classmethod
+    def of(cls, cell: Cell, catalog: Catalog, cache: Path) -> "Referee":
+        table = materialise(catalog.datasets[cell.task.dataset], cache, cell.limit)
+        return cls(catalog, table.targets("test"))
+
+    def score(self, cell: Cell, refit: Refit, predictions: "Mapping[str, np.ndarray[Any, Any]]") -> Refit:
+        """The refit with its metrics and curves filled in."""
+        if TEST not in predictions:
+            return refit
+        fitting = [m for m in self.catalog.metrics.values() if cell.task.target.type in m.targets]
+        metrics = {metric.name: float(metric.score(self.truth, predictions[TEST])) for metric in fitting}
+        tuned = self.catalog.metrics[cell.task.metric]
+        curves = {
+            f"{spec.name} {spec.modality}": [
+                (severity, float(tuned.score(self.truth, predictions[_name(spec, severity)])))
+                for severity in spec.severities
+            ]
+            for spec in cell.corruptions
+            if refit.role == "tuned"
+        }
+        return replace(refit, metrics=metrics, curves=curves)
+
+
+def _name(spec: CorruptionSpec, severity: float) -> str:
+    return f"{spec.name}/{spec.modality}/{severity:g}"
+
+
+def _predict(
+    workspace: "Workspace", params: Params, model: Any, spec: CorruptionSpec | None, severity: float
+) -> "np.ndarray[Any, Any]":
+    from mmbench.engine.estimator import predict_estimator
+    from mmbench.engine.model import predict
+
+    inputs = workspace.damaged(params, spec, severity) if spec else workspace.inputs(params, "test")
+    if workspace.is_trained(params):
+        return predict(model, inputs).cpu().numpy()
+    return predict_estimator(workspace, params, model, inputs)

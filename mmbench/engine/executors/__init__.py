@@ -1,0 +1,1 @@
+"""Where jobs run. `local`: processes of this machine, one thread each."""

@@ -1,0 +1,140 @@
+"""From logits to a loss, and from logits to predictions, for each type of target. Used by model, train, evaluate."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mmbench.api.data import Match, Target
+from mmbench.api.parts import Features
+
+FeatureMap: TypeAlias = Mapping[str, Features]
+PAIRS = 16_384  # how many pairs are scored at once
+
+
+@dataclass(frozen=True)
+class Head:
+    """What a type of target means for the engine; one subclass a type."""
+
+    outputs: int
+
+    def encode(self, target: "np.ndarray[Any, Any]") -> Tensor:
+        """The truth as the loss wants it."""
+        raise NotImplementedError
+
+    def arrange(self, features: FeatureMap, target: Tensor) -> tuple[FeatureMap, Tensor]:
+        """What the fusion judges: the rows as they are, unless the target is about pairs."""
+        return features, target
+
+    def loss(self, logits: Tensor, target: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def decode(self, logits: Tensor) -> Tensor:
+        """Logits [B, outputs] to predictions."""
+        raise NotImplementedError
+
+
+class LabelHead(Head):
+    """One of `outputs` classes: cross-entropy, probabilities [N, C]."""
+
+    def encode(self, target: "np.ndarray[Any, Any]") -> Tensor:
+        return torch.from_numpy(target).long()
+
+    def loss(self, logits: Tensor, target: Tensor) -> Tensor:
+        return F.cross_entropy(logits, target)
+
+    def decode(self, logits: Tensor) -> Tensor:
+        return logits.softmax(-1)
+
+
+class LabelsHead(Head):
+    """Any of `outputs` classes: binary cross-entropy, probabilities [N, L]."""
+
+    def encode(self, target: "np.ndarray[Any, Any]") -> Tensor:
+        return torch.from_numpy(target).float()
+
+    def loss(self, logits: Tensor, target: Tensor) -> Tensor:
+        return F.binary_cross_entropy_with_logits(logits, target)
+
+    def decode(self, logits: Tensor) -> Tensor:
+        return logits.sigmoid()
+
+
+@dataclass(frozen=True)
+class NumberHead(Head):
+    """A real number, standardised by the train rows: squared error, predictions [N] in the target's own unit."""
+
+    mean: float = 0.0
+    deviation: float = 1.0
+
+    def encode(self, target: "np.ndarray[Any, Any]") -> Tensor:
+        return torch.from_numpy((target - self.mean) / self.deviation).float()
+
+    def loss(self, logits: Tensor, target: Tensor) -> Tensor:
+        return F.mse_loss(logits.squeeze(-1), target)
+
+    def decode(self, logits: Tensor) -> Tensor:
+        return logits.squeeze(-1) * self.deviation + self.mean
+
+
+@dataclass(frozen=True)
+class MatchHead(Head):
+    """Retrieval: the fusion judges pairs. A batch of B rows becomes its B x B pairs, row i's left with row j's right;
+    the loss is InfoNCE in both directions; predictions are scores [N, N]."""
+
+    left: tuple[str, ...] = ()
+
+    def encode(self, target: "np.ndarray[Any, Any]") -> Tensor:
+        return torch.from_numpy(target).long()
+
+    def arrange(self, features: FeatureMap, target: Tensor) -> tuple[FeatureMap, Tensor]:
+        n = len(target)
+        return self.pair(features, torch.arange(n), n), torch.eye(n, device=target.device).flatten()
+
+    def pair(self, features: FeatureMap, rows: Tensor, n: int) -> FeatureMap:
+        """Left of each of `rows` with right of each of the n rows, [len(rows) * n]."""
+        device = next(iter(features.values())).tokens.device
+        lefts = rows.to(device).repeat_interleave(n)
+        rights = torch.arange(n, device=device).repeat(len(rows))
+        return {m: take(f, lefts if m in self.left else rights) for m, f in features.items()}
+
+    def loss(self, logits: Tensor, target: Tensor) -> Tensor:
+        n = round(len(logits) ** 0.5)
+        scores = logits.view(n, n)
+        match = torch.arange(n, device=logits.device)
+        return (F.cross_entropy(scores, match) + F.cross_entropy(scores.T, match)) / 2
+
+    def decode(self, logits: Tensor) -> Tensor:
+        return logits.squeeze(-1)
+
+
+def head_for(target: Target, outputs: int, train: "np.ndarray[Any, Any]") -> Head:
+    """The head of a task; `train` is the truth of the train rows."""
+    if isinstance(target, Match):
+        return MatchHead(outputs=1, left=target.left)
+    if target.type == "number":
+        return NumberHead(outputs=1, mean=float(train.mean()), deviation=float(train.std()) or 1.0)
+    return LabelsHead(outputs) if target.type == "labels" else LabelHead(outputs)
+
+
+def take(features: Features, rows: Tensor | slice) -> Features:
+    """The features of some rows."""
+    return replace(
+        features,
+        tokens=features.tokens[rows],
+        mask=features.mask[rows],
+        layers=tuple(layer[rows] for layer in features.layers),
+    )
+
+
+def join(parts: list[Features]) -> Features:
+    """The rows of several batches as one."""
+    return Features(
+        tokens=torch.cat([p.tokens for p in parts]),
+        mask=torch.cat([p.mask for p in parts]),
+        layers=tuple(torch.cat(layers) for layers in zip(*(p.layers for p in parts), strict=True)),
+    )

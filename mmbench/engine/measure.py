@@ -1,0 +1,200 @@
+"""What a configuration costs: measured alone, in a fresh process, after warm-up, time and memory apart.
+
+What is measured is the part that a contender brings: encoders' modules, fusion and head, from stored features.
+What the preprocessors cost (a frozen encoder, say) stands beside it as `prepare_ms`.
+"""
+
+import gc
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from mmbench.api.space import Params
+from mmbench.engine.estimator import fit_estimator, predict_estimator
+from mmbench.engine.model import Inputs, Model
+from mmbench.engine.space import derive_seed, part_params
+from mmbench.engine.train import Recipe, fit
+from mmbench.engine.workspace import Workspace
+
+SECONDS = 0.2  # how long each figure is sampled
+WARM_UP = 5
+BATCH = 64
+RAW = 4  # rows whose preprocessing is timed
+
+COSTS = (
+    "parameters",
+    "flops",
+    "latency_ms_p50",
+    "latency_ms_p90",
+    "latency_ms_p99",
+    "throughput",
+    "train_throughput",
+    "peak_memory_bytes",
+    "device_memory_bytes",
+    "device_memory_reserved_bytes",
+    "prepare_ms",
+)
+
+
+def measure(workspace: Workspace, params: Params) -> dict[str, Any]:
+    """Every figure of COSTS, null where it does not apply, and the conditions they were taken under."""
+    costs: dict[str, Any] = dict.fromkeys(COSTS)
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+    if workspace.is_trained(params):
+        costs |= _memory(workspace, params)
+        costs |= _time(workspace, params)
+    else:
+        costs |= _estimator(workspace, params)
+    costs["prepare_ms"] = {m: _preparation(workspace, params, m) for m in workspace.cell.encoders}
+    return costs | {
+        "batch_size": BATCH,
+        "device": _device_name(workspace.device),
+        "threads": torch.get_num_threads(),
+        "load_average": load,
+    }
+
+
+def _memory(workspace: Workspace, params: Params) -> dict[str, Any]:
+    """The growth of resident memory, from before the model is built to the peak of an epoch of training and a pass of
+    inference; on CUDA what was allocated and reserved."""
+    train, test = workspace.inputs(params, "train"), workspace.inputs(params, "test")
+    cuda = workspace.device.type == "cuda"
+    gc.collect()
+    if cuda:
+        torch.cuda.reset_peak_memory_stats(workspace.device)
+        held = torch.cuda.memory_allocated(workspace.device)
+    before = _reset_peak()
+    model = workspace.model(params, seed=0)
+    _train(workspace, model, params, train, rows=4 * params["train.batch_size"])
+    with torch.inference_mode():
+        model.eval()
+        _forward(model, test, BATCH)()
+    peak = _peak()
+    costs: dict[str, Any] = {"peak_memory_bytes": max(0, peak - before) if peak and before else None}
+    if cuda:
+        costs["device_memory_bytes"] = torch.cuda.max_memory_allocated(workspace.device) - held
+        costs["device_memory_reserved_bytes"] = torch.cuda.max_memory_reserved(workspace.device)
+    return costs
+
+
+def _time(workspace: Workspace, params: Params) -> dict[str, Any]:
+    model = workspace.model(params, seed=0)
+    train, test = workspace.inputs(params, "train"), workspace.inputs(params, "test")
+    costs: dict[str, Any] = {"parameters": sum(p.numel() for p in model.parameters() if p.requires_grad)}
+    seconds = _train(workspace, model, params, train, rows=train.n)
+    costs["train_throughput"] = train.n / seconds
+    model.eval()
+    with torch.inference_mode():
+        with FlopCounterMode(display=False, custom_mapping=_attention_flops()) as counter:
+            _forward(model, test, 1)()
+        costs["flops"] = counter.get_total_flops()
+        one = _samples(_forward(model, test, 1), workspace.device)
+        costs |= {f"latency_ms_p{q}": float(np.percentile(one, q)) * 1e3 for q in (50, 90, 99)}
+        batch = min(BATCH, test.n)
+        costs["throughput"] = batch / float(np.median(_samples(_forward(model, test, batch), workspace.device)))
+    return costs
+
+
+def _estimator(workspace: Workspace, params: Params) -> dict[str, Any]:
+    train, valid = workspace.inputs(params, "train"), workspace.inputs(params, "validation")
+    estimator, result = fit_estimator(workspace, params, train, valid)
+
+    def predict(n: int) -> Callable[[], object]:
+        inputs = Inputs(valid.batch(slice(0, n)), None, n)
+        return lambda: predict_estimator(workspace, params, estimator, inputs)
+
+    one = _samples(predict(1), workspace.device)
+    batch = min(BATCH, valid.n)
+    many = _samples(predict(batch), workspace.device)
+    return {f"latency_ms_p{q}": float(np.percentile(one, q)) * 1e3 for q in (50, 90, 99)} | {
+        "throughput": batch / float(np.median(many)),
+        "train_throughput": result.throughput,
+    }
+
+
+def _train(workspace: Workspace, model: Model, params: Params, train: Inputs, *, rows: int) -> float:
+    """Train over the first `rows` for an epoch; gives the seconds it took."""
+    rows = min(rows, train.n)
+    target = None if train.target is None else train.target[:rows]
+    some = Inputs(train.batch(slice(0, rows)), target, rows)
+    two = Inputs(train.batch(slice(0, 2)), None, 2)
+    recipe = Recipe(epochs=1, patience=1, seed=derive_seed("measure"), **part_params(params, "train"))
+    result = fit(model, some, recipe, valid=two, score=lambda _: 0.0, augment=workspace.augment(params))
+    return result.train_seconds
+
+
+def _forward(model: Model, inputs: Inputs, n: int) -> Callable[[], object]:
+    batch = inputs.batch(slice(0, n))
+    return lambda: model(batch)
+
+
+def _samples(work: Callable[[], object], device: torch.device) -> list[float]:
+    """Seconds of each call, for SECONDS and at least ten calls, after a warm-up."""
+    for _ in range(WARM_UP):
+        work()
+    _synchronise(device)
+    taken: list[float] = []
+    end = time.perf_counter() + SECONDS
+    while len(taken) < 10 or time.perf_counter() < end:
+        start = time.perf_counter()
+        work()
+        _synchronise(device)
+        taken.append(time.perf_counter() - start)
+    return taken
+
+
+def _preparation(workspace: Workspace, params: Params, modality: str) -> float | None:
+    """Milliseconds a row of the encoder's `transform`, over a few raw rows."""
+    prepared = workspace.prepared(params)[modality]
+    values = workspace.table.values("test", modality, first=RAW)
+    present = [value for value in values if value is not None]
+    if not present:
+        return None
+    state = prepared.state()
+    prepared.encoder.transform(state, present)
+    start = time.perf_counter()
+    prepared.encoder.transform(state, present)
+    return (time.perf_counter() - start) * 1e3 / len(present)
+
+
+def _attention_flops() -> dict[Any, Any]:
+    """torch counts no FLOPs for attention's CPU kernel: two matrix products, 2*B*H*T*S*(D + D)."""
+
+    def flops(query: Any, key: Any, value: Any, *args: Any, out_shape: Any = None, **kwargs: Any) -> int:
+        b, h, t, d = query
+        return int(2 * b * h * t * key[2] * (d + value[3]))
+
+    return {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: flops}
+
+
+def _synchronise(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def _reset_peak() -> int | None:
+    """Forget the peak of resident memory; gives what is resident now. Only Linux can."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        return None
+    return int(psutil.Process().memory_info().rss)
+
+
+def _peak() -> int | None:
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+    except OSError:
+        return None
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:")), None)
+
+
+def _device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type

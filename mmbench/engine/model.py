@@ -1,0 +1,145 @@
+"""The model of one configuration: an encoder for each modality, a fusion, a head, perhaps an objective.
+
+`assemble` builds it from parts; train and evaluate call `encode` and `fuse`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TypeAlias, cast
+
+import torch
+from torch import Tensor, nn
+
+from mmbench.api.parts import Features, FeatureSpec, Fused
+from mmbench.api.space import Params
+from mmbench.engine.features import PRESENT
+from mmbench.engine.heads import PAIRS, FeatureMap, Head, MatchHead, join
+from mmbench.engine.space import part_params
+from mmbench.errors import PluginError
+from mmbench.plugins import Catalog
+
+Batch: TypeAlias = Mapping[str, Mapping[str, Tensor]]
+"""{modality: {array name: [B, ...]}}"""
+
+
+@dataclass(eq=False)
+class Inputs:
+    """One split of a task on the device: arrays for each modality, and the encoded truth (None for test)."""
+
+    arrays: dict[str, dict[str, Tensor]]
+    target: Tensor | None
+    n: int
+
+    def batch(self, rows: Tensor | slice) -> dict[str, dict[str, Tensor]]:
+        return {m: {name: array[rows] for name, array in arrays.items()} for m, arrays in self.arrays.items()}
+
+
+class Model(nn.Module):
+    """Encoders, fusion, output layer and objective as one module; the parameters' names say whose they are."""
+
+    def __init__(
+        self, encoders: Mapping[str, nn.Module], fusion: nn.Module, output: nn.Module | None, head: Head
+    ) -> None:
+        super().__init__()
+        self.encoders = nn.ModuleDict(dict(encoders))
+        self.fusion = fusion
+        self.output = output
+        self.head = head
+        self.objective: nn.Module | None = None
+
+    def encode(self, batch: Batch) -> dict[str, Features]:
+        return {m: _features(encoder, batch[m], m) for m, encoder in self.encoders.items()}
+
+    def fuse(self, features: FeatureMap) -> Fused:
+        """Fuse rows (or pairs of rows) and give logits."""
+        fused: Fused | Tensor = self.fusion(features)
+        if isinstance(fused, Tensor):
+            fused = Fused(vector=fused) if self.output is not None else Fused(logits=fused)
+        if self.output is not None:
+            if fused.vector is None:
+                raise PluginError("the fusion gives no vector: return a tensor [B, width], or Fused(vector=...)")
+            fused.logits = self.output(fused.vector)
+        if fused.logits is None or fused.logits.dim() != 2 or fused.logits.shape[1] != self.head.outputs:
+            shape = None if fused.logits is None else tuple(fused.logits.shape)
+            raise PluginError(f"the fusion gives logits of shape {shape}, not [B, {self.head.outputs}]")
+        return fused
+
+    def logits(self, features: FeatureMap) -> Tensor:
+        """The decision for rows (or pairs of rows), [B, outputs]."""
+        return cast(Tensor, self.fuse(features).logits)  # fuse has checked it
+
+    def forward(self, batch: Batch) -> Tensor:
+        """The decision for a batch; for retrieval, of row i's left with row i's right."""
+        return self.logits(self.encode(batch))
+
+
+def predict(model: Model, inputs: Inputs, batch_size: int = 512) -> Tensor:
+    """Predictions for a whole split, in evaluation mode, without gradients: what metrics score."""
+    model.eval()
+    with torch.inference_mode():
+        blocks = [slice(start, start + batch_size) for start in range(0, inputs.n, batch_size)]
+        if not isinstance(model.head, MatchHead):
+            return torch.cat([model.head.decode(model(inputs.batch(block))) for block in blocks]).float()
+        parts = [model.encode(inputs.batch(block)) for block in blocks]
+        features = {m: join([part[m] for part in parts]) for m in parts[0]}
+        step = max(1, PAIRS // inputs.n)
+        scores = []
+        for start in range(0, inputs.n, step):
+            rows = torch.arange(start, min(start + step, inputs.n))
+            logits = model.logits(model.head.pair(features, rows, inputs.n))
+            scores.append(model.head.decode(logits).view(len(rows), inputs.n))
+        return torch.cat(scores).float()
+
+
+def assemble(
+    catalog: Catalog, params: Params, states: Mapping[str, Params], head: Head, sample: Batch, seed: int
+) -> Model:
+    """Build the model of one configuration, its weights drawn under `seed`.
+
+    `states` are the encoders' fitted states and `sample` a few rows, which show each encoder's output shape.
+    """
+    torch.manual_seed(seed)
+    encoders = {}
+    for modality, state in states.items():
+        prefix = f"encoder.{modality}"
+        encoder = catalog.encoders[params[prefix]]
+        encoders[modality] = encoder.build(state, part_params(params, f"{prefix}.{encoder.name}"))
+    device = next(iter(next(iter(sample.values())).values())).device
+    inputs = {m: _spec(encoder.to(device), sample[m], m) for m, encoder in encoders.items()}
+    fusion = catalog.fusions[params["fusion"]]
+    settings = part_params(params, f"fusion.{fusion.name}")
+    output = None
+    if fusion.level == "feature":
+        width = params["model.width"]
+        module = fusion.build(inputs, width, settings)
+        output = nn.Sequential(
+            nn.LayerNorm(width), nn.GELU(), nn.Dropout(params["model.dropout"]), nn.Linear(width, head.outputs)
+        )
+    else:
+        module = fusion.build(inputs, head.outputs, settings)
+    model = Model(encoders, module, output, head)
+    if "objective" in params:
+        objective = catalog.objectives[params["objective"]]
+        model.objective = objective.build(inputs, head.outputs, part_params(params, f"objective.{objective.name}"))
+    return model.to(device)
+
+
+def _features(encoder: nn.Module, arrays: Mapping[str, Tensor], modality: str) -> Features:
+    present = arrays[PRESENT]
+    out = encoder({name: array for name, array in arrays.items() if name != PRESENT})
+    if isinstance(out, Tensor):
+        out = out.unsqueeze(1) if out.dim() == 2 else out
+        out = Features(tokens=out, mask=torch.ones(out.shape[:2], dtype=torch.bool, device=out.device))
+    if not isinstance(out, Features) or out.tokens.dim() != 3 or out.mask.shape != out.tokens.shape[:2]:
+        raise PluginError(f"the encoder of {modality!r} must give Features with tokens [B, T, D] and mask [B, T]")
+    mask = out.mask & present.unsqueeze(1)
+    return Features(tokens=torch.where(mask.unsqueeze(-1), out.tokens, 0.0), mask=mask, layers=out.layers)
+
+
+def _spec(encoder: nn.Module, arrays: Mapping[str, Tensor], modality: str) -> FeatureSpec:
+    """Run two rows to see the shape, so that no author has to declare it."""
+    encoder.eval()
+    with torch.no_grad():
+        tokens = _features(encoder, {name: array[:2] for name, array in arrays.items()}, modality).tokens
+    encoder.train()
+    return FeatureSpec(width=tokens.shape[2], tokens=tokens.shape[1])

@@ -1,0 +1,296 @@
+"""The story of a run: data, features, searches and refits side by side, then every cell measured alone.
+
+`run` is a generator of events; whoever drives it stores what must last before asking for the next one.
+"""
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mmbench.api.record import Record, Refit, Status, Trial
+from mmbench.engine.data import materialise
+from mmbench.engine.environment import environment
+from mmbench.engine.evaluate import Referee, best
+from mmbench.engine.events import (
+    CellFinished,
+    CellStarted,
+    Event,
+    Progress,
+    RefitFinished,
+    TargetsKnown,
+    TrialFinished,
+    WorkerLost,
+)
+from mmbench.engine.executors.local import Pool, Running
+from mmbench.engine.plan import Plan, fingerprint
+from mmbench.engine.space import Cell, default_params
+from mmbench.engine.worker import Job, LoadData, Measure, Prepare, Search, Setting
+from mmbench.errors import MMBenchError
+from mmbench.plugins import Catalog
+
+ATTEMPTS = 3  # how often a cell is tried whose worker dies from outside
+GRACE = 30.0  # seconds past a trial's limit before its process counts as hung
+
+
+@dataclass
+class Progressing:
+    """What is known of a cell while it is worked on."""
+
+    cell: Cell
+    trials: list[Trial] = field(default_factory=list)
+    refits: list[Refit] = field(default_factory=list)
+    attempts: int = 0
+    begun: tuple[int | None, Mapping[str, Any]] | None = None
+    """The trial (None: a refit) at work, and its parameters."""
+    failure: tuple[Status, str] | None = None
+    cost: Mapping[str, Any] = field(default_factory=dict)
+
+
+def run(
+    plan: Plan,
+    catalog: Catalog,
+    *,
+    cache: Path,
+    done: frozenset[str] = frozenset(),
+    history: Mapping[str, tuple[list[Trial], list[Refit]]] | None = None,
+    workers: int = 1,
+) -> Iterator[Event]:
+    """Run the plan's cells, those whose keys are in `done` left out, going on from `history` {cell key: (trials,
+    refits)}. What it yields depends on the suite and the code alone, not on `workers`, but for the order and times.
+
+    Raises MMBenchError if data or weights can't be had.
+    """
+    cells = [cell for cell in plan.cells if cell.key not in done]
+    setting = Setting(cache=cache, device=plan.device, plugins=catalog.sources)
+    yield from (CellFinished(c, _record(plan, catalog, Progressing(c), "skipped", c.skip)) for c in cells if c.skip)
+    cells = [cell for cell in cells if not cell.skip]
+    if not cells:
+        return
+    states = {}
+    for cell in cells:
+        trials, refits = (history or {}).get(cell.key, ([], []))
+        states[cell.key] = Progressing(cell, sorted(trials, key=lambda t: t.number), list(refits))
+    with Pool(workers, setting) as pool:
+        yield from _Run(plan, catalog, cache, pool, states).events()
+
+
+class _Run:
+    """The bookkeeping of one run: which jobs wait for which, and what each message means."""
+
+    def __init__(self, plan: Plan, catalog: Catalog, cache: Path, pool: Pool, states: dict[str, Progressing]) -> None:
+        self.plan, self.catalog, self.cache, self.pool, self.states = plan, catalog, cache, pool, states
+        self.referees: dict[str, Referee] = {}
+        self.waiting: dict[Job, set[Job]] = {}
+        """Jobs not yet begun, in order, with the jobs that each waits for."""
+
+    def events(self) -> Iterator[Event]:
+        for state in self.states.values():
+            needs = self._needs(state.cell)
+            self.waiting[_search(state)] = needs
+        # Data first, then the features that most cells wait for, then the cells in the suite's order.
+        rank = {LoadData: 0, Prepare: 1, Search: 2}
+        self.waiting = dict(sorted(self.waiting.items(), key=lambda item: rank[type(item[0])]))
+        yield from self._drain()
+        for state in self.states.values():
+            winner = best(state.trials, state.cell.direction)
+            if state.failure is None and winner is not None:
+                self.waiting = {Measure(state.cell, winner.params): set()}
+                yield Progress(f"measuring {state.cell.task.name}, {state.cell.contender}", 0, 1)
+                yield from self._drain()  # alone: nothing else runs now
+            yield CellFinished(state.cell, self._finish(state))
+
+    def _needs(self, cell: Cell) -> set[Job]:
+        load = LoadData(cell.task.dataset)
+        self.waiting.setdefault(load, set())
+        needs: set[Job] = {load}
+        for modality, encoders in cell.encoders.items():
+            for encoder in encoders:
+                job = next(
+                    (j for j in self.waiting if isinstance(j, Prepare) and _same(j, cell, modality, encoder)), None
+                )
+                job = job or Prepare(cell, modality, encoder)
+                self.waiting.setdefault(job, {load})
+                needs.add(job)
+        return needs
+
+    def _drain(self) -> Iterator[Event]:
+        """Run every waiting job, as many at once as the pool allows."""
+        while self.waiting or self.pool.running:
+            for job in [job for job, needs in self.waiting.items() if not needs][: self.pool.free]:
+                del self.waiting[job]
+                if isinstance(job, Search):
+                    yield from self._referee(job.cell)
+                    yield CellStarted(job.cell)
+                self.pool.start(job)
+            for running, message in self.pool.messages(timeout=1.0):
+                yield from self._hear(running, *message)
+            self._kill_hung()
+
+    def _hear(self, running: Running, kind: str, *content: Any) -> Iterator[Event]:
+        job = running.job
+        state = None if isinstance(job, LoadData) else self.states.get(job.cell.key)
+        if kind == "progress":
+            yield Progress(*content)
+        elif kind == "ended":
+            yield from self._ended(running, *content)
+        elif kind == "failed":
+            error, trace = content
+            if state is None or isinstance(job, Prepare):
+                raise error
+            state.failure = ("error", f"{error}" + (f" [{_last_line(trace)}]" if trace else ""))
+        elif state is None:
+            return
+        elif kind == "begin":
+            state.begun = content
+        elif kind == "trial":
+            state.trials.append(content[0])
+            yield TrialFinished(state.cell, content[0])
+        elif kind == "refit":
+            refit, predictions = content
+            scored = self.referees[state.cell.task.name].score(state.cell, refit, predictions)
+            state.refits.append(scored)
+            yield RefitFinished(state.cell, scored, predictions)
+        elif kind == "cost":
+            state.cost = content[0]
+
+    def _ended(self, running: Running, trouble: str | None) -> Iterator[Event]:
+        job = running.job
+        if trouble is None:
+            for needs in self.waiting.values():
+                needs.discard(job)
+            return
+        if isinstance(job, LoadData | Prepare):
+            raise MMBenchError(f"{trouble} while preparing {_name(job)}; run again to go on")
+        state = self.states[job.cell.key]
+        state.attempts += 1
+        if running.hung and isinstance(job, Search):
+            yield from self._charge_hang(state)
+        elif state.attempts >= ATTEMPTS:
+            state.failure = ("error", f"{trouble}, {state.attempts} times")
+        else:
+            yield WorkerLost(state.cell, trouble)
+        if state.failure is None:
+            again: Job = (
+                Search(state.cell, tuple(state.trials), tuple(state.refits)) if isinstance(job, Search) else job
+            )
+            self.waiting = {again: set(), **self.waiting}
+
+    def _charge_hang(self, state: Progressing) -> Iterator[Event]:
+        """A trial that hangs is the contender's own fault: it is charged, and the search goes on after it."""
+        number, params = state.begun or (None, {})
+        reason = f"hung: no sign of life {GRACE:g} seconds past its limit"
+        if number is None:
+            state.failure = ("timeout", reason)
+            return
+        seconds = state.cell.budget.trial_seconds
+        trial = Trial(state.cell.key, number, dict(params), "timeout", reason, None, (), 0, seconds)
+        state.trials.append(trial)
+        yield TrialFinished(state.cell, trial)
+
+    def _kill_hung(self) -> None:
+        now = time.monotonic()
+        for running in self.pool.running:
+            job = running.job
+            if isinstance(job, Search | Measure) and now - running.heard > job.cell.budget.trial_seconds + GRACE:
+                self.pool.kill(running)
+
+    def _referee(self, cell: Cell) -> Iterator[Event]:
+        if cell.task.name not in self.referees:
+            referee = Referee.of(cell, self.catalog, self.cache)
+            self.referees[cell.task.name] = referee
+            yield TargetsKnown(cell.task.name, referee.truth)
+
+    def _finish(self, state: Progressing) -> Record:
+        if state.failure:
+            return _record(self.plan, self.catalog, state, *state.failure)
+        if best(state.trials, state.cell.direction) is None:
+            first = state.trials[0]
+            return _record(
+                self.plan, self.catalog, state, first.status, f"every trial failed; the default: {first.reason}"
+            )
+        broken = [r for r in state.refits if r.role == "tuned" and r.status != "ok"]
+        if broken:
+            return _record(
+                self.plan, self.catalog, state, broken[0].status, f"refit {broken[0].seed}: {broken[0].reason}"
+            )
+        return _record(self.plan, self.catalog, state, "ok", None, materialised=self.cache)
+
+
+def _record(
+    plan: Plan,
+    catalog: Catalog,
+    state: Progressing,
+    status: Status,
+    reason: str | None,
+    *,
+    materialised: Path | None = None,
+) -> Record:
+    cell = state.cell
+    dataset = catalog.datasets[cell.task.dataset]
+    winner = best(state.trials, cell.direction)
+    fitting = [m for m in catalog.metrics.values() if cell.task.target.type in m.targets]
+    rows = materialise(dataset, materialised, cell.limit).facts["rows"] if materialised else None
+    return Record(
+        cell=cell.key,
+        suite={"name": plan.suite.name, "version": plan.suite.version},
+        task=cell.task.name,
+        contender=cell.contender,
+        status=status,
+        reason=reason,
+        metric=cell.task.metric,
+        directions={metric.name: metric.direction for metric in fitting},
+        dataset={"name": dataset.name, "fingerprint": fingerprint(dataset), "licence": dataset.licence, "rows": rows},
+        modalities=dict(cell.task.modalities),
+        params=dict(winner.params) if winner else {},
+        default_params=default_params(cell, catalog) if not cell.skip else {},
+        space_hash=cell.space_hash,
+        parts=dict(cell.parts),
+        refits=tuple(state.refits),
+        cost=dict(state.cost),
+        budget={
+            "trials": cell.budget.trials,
+            "epochs": cell.budget.epochs,
+            "refit_seeds": cell.budget.refit_seeds,
+            "trial_seconds": cell.budget.trial_seconds,
+        },
+        spent={
+            "trials": len(state.trials),
+            "pruned": sum(t.status == "pruned" for t in state.trials),
+            "failed": sum(t.status not in ("ok", "pruned") for t in state.trials),
+            "seconds": sum(t.seconds for t in state.trials) + sum(r.seconds for r in state.refits),
+            "test_accesses": sum(r.status == "ok" for r in state.refits),
+        },
+        environment=environment(plan.device),
+    )
+
+
+def _verdict(state: Progressing) -> tuple[Status, str | None]:
+    if best(state.trials, state.cell.direction) is None:
+        first = state.trials[0]
+        return first.status, f"every trial failed; the default: {first.reason}"
+    for refit in state.refits:
+        if refit.role == "tuned" and refit.status != "ok":
+            return refit.status, f"refit {refit.seed}: {refit.reason}"
+    return "ok", None
+
+
+def _search(state: Progressing) -> Search:
+    """The search of a cell, from where it stands."""
+    return Search(state.cell, tuple(state.trials), tuple(state.refits))
+
+
+def _same(job: Prepare, cell: Cell, modality: str, encoder: str) -> bool:
+    same = job.cell.task.dataset == cell.task.dataset and job.cell.limit == cell.limit
+    return same and (job.modality, job.encoder) == (modality, encoder)
+
+
+def _name(job: LoadData | Prepare) -> str:
+    return job.dataset if isinstance(job, LoadData) else f"{job.cell.task.dataset}: {job.modality} by {job.encoder}"
+
+
+def _last_line(trace: str) -> str:
+    """Where an unexpected error arose."""
+    places = [line.strip() for line in trace.splitlines() if line.strip().startswith("File ")]
+    return places[-1] if places else ""

@@ -1,0 +1,125 @@
+"""What a worker needs of one cell, in memory: tables, prepared features, tensors on the device, the metric.
+
+The truth of the test split is never opened here: only the referee, in the parent process, reads it.
+"""
+
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mmbench.api.parts import Encoder
+from mmbench.api.space import Params, defaults
+from mmbench.api.suite import CorruptionSpec
+from mmbench.engine.data import Table, materialise
+from mmbench.engine.features import PRESENT, Prepared
+from mmbench.engine.heads import Head, head_for
+from mmbench.engine.model import Inputs, Model, assemble
+from mmbench.engine.space import Cell, part_params
+from mmbench.engine.train import Augment
+from mmbench.plugins import Catalog
+
+
+class Workspace:
+    """One cell's data and parts. Everything is loaded once and kept."""
+
+    def __init__(self, cell: Cell, catalog: Catalog, cache_folder: Path, device: str = "cpu") -> None:
+        self.cell, self.catalog, self.cache_folder = cell, catalog, cache_folder
+        self.device = torch.device(device)
+        self.table: Table = materialise(catalog.datasets[cell.task.dataset], cache_folder, cell.limit)
+        self.truth = {split: self.table.targets(split) for split in ("train", "validation")}
+        self.head: Head = head_for(cell.task.target, self.table.facts["outputs"], self.truth["train"])
+        self._inputs = cache(self._load_inputs)
+        self._prepared = cache(self._prepare)
+
+    def score(self, predictions: "np.ndarray[Any, Any]") -> float:
+        """The tuned metric on validation."""
+        return self.catalog.metrics[self.cell.task.metric].score(self.truth["validation"], predictions)
+
+    def is_trained(self, params: Params) -> bool:
+        """Whether the configuration is a torch model; if not, it is a scikit-learn estimator."""
+        return self.catalog.fusions[params["fusion"]].level != "estimator"
+
+    def prepared(self, params: Params) -> dict[str, Prepared]:
+        """{modality: its prepared features}, computed now if they aren't there."""
+        return {m: self._prepared(m, *self._preparation(m, params)) for m in self.cell.encoders}
+
+    def prepare_default(self, modality: str, encoder: str) -> None:
+        """Compute the features of an encoder's default preparation ahead of the search."""
+        stored = defaults(self.catalog.encoders[encoder].space, "prepare")
+        self._prepared(modality, encoder, tuple(sorted(stored.items())))
+
+    def inputs(self, params: Params, split: str) -> Inputs:
+        """One split as tensors on the device; those of test have no target."""
+        arrays = {m: self._inputs(m, *self._preparation(m, params), split) for m in self.cell.encoders}
+        target = self.head.encode(self.truth[split]).to(self.device) if split in self.truth else None
+        return Inputs(arrays, target, n=len(next(iter(arrays.values()))[PRESENT]))
+
+    def damaged(self, params: Params, spec: CorruptionSpec, severity: float) -> Inputs:
+        """The test split with one modality damaged."""
+        clean = self.inputs(params, "test")
+        corruption = self.catalog.corruptions[spec.name]
+        arrays = self.prepared(params)[spec.modality].damaged(corruption, spec, severity)
+        return Inputs({**clean.arrays, spec.modality: self._tensors(arrays)}, None, clean.n)
+
+    def summaries(self, params: Params, inputs: Inputs) -> "dict[str, np.ndarray[Any, Any]]":
+        """{modality: [N, D]} for estimators; rows of a missing modality are zero."""
+        found = {}
+        for modality, prepared in self.prepared(params).items():
+            arrays = {name: tensor.cpu().numpy() for name, tensor in inputs.arrays[modality].items()}
+            present = arrays.pop(PRESENT)
+            found[modality] = prepared.encoder.summary(prepared.state(), arrays) * present[:, None]
+        return found
+
+    def model(self, params: Params, seed: int) -> Model:
+        states = {m: prepared.state() for m, prepared in self.prepared(params).items()}
+        sample = self.inputs(params, "train").batch(slice(0, 2))
+        return assemble(self.catalog, params, states, self.head, sample, seed)
+
+    def augment(self, params: Params) -> dict[str, Augment]:
+        """The encoders that change training batches."""
+        encoders = {m: self.catalog.encoders[params[f"encoder.{m}"]] for m in self.cell.encoders}
+        return {m: _augment(e.augment) for m, e in encoders.items() if type(e).augment is not Encoder.augment}
+
+    def _preparation(self, modality: str, params: Params) -> tuple[str, tuple[tuple[str, Any], ...]]:
+        encoder = self.catalog.encoders[params[f"encoder.{modality}"]]
+        given = part_params(params, f"encoder.{modality}.{encoder.name}")
+        stored = {name: value for name, value in given.items() if encoder.space[name].stage == "prepare"}
+        return encoder.name, tuple(sorted(stored.items()))
+
+    def _prepare(self, modality: str, encoder: str, params: tuple[tuple[str, Any], ...]) -> Prepared:
+        prepared = Prepared(
+            table=self.table,
+            modality=modality,
+            encoder=self.catalog.encoders[encoder],
+            params=dict(params),
+            seed=self.cell.seed,
+            cache=self.cache_folder,
+        )
+        prepared.ensure()
+        return prepared
+
+    def _load_inputs(
+        self, modality: str, encoder: str, params: tuple[tuple[str, Any], ...], split: str
+    ) -> dict[str, Tensor]:
+        return self._tensors(self._prepared(modality, encoder, params).arrays(split))
+
+    def _tensors(self, arrays: "Mapping[str, np.ndarray[Any, Any]]") -> dict[str, Tensor]:
+        """Half precision becomes single: it saves disk, not arithmetic."""
+        tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+        return {n: (t.float() if t.dtype == torch.float16 else t).to(self.device) for n, t in tensors.items()}
+
+
+def _augment(change: Augment) -> Augment:
+    """Keep the mask of present rows away from encoders."""
+
+    def augment(arrays: dict[str, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
+        present = arrays[PRESENT]
+        rest = {name: array for name, array in arrays.items() if name != PRESENT}
+        return {**change(rest, generator), PRESENT: present}
+
+    return augment

@@ -1,0 +1,248 @@
+"""One run from end to end: catalog, suite, plan, store and engine put together. The command line and `mmbench.run` use it.
+
+It prints nothing: what happens is told as events.
+"""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mmbench import plugins as plugins_
+from mmbench.api.record import Record, Refit
+from mmbench.api.suite import Suite
+from mmbench.board import store, suitefile
+from mmbench.board.store import RunData, Store
+from mmbench.engine import plan as planning
+from mmbench.engine.events import CellFinished, Event, RefitFinished, TargetsKnown, TrialFinished
+from mmbench.engine.plan import Plan
+from mmbench.errors import StoreError, SuiteError
+from mmbench.plugins import Catalog
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Listener = Callable[[Event], None]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder, to be read."""
+
+    folder: Path
+    suite: Suite
+    data: RunData
+
+    @property
+    def failed(self) -> list[Record]:
+        """The cells that ended badly; those that were skipped, with a reason, are no failures."""
+        return [record for record in self.data.records if record.status not in ("ok", "skipped")]
+
+    def rows(self, catalog: Catalog) -> list[dict[str, Any]]:
+        """The leaderboard, a row for each task and contender, as `mmbench leaderboard --format json` prints it."""
+        from mmbench.board import rank
+
+        return rank.leaderboard(self.data, catalog.metrics)
+
+    def leaderboard(self) -> "pd.DataFrame":
+        """The leaderboard as a table: nested figures become columns such as "metrics.accuracy.mean"."""
+        import pandas as pd
+
+        return pd.json_normalize(self.rows(plugins_.load()))
+
+
+@dataclass(frozen=True)
+class Session:
+    """A run that is ready to go: everything checked, nothing begun."""
+
+    catalog: Catalog
+    suite: Suite
+    plan: Plan
+    folder: Path
+    note: str | None
+    """What the user should know before it starts, such as that a changed suite makes a new run."""
+    done: frozenset[str]
+    """The keys of the cells that have a record."""
+    fresh: bool = False
+
+    def execute(self, *, workers: int | None = None, on_event: Listener = lambda event: None) -> Run:
+        """Run what is to do and store all of it; `on_event` hears of everything, in order, on this thread.
+
+        workers: processes at work side by side; by default one for each core.
+        Raises MMBenchError where the user can help; KeyboardInterrupt leaves a run that can go on.
+        """
+        with Store.open(self.folder, self.suite, fresh=self.fresh) as writer:
+            self.catalog.manager.hook.mmbench_run_started(suite=self.suite, folder=self.folder)
+            if any(cell.key not in self.done for cell in self.plan.cells):
+                self._work(writer, workers or os.cpu_count() or 1, on_event)
+        return find_run(str(self.folder))
+
+    def _work(self, writer: Store, workers: int, on_event: Listener) -> None:
+        from mmbench.api.carrier import cache_folder
+        from mmbench.engine import runner
+        from mmbench.engine.environment import environment
+
+        history = {} if self.fresh else store.history(self.folder)
+        refits: dict[str, list[Refit]] = {key: list(cell.refits) for key, cell in history.items()}
+        writer.set_environment(environment(self.plan.device))
+        hook = self.catalog.manager.hook
+        events = runner.run(
+            self.plan,
+            self.catalog,
+            cache=cache_folder(),
+            done=self.done,
+            history={key: (cell.trials, cell.refits) for key, cell in history.items()},
+            workers=workers,
+        )
+        with closing(events):
+            for event in events:
+                if isinstance(event, TrialFinished):
+                    writer.add_trial(event.trial)
+                    hook.mmbench_trial_finished(cell=event.cell, trial=event.trial)
+                elif isinstance(event, RefitFinished):
+                    stored = writer.add_refit(event.refit, event.predictions)
+                    refits.setdefault(event.cell.key, []).append(stored)
+                elif isinstance(event, TargetsKnown):
+                    writer.add_targets(event.task, event.targets)
+                elif isinstance(event, CellFinished):
+                    digest = suitefile.suite_hash(self.suite)
+                    record = replace(
+                        event.record,
+                        refits=tuple(refits.get(event.cell.key, ())),
+                        suite={**event.record.suite, "hash": digest},
+                    )
+                    writer.add_record(record)
+                    hook.mmbench_record_written(record=record)
+                    event = CellFinished(event.cell, record)
+                on_event(event)
+
+
+def open_run(
+    suite: str | Path | Suite,
+    *,
+    plugins: Sequence[str] = (),
+    tasks: Sequence[str] = (),
+    contenders: Sequence[str] = (),
+    trials: int | None = None,
+    limit: int | None = None,
+    seed: int | None = None,
+    results: str | Path = "results",
+    name: str | None = None,
+    fresh: bool = False,
+    device: str = "auto",
+) -> Session:
+    """Check everything that a run needs, and start nothing.
+
+    suite: a name, a file, or a Suite. `tasks` and `contenders` choose among the suite's own (a contender may also be
+    the name of any fusion); `trials`, `limit` and `seed` change the suite, which makes it another run.
+    Raises MMBenchError for the first thing that is wrong.
+    """
+    catalog = plugins_.load(plugins)
+    spec = suite if isinstance(suite, Suite) else suitefile.read(suitefile.find(str(suite)))
+    spec = _changed(spec, trials=trials, limit=limit, seed=seed)
+    plan = planning.make(spec, catalog, tasks=tasks, contenders=contenders, device=_device(device))
+    folder, note = Store.resolve(Path(results), spec, name, fresh=fresh)
+    known = {} if fresh or not folder.exists() else store.history(folder)
+    done = frozenset(key for key, cell in known.items() if cell.done)
+    return Session(catalog, spec, plan, folder, note, done, fresh)
+
+
+def run(
+    suite: str | Path | Suite, *, workers: int | None = None, on_event: Listener = lambda event: None, **options: Any
+) -> Run:
+    """Run a suite and give the finished Run; `options` are those of `open_run`.
+
+    A script that calls this needs the usual guard, `if __name__ == "__main__":`, as it starts worker processes.
+    """
+    return open_run(suite, **options).execute(workers=workers, on_event=on_event)
+
+
+def find_run(run: str, results: str | Path = "results") -> Run:
+    """An earlier run, by its folder or by its name below `results`. Raises StoreError if there is none."""
+    for folder in (Path(run), Path(results) / run):
+        if (folder / store.SUITE).is_file():
+            data = store.read_run(folder)
+            return Run(folder=folder, suite=data.suite, data=data)
+    found = sorted(path.parent.name for path in Path(results).glob(f"*/{store.SUITE}"))
+    have = f"{results} has {', '.join(found)}" if found else "start one with `mmbench run starter`"
+    raise StoreError(f"no run {run!r} here: {have}")
+
+
+def estimate(session: Session) -> list[dict[str, Any]]:
+    """What `execute` would do: for each cell {"task", "contender", "status", "trials", "trainings", "space"}."""
+    from mmbench.engine.space import full_space
+
+    rows = []
+    for cell in session.plan.cells:
+        status = "to do"
+        if cell.key in session.done:
+            status = "done"
+        elif cell.skip:
+            status = f"skipped: {cell.skip}"
+        budget = cell.budget
+        rows.append(
+            {
+                "task": cell.task.name,
+                "contender": cell.contender,
+                "status": status,
+                "trials": budget.trials,
+                "trainings": budget.trials + 2 * budget.refit_seeds,
+                "parameters": 0 if cell.skip else len(full_space(cell, session.catalog)),
+                "fusions": list(cell.fusions),
+            }
+        )
+    return rows
+
+
+def prepare(
+    target: str, *, plugins: Sequence[str] = (), on_progress: Callable[[str, int, int], None] = lambda *_: None
+) -> list[tuple[str, Path]]:
+    """Fetch and build the data of a suite or of one dataset, and the weights that its encoders load.
+
+    Gives (what, where) for each. Raises DataError if something can't be had.
+    """
+    from mmbench.api.carrier import cache_folder
+    from mmbench.api.progress import listen
+    from mmbench.engine.data import materialise
+
+    catalog = plugins_.load(plugins)
+    encoders: Mapping[str, None] = {}
+    if target in catalog.datasets:
+        datasets = [target]
+    else:
+        plan = planning.make(suitefile.read(suitefile.find(target)), catalog)
+        datasets = list(dict.fromkeys(cell.task.dataset for cell in plan.cells))
+        encoders = dict.fromkeys(name for cell in plan.cells for names in cell.encoders.values() for name in names)
+    found = []
+    with listen(on_progress):
+        for name in datasets:
+            found.append((f"dataset {name}", materialise(catalog.datasets[name], cache_folder()).folder))
+        for name in encoders:
+            for carrier in catalog.encoders[name].carriers:
+                found.append((f"weights of {name}", carrier.fetch()))
+    return found
+
+
+def _changed(suite: Suite, *, trials: int | None, limit: int | None, seed: int | None) -> Suite:
+    for option, value, least in (("trials", trials, 1), ("limit", limit, 10), ("seed", seed, 0)):
+        if value is not None and value < least:
+            raise SuiteError(f"--{option} must be at least {least}, not {value}")
+    if trials is not None:
+        budget = replace(suite.budget, trials=trials, batch=min(suite.budget.batch, trials))
+        suite = replace(suite, budget=budget)
+    if limit is not None:
+        suite = replace(suite, limit=limit)
+    return replace(suite, seed=seed) if seed is not None else suite
+
+
+def _device(device: str) -> str:
+    """The device to use; torch is asked only where a GPU's driver is to be seen."""
+    if device != "auto":
+        return device
+    if not Path("/proc/driver/nvidia/version").exists():
+        return "cpu"
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
