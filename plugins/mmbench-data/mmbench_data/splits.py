@@ -45,13 +45,16 @@ def by_group(groups: Sequence[Any]) -> Rows:
 
 def tables(columns: Mapping[str, Sequence[Any]], rows: Rows, features: Mapping[str, Any]) -> "DatasetDict":
     """The rows of `columns` ({name: N values}) by split, each column typed by its feature."""
-    from datasets import Dataset, DatasetDict, Features
+    from datasets import Audio, Dataset, DatasetDict, Features, Value
 
-    return DatasetDict(
-        {
-            split: Dataset.from_dict(
-                {name: [values[i] for i in indices] for name, values in columns.items()}, features=Features(features)
-            )
-            for split, indices in rows.items()
-        }
-    )
+    # `datasets` wants torchcodec to encode sounds, even those that are bytes already; so they go in as what they are
+    # stored as, and get their feature afterwards.
+    sounds = {name: feature for name, feature in features.items() if isinstance(feature, Audio)}
+    stored = Features(dict(features) | {name: {"bytes": Value("binary"), "path": Value("string")} for name in sounds})
+    splits = DatasetDict()
+    for split, indices in rows.items():
+        chosen = {name: [values[i] for i in indices] for name, values in columns.items()}
+        splits[split] = Dataset.from_dict(chosen, features=stored)
+    for name, feature in sounds.items():
+        splits = splits.cast_column(name, feature)
+    return splits
