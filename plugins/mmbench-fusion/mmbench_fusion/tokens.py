@@ -49,7 +49,7 @@ class LateTransformer(mb.Fusion):
     """
 
     name = "late_transformer"
-    source = "Rheude, Eils and Wild 2025, Fusion or Confusion?"
+    source = "arXiv:2512.22991"
     space = {"layers": mb.Int(1, 4, default=2), "heads": HEADS, "dropout": DROPOUT}
 
     def build(self, inputs: Mapping[str, mb.FeatureSpec], width: int, params: Params) -> Any:

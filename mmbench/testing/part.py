@@ -1,0 +1,68 @@
+"""What the contracts of several roles ask alike: a part that says what it is, and configurations of its space."""
+
+import inspect
+import re
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+from torch import Tensor
+
+from mmbench.api.data import Label, Labels, Match, Number, Task
+from mmbench.api.parts import Part
+from mmbench.api.space import Choice, Int, Space, Value, active, check_space, defaults
+
+
+def assert_describes_itself(part: type[Part]) -> None:
+    """Check name, docstring and space, and that `supports` gives None or a reason for every type of target."""
+    assert re.fullmatch(r"[a-z][a-z0-9_]*", part.name), f"the name {part.name!r}: lower-case letters, digits and _"
+    assert (inspect.getdoc(part) or "").strip(), "a docstring: one line of summary, then equation and shapes"
+    check_space(part.space, part.__name__)
+    for task in tasks(("a", "b")).values():
+        reason = part().supports(task)
+        assert reason is None or (isinstance(reason, str) and reason), "supports gives None, or a reason in words"
+
+
+def tasks(modalities: tuple[str, ...]) -> dict[str, Task]:
+    """One task for each type of target, {type: task}."""
+    sides = Match(left=modalities[:1], right=modalities[1:])
+    targets = (Label("y"), Labels("y"), Number("y"), sides)
+    kinds = dict.fromkeys(modalities, "tabular")
+    return {t.type: Task(f"try_{t.type}", "try", modalities=kinds, target=t, metric="any") for t in targets}
+
+
+def settings(space: Space, count: int) -> Iterator[Mapping[str, Value]]:
+    """The default configuration of `space`, then `count` random ones, of active parameters only; each once."""
+    generator = np.random.default_rng(0)
+    seen: list[Mapping[str, Value]] = [defaults(space)]
+    seen += [_draw(space, generator) for _ in range(count)]
+    for number, params in enumerate(seen):
+        if params not in seen[:number]:
+            yield params
+
+
+def leaves(*tensors: Tensor) -> list[Tensor]:
+    """Every tensor that gathers a gradient when one of `tensors` is differentiated."""
+    found, seen, waiting = [], set(), [t.grad_fn for t in tensors]
+    while waiting:
+        node = waiting.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        if hasattr(node, "variable"):
+            found.append(node.variable)
+        waiting += [following for following, _ in node.next_functions]
+    return found
+
+
+def _draw(space: Space, generator: np.random.Generator) -> dict[str, Value]:
+    chosen: dict[str, Value] = {}
+    for name, parameter in space.items():
+        if not active(parameter, chosen):
+            continue
+        if isinstance(parameter, Choice):
+            chosen[name] = parameter.options[int(generator.integers(len(parameter.options)))]
+        elif isinstance(parameter, Int):
+            chosen[name] = int(generator.integers(parameter.low, parameter.high + 1))
+        else:
+            chosen[name] = float(generator.uniform(parameter.low, parameter.high))
+    return chosen
