@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from mmbench.api.record import Record, Refit, Trial
 from mmbench.cli import terminal
 from mmbench.engine.events import CellFinished, CellStarted, Event, Progress, RefitFinished, TrialFinished, WorkerLost
 
@@ -18,9 +19,9 @@ if TYPE_CHECKING:
 
     from mmbench.engine.space import Cell
 
-SEARCH = 0.8  # the share of a cell's time that its trials take, roughly: the rest is refits and measurement
 PAUSE = 5.0  # seconds between two plain lines of progress
 FORGET = 3.0  # seconds after which a progress that went silent is no longer drawn
+TRIALS, SEARCHED = 0.7, 0.9  # the shares of a cell's time after its trials and after its refits, roughly
 
 
 @dataclass
@@ -31,97 +32,117 @@ class Active:
     started: float
     trials: int = 0
     refits: int = 0
-    best: float | None = None
+    seconds: float = 0.0
+    best: tuple[int, float] | None = None
+    """The best trial so far: its number, its score on validation."""
+    scores: list[float] = field(default_factory=list)
+    """The tuned configuration's scores on test, one for each seed."""
+    ended: bool = False
 
-    def heard(self, score: float | None) -> None:
-        self.trials += 1
-        if score is not None:
-            better = max if self.cell.direction == "max" else min
-            self.best = score if self.best is None else better(self.best, score)
+    def tried(self, trial: Trial) -> None:
+        self.trials = trial.number + 1
+        self.seconds += trial.seconds
+        if trial.status == "ok" and trial.score is not None:
+            sign = 1 if self.cell.direction == "max" else -1
+            if self.best is None or sign * trial.score > sign * self.best[1]:
+                self.best = (trial.number, trial.score)
+        self.ended = self.best is None and self.trials >= self.cell.budget.trials
+
+    def refitted(self, refit: Refit) -> None:
+        self.refits += 1
+        self.seconds += refit.seconds
+        if refit.role == "tuned" and self.cell.task.metric in refit.metrics:
+            self.scores.append(refit.metrics[self.cell.task.metric])
+        default_won = self.best is not None and self.best[0] == 0
+        last = refit.role == "default" or default_won  # a default that won is not refitted twice
+        self.ended = last and refit.seed == self.cell.budget.refit_seeds - 1
 
     @property
     def share(self) -> float:
-        return min(self.trials / self.cell.budget.trials, 1.0) * SEARCH
+        return min(self.trials / self.cell.budget.trials, 1.0) * TRIALS
 
     @property
     def stage(self) -> str:
-        if self.refits:
-            return f"refit {self.refits}"
-        return f"trial {self.trials}/{self.cell.budget.trials}"
+        return f"refit {self.refits}" if self.refits else f"trial {self.trials}/{self.cell.budget.trials}"
+
+    @property
+    def result(self) -> str:
+        """Its score on test in one line."""
+        mean = sum(self.scores) / len(self.scores)
+        return (
+            f"{self.cell.task.name}, {self.cell.contender}: {self.cell.task.metric} {mean:.4f} on test "
+            f"({len(self.scores)} seeds), {terminal.duration(self.seconds)} of training"
+        )
 
 
 @dataclass
 class State:
-    """What the events so far add up to."""
+    """What the events so far add up to. Cells are searched and refitted side by side, then measured one by one."""
 
     cells: int
-    finished: int
-    """Cells with a record, those of earlier runs too."""
+    before: int
+    """Cells that earlier runs finished."""
     began: float = field(default_factory=time.monotonic)
-    before: int = 0
+    finished: int = 0
     active: dict[str, Active] = field(default_factory=dict)
+    searched: dict[str, Active] = field(default_factory=dict)
     work: dict[str, tuple[int, int, float]] = field(default_factory=dict)
     """{label: (done, total, when)} of downloads, features and the like."""
 
-    def __post_init__(self) -> None:
-        self.before = self.finished
-
     def hear(self, event: Event, now: float) -> None:
         if isinstance(event, CellStarted):
-            self.active.setdefault(event.cell.key, Active(event.cell, now))
+            self._at(event.cell, now)
         elif isinstance(event, TrialFinished):
-            self._at(event.cell, now).heard(event.trial.score)
+            self._at(event.cell, now).tried(event.trial)
+            self._settle(event.cell)
         elif isinstance(event, RefitFinished):
-            self._at(event.cell, now).refits += 1
+            self._at(event.cell, now).refitted(event.refit)
+            self._settle(event.cell)
         elif isinstance(event, CellFinished):
             self.active.pop(event.cell.key, None)
+            self.searched.pop(event.cell.key, None)
             self.finished += 1
-        elif isinstance(event, WorkerLost):
-            self.active.pop(event.cell.key, None)
         elif isinstance(event, Progress):
             self.work[event.label] = (event.done, event.total, now)
 
     def _at(self, cell: "Cell", now: float) -> Active:
         return self.active.setdefault(cell.key, Active(cell, now))
 
+    def _settle(self, cell: "Cell") -> None:
+        if self.active[cell.key].ended:
+            self.searched[cell.key] = self.active.pop(cell.key)
+
+    @property
+    def told(self) -> int:
+        """The cells whose outcome is known, measured or not."""
+        return self.before + self.finished + len(self.searched)
+
     def left(self, now: float) -> float | None:
         """Seconds left, if the cells to come are like those so far; None while there is nothing to go by."""
-        share = self.finished - self.before + sum(active.share for active in list(self.active.values()))
-        to_do = self.cells - self.before
-        return (now - self.began) * (to_do - share) / share if share > 0 else None
+        share = self.finished + SEARCHED * len(self.searched) + sum(a.share for a in list(self.active.values()))
+        return (now - self.began) * (self.cells - self.before - share) / share if share > 0 else None
 
     def moving(self, now: float) -> list[tuple[str, int, int]]:
-        """The works in hand: {label, done, total} of those heard of lately."""
-        return [
-            (label, done, total)
-            for label, (done, total, when) in list(self.work.items())
-            if done < total and now - when < FORGET
-        ]
+        """The works in hand, (label, done, total), of those heard of lately."""
+        works = list(self.work.items())
+        return [(w, done, total) for w, (done, total, when) in works if done < total and now - when < FORGET]
 
 
-def outcome(event: CellFinished) -> str:
-    """A finished cell in one line."""
-    record = event.record
+def outcome(record: Record) -> str:
+    """A cell's record in one line."""
     where = f"{record.task}, {record.contender}"
     if record.status != "ok":
         return f"{where}: {record.status}: {record.reason}"
     scores = record.scores(record.metric)
-    seconds = record.spent.get("seconds")
-    words = [f"{record.metric} {sum(scores) / len(scores):.4f} on test, {len(scores)} seeds"] if scores else []
-    words += [f"{record.spent['trials']} trials"] if "trials" in record.spent else []
-    words += [terminal.duration(seconds)] if seconds is not None else []
-    return f"{where}: {', '.join(words)}"
+    mean = sum(scores) / max(len(scores), 1)
+    return f"{where}: {record.metric} {mean:.4f} on test ({len(scores)} seeds)"
 
 
 class Silent:
-    """The display of `--quiet`: only what must be known."""
+    """The display of `--quiet`: none."""
 
-    def __init__(self, cells: int, finished: int):
-        self.state = State(cells=cells, finished=finished)
-
-    @property
-    def finished(self) -> int:
-        return self.state.finished
+    def __init__(self, cells: int, before: int):
+        self.state = State(cells=cells, before=before)
 
     def __enter__(self) -> Self:
         return self
@@ -139,15 +160,15 @@ class Silent:
 
 
 class Lines(Silent):
-    """Plain lines: one for each finished cell, and one every few seconds for a work that takes long."""
+    """Plain lines: one for each cell whose outcome is known, and one every few seconds for a work that takes long."""
 
-    def __init__(self, cells: int, finished: int, *, title: str, console: "Console"):
-        super().__init__(cells, finished)
+    def __init__(self, cells: int, before: int, *, title: str, console: "Console"):
+        super().__init__(cells, before)
         self.title, self.console = title, console
         self._spoke = time.monotonic()
 
     def __enter__(self) -> Self:
-        self.say(f"{self.title}: {self.state.cells} cells, {self.state.finished} done")
+        self.say(f"{self.title}: {self.state.cells} cells, {self.state.before} done before")
         return super().__enter__()
 
     def say(self, line: str) -> None:
@@ -156,18 +177,25 @@ class Lines(Silent):
         self.console.file.flush()
 
     def __call__(self, event: Event) -> None:
+        searched = set(self.state.searched)
         super().__call__(event)
-        if isinstance(event, CellFinished):
-            width = len(str(self.state.cells))
-            self.say(f"[{self.state.finished:>{width}}/{self.state.cells}] {outcome(event)}")
+        for key in self.state.searched.keys() - searched:
+            if self.state.searched[key].scores:
+                self._tell(self.state.searched[key].result)
+        if isinstance(event, CellFinished) and not (event.cell.key in searched and event.record.status == "ok"):
+            self._tell(outcome(event.record))
         elif isinstance(event, WorkerLost):
             self.say(f"{event.cell.task.name}, {event.cell.contender}: {event.reason}; it will be tried again")
         elif isinstance(event, Progress):
             self._progress(event)
 
+    def _tell(self, line: str) -> None:
+        width = len(str(self.state.cells))
+        self.say(f"[{self.state.told:>{width}}/{self.state.cells}] {line}")
+
     def _progress(self, event: Progress) -> None:
-        if event.total and time.monotonic() - self._spoke >= PAUSE:
-            self.say(f"{event.label}: {event.done / event.total:.0%}")
+        if time.monotonic() - self._spoke >= PAUSE:
+            self.say(event.label + (f": {event.done / event.total:.0%}" if event.total > 1 else ""))
 
 
 class Board(Lines):
@@ -197,12 +225,11 @@ class Board(Lines):
 
         now, state = time.monotonic(), self.state
         left = state.left(now)
+        words = [f"{state.told}/{state.cells} cells", f"{state.before + state.finished} measured"]
+        words.append(terminal.duration(now - state.began))
+        words += [f"about {terminal.duration(left)} left"] if left is not None else []
         overall = Table.grid(padding=(0, 1))
-        overall.add_row(
-            ProgressBar(total=max(state.cells, 1), completed=state.finished, width=30),
-            f"{state.finished}/{state.cells} cells, {terminal.duration(now - state.began)}"
-            + (f", about {terminal.duration(left)} left" if left is not None else ""),
-        )
+        overall.add_row(ProgressBar(total=max(state.cells, 1), completed=state.told, width=30), ", ".join(words))
         rows = [
             [a.cell.task.name, a.cell.contender, a.stage, _score(a), terminal.duration(now - a.started)]
             for a in list(state.active.values())
@@ -219,17 +246,17 @@ class Board(Lines):
 
 
 def _score(active: Active) -> str:
-    return "" if active.best is None else f"{active.cell.task.metric} {active.best:.4f}"
+    return "" if active.best is None else f"{active.cell.task.metric} {active.best[1]:.4f}"
 
 
 def display(cells: "Sequence[Cell]", done: Collection[str], *, title: str, quiet: bool) -> Silent:
     """The display that fits where stdout goes."""
-    finished = sum(cell.key in done for cell in cells)
+    before = sum(cell.key in done for cell in cells)
     if quiet:
-        return Silent(len(cells), finished)
+        return Silent(len(cells), before)
     console = terminal.console()
     kind = Board if console.is_terminal else Lines
-    return kind(len(cells), finished, title=title, console=console)
+    return kind(len(cells), before, title=title, console=console)
 
 
 class Meter:

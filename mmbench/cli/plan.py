@@ -76,5 +76,5 @@ def prepare(
     from mmbench.cli.live import Meter
 
     with Meter(quiet=quiet) as meter:
-        ready = session.prepare(target, plugin or (), meter)
+        ready = session.prepare(target, plugins=plugin or (), on_progress=meter)
     terminal.show(terminal.table(("ready", "where"), [[what, str(where)] for what, where in ready]))

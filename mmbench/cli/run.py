@@ -79,7 +79,8 @@ def _execute(opened: "Session", *, workers: int | None, quiet: bool, again: str)
                 watch.say(opened.note)
             return opened.execute(workers=workers, on_event=watch)
     except KeyboardInterrupt:
-        terminal.warn(f"{watch.finished} of {len(cells)} cells are done; to go on: {again}", level="stopped")
+        told = f"{watch.state.told} of {len(cells)} cells are done and stored"
+        terminal.warn(f"{told}; the same command goes on from here: {again}", level="stopped")
         raise typer.Exit(130) from None
 
 
