@@ -2,8 +2,9 @@
 
 import mmbench as mb
 from mmbench_text.embedding import Embedding
+from mmbench_text.minilm import MiniLM
 
 
 @mb.hookimpl
 def mmbench_encoders() -> list[type[mb.Encoder]]:
-    return [Embedding]
+    return [Embedding, MiniLM]

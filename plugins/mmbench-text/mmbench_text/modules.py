@@ -31,3 +31,17 @@ class Reader(nn.Module):
             windows = torch.cat([around[:, :-2], tokens, around[:, 2:]], dim=-1)
             tokens = (tokens + torch.relu(self.convolution(windows))) * mask.unsqueeze(-1)
         return mb.Features(tokens, mask, (vectors,))
+
+
+class Projection(nn.Module):
+    """{"features": [B, inputs] or [B, T, inputs]} of a frozen model, perhaps with "mask", to tokens [B, T, width]."""
+
+    def __init__(self, inputs: int, *, width: int, dropout: float):
+        super().__init__()
+        self.layers = nn.Sequential(nn.LayerNorm(inputs), nn.Dropout(dropout), nn.Linear(inputs, width))
+
+    def forward(self, arrays: dict[str, Tensor]) -> mb.Features:
+        features = arrays["features"].float()
+        tokens = self.layers(features.unsqueeze(1) if features.ndim == 2 else features)
+        mask = arrays["mask"].bool() if "mask" in arrays else tokens.new_ones(tokens.shape[:2]).bool()
+        return mb.Features(tokens, mask)

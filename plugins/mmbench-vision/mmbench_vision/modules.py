@@ -49,7 +49,7 @@ def _stage(before: int, after: int, *, stride: int) -> nn.Sequential:
 
 
 class Projection(nn.Module):
-    """{"features": [B, T, inputs]} of a frozen network to tokens [B, T, width], all present."""
+    """{"features": [B, inputs] or [B, T, inputs]} of a frozen network to tokens [B, width] or [B, T, width]."""
 
     def __init__(self, inputs: int, *, width: int, dropout: float):
         super().__init__()
