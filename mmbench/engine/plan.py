@@ -12,7 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from mmbench.api.data import Task
+from mmbench.api.data import Match, Task
 from mmbench.api.parts import Dataset, Part
 from mmbench.api.space import Parameter
 from mmbench.api.suite import ContenderSpec, CorruptionSpec, Suite, TaskSpec
@@ -135,7 +135,7 @@ def _cell(
     wanted = contender.fusion or tuple(name for name, fusion in catalog.fusions.items() if fusion.level != "estimator")
     if len(seen) == 1 and contender.fusion is None:
         wanted = ("concat",)  # a single modality has nothing to fuse
-    reasons = {name: catalog.fusions[name].supports(task) for name in wanted}
+    reasons = {name: _one_sided(task) or catalog.fusions[name].supports(task) for name in wanted}
     fusions = tuple(name for name in wanted if reasons[name] is None)
     skip = None if fusions else _reason_text(reasons)
     for modality, names in encoders.items():
@@ -201,6 +201,13 @@ def _parts(
     used |= {f"objective.{name}": catalog.objectives[name] for name in objectives}
     used |= {f"corruption.{c.name}": catalog.corruptions[c.name] for c in corruptions}
     return {name: source_hash(part) for name, part in used.items()}
+
+
+def _one_sided(task: Task) -> str | None:
+    target = task.target
+    if isinstance(target, Match) and not all(set(side) & set(task.modalities) for side in (target.left, target.right)):
+        return "retrieval needs a modality of each side"
+    return None
 
 
 def _reason_text(reasons: Mapping[str, str | None]) -> str:

@@ -31,7 +31,7 @@ from mmbench.errors import MMBenchError
 from mmbench.plugins import Catalog
 
 ATTEMPTS = 3  # how often a cell is tried whose worker dies from outside
-GRACE = 30.0  # seconds past a trial's limit before its process counts as hung
+GRACE = 5.0  # a process that is silent for twice a trial's limit and these seconds counts as hung
 
 
 @dataclass
@@ -180,7 +180,7 @@ class _Run:
     def _charge_hang(self, state: Progressing) -> Iterator[Event]:
         """A trial that hangs is the contender's own fault: it is charged, and the search goes on after it."""
         number, params = state.begun or (None, {})
-        reason = f"hung: no sign of life {GRACE:g} seconds past its limit"
+        reason = "hung: no sign of life for twice its limit"
         if number is None:
             state.failure = ("timeout", reason)
             return
@@ -193,7 +193,7 @@ class _Run:
         now = time.monotonic()
         for running in self.pool.running:
             job = running.job
-            if isinstance(job, Search | Measure) and now - running.heard > job.cell.budget.trial_seconds + GRACE:
+            if isinstance(job, Search | Measure) and now - running.heard > 2 * job.cell.budget.trial_seconds + GRACE:
                 self.pool.kill(running)
 
     def _referee(self, cell: Cell) -> Iterator[Event]:

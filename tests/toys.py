@@ -1,0 +1,170 @@
+"""A plugin for tests: a small data set whose truth is known, and fusions that misbehave on purpose."""
+
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import mmbench as mb
+
+
+class Toy(mb.Dataset):
+    """Two tabular views of a class; either alone tells half, both tell all; some values are missing."""
+
+    name = "toy"
+    columns = {"left": "tabular", "right": "tabular"}
+    target = mb.Label("label")
+    licence = "CC0-1.0"
+    rows = {"train": 240, "validation": 100, "test": 120}
+
+    def load(self, cache: Path) -> Any:
+        import numpy as np
+        from datasets import ClassLabel, Dataset, DatasetDict, Features, List, Value
+
+        rng = np.random.default_rng(7)
+        splits = {}
+        for split, n in self.rows.items():
+            label = rng.integers(0, 4, n)
+            left = np.c_[label % 2, np.zeros((n, 3))] * 2 + rng.normal(0, 0.5, (n, 4))
+            right = np.c_[label // 2, np.zeros((n, 2))] * 2 + rng.normal(0, 0.5, (n, 3))
+            gone = rng.random(n) < 0.05
+            splits[split] = Dataset.from_dict(
+                {
+                    "left": left.tolist(),
+                    "right": [None if g else r for g, r in zip(gone, right.tolist(), strict=True)],
+                    "label": label.tolist(),
+                },
+                features=Features(
+                    left=List(Value("float32")), right=List(Value("float32")), label=ClassLabel(names=list("abcd"))
+                ),
+            )
+        return DatasetDict(splits)
+
+
+class ToyNumber(Toy):
+    """The same views; the target is a number."""
+
+    name = "toy_number"
+    target = mb.Number("number")
+
+    def load(self, cache: Path) -> Any:
+        splits = super().load(cache)
+        return splits.map(lambda row: {"number": 10.0 + 3.0 * row["label"]}, remove_columns="label")
+
+
+class ToyMatch(Toy):
+    """Each row's left belongs to its right: both show the same two numbers."""
+
+    name = "toy_match"
+    target = mb.Match(left=("left",), right=("right",))
+
+    def load(self, cache: Path) -> Any:
+        import numpy as np
+        from datasets import Dataset, DatasetDict, Features, List, Value
+
+        rng = np.random.default_rng(3)
+        number = List(Value("float32"))
+        maps = {name: rng.normal(0, 1, (2, 3)) for name in ("left", "right")}
+        splits = {}
+        for split, n in {"train": 300, "validation": 60, "test": 60}.items():
+            hidden = rng.normal(0, 1, (n, 2))
+            splits[split] = Dataset.from_dict(
+                {name: (hidden @ view).tolist() for name, view in maps.items()},
+                features=Features(left=number, right=number),
+            )
+        return DatasetDict(splits)
+
+
+class _Sum(mb.Fusion):
+    """The sum of projections."""
+
+    def build(self, inputs: Any, width: int, params: Any) -> Any:
+        return _module(inputs, width, self.disturb)
+
+    def disturb(self, vector: Any) -> Any:
+        return vector
+
+
+class Raises(_Sum):
+    """Raises."""
+
+    name = "raises"
+
+    def disturb(self, vector: Any) -> Any:
+        raise RuntimeError("this fusion always raises")
+
+
+class Nan(_Sum):
+    """Gives NaN."""
+
+    name = "nan"
+
+    def disturb(self, vector: Any) -> Any:
+        return vector * float("nan")
+
+
+class Hangs(_Sum):
+    """Never returns."""
+
+    name = "hangs"
+
+    def disturb(self, vector: Any) -> Any:
+        time.sleep(10_000)
+
+
+class Hoards(_Sum):
+    """Asks for more memory than there is."""
+
+    name = "hoards"
+
+    def disturb(self, vector: Any) -> Any:
+        import torch
+
+        return vector + torch.empty(2**50)
+
+
+class Dies(_Sum):
+    """Is killed the first time, as by the kernel when memory runs out."""
+
+    name = "dies"
+
+    def disturb(self, vector: Any) -> Any:
+        once = Path(os.environ["MMBENCH_CACHE"]) / "died"
+        if not once.exists():
+            once.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return vector
+
+
+class AlwaysDies(_Sum):
+    """Is killed every time."""
+
+    name = "always_dies"
+
+    def disturb(self, vector: Any) -> Any:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _module(inputs: Any, width: int, disturb: Any) -> Any:
+    from torch import nn
+
+    class Sum(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.project = nn.ModuleDict({m: nn.Linear(spec.width, width) for m, spec in inputs.items()})
+
+        def forward(self, features: Any) -> Any:
+            return disturb(sum(self.project[m](f.pooled) for m, f in features.items()))
+
+    return Sum()
+
+
+@mb.hookimpl
+def mmbench_datasets() -> list[type[mb.Dataset]]:
+    return [Toy, ToyNumber, ToyMatch]
+
+
+@mb.hookimpl
+def mmbench_fusions() -> list[type[mb.Fusion]]:
+    return [Raises, Nan, Hangs, Hoards, Dies, AlwaysDies]
