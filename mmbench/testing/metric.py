@@ -1,0 +1,135 @@
+"""The contract of a metric, as tests: inherit the class, name your part, and pytest runs it all.
+
+from mmbench.testing.metric import MetricContract
+from my_metric import Mine
+
+class TestMine(MetricContract):
+    part = Mine
+"""
+
+import inspect
+import math
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+
+from mmbench.api.parts import Metric
+
+Array = np.ndarray[Any, Any]
+TARGETS = ("label", "labels", "number", "match")
+
+
+def truth_of(target: str, rows: int, seed: int) -> Array:
+    """Some truth, as a metric of that type of target gets it: 4 classes, 5 labels, numbers or the rows' indices."""
+    draw = np.random.default_rng(seed)
+    if target == "label":
+        return draw.permutation(np.arange(rows) % 4)
+    if target == "labels":
+        return draw.permutation((np.arange(5 * rows).reshape(rows, 5) % 3 == 0).astype(np.int64))
+    if target == "number":
+        return draw.normal(size=rows)
+    return np.arange(rows)
+
+
+def perfect(target: str, truth: Array) -> Array:
+    """The prediction that no other beats."""
+    exact: Array = truth.astype(np.float64)
+    if target in ("label", "match"):
+        exact = np.eye(4 if target == "label" else len(truth))[truth]
+    return exact
+
+
+def noisy(target: str, truth: Array, seed: int) -> Array:
+    """A prediction that knows something, but not all; probabilities where they are asked for."""
+    draw = np.random.default_rng(seed)
+    exact = perfect(target, truth)
+    if target in ("number", "match"):
+        return exact + draw.normal(size=exact.shape)
+    if target == "labels":
+        return 0.4 * exact + 0.6 * draw.random(exact.shape)
+    mixed = 0.3 * exact + 0.7 * draw.dirichlet(np.ones(exact.shape[1]), len(exact))
+    return mixed / mixed.sum(1, keepdims=True)
+
+
+class MetricContract:
+    """What every metric must hold, for each type of target that it scores."""
+
+    part: ClassVar[type[Metric]]
+    rows: ClassVar[int] = 60
+
+    def test_describes_itself(self) -> None:
+        assert self.part.targets
+        assert set(self.part.targets) <= set(TARGETS)
+        assert self.part.direction in ("max", "min")
+        assert inspect.getdoc(self.part), "a docstring: its first line is the summary on `mmbench list`"
+
+    def test_a_perfect_prediction_gets_the_best_score(self) -> None:
+        for target in self.part.targets:
+            truth = truth_of(target, self.rows, seed=0)
+            best = self._signed(truth, perfect(target, truth))
+            for seed in range(10):
+                assert self._signed(truth, noisy(target, truth, seed)) <= best + 1e-12
+
+    def test_the_direction_is_right(self) -> None:
+        """Knowing something scores better than knowing the wrong rows, on the average of a few draws."""
+        for target in self.part.targets:
+            truth = truth_of(target, self.rows, seed=0)
+            exact = perfect(target, truth)
+            wrong = np.roll(exact, self.rows // 2 + 1, axis=0)
+            assert self._signed(truth, exact) > self._signed(truth, wrong)
+
+    def test_a_score_is_one_finite_number(self) -> None:
+        for target in self.part.targets:
+            truth = truth_of(target, self.rows, seed=0)
+            score = self.part().score(truth, noisy(target, truth, 1))
+            assert isinstance(score, float)
+            assert math.isfinite(score)
+
+    def test_nothing_given_is_changed(self) -> None:
+        for target in self.part.targets:
+            truth = truth_of(target, self.rows, seed=0)
+            prediction = noisy(target, truth, 1)
+            before = truth.copy(), prediction.copy()
+            self.part().score(truth, prediction)
+            self.part().resampled(truth, prediction, np.arange(self.rows)[None])
+            assert np.array_equal(truth, before[0])
+            assert np.array_equal(prediction, before[1])
+
+    def test_resampling_each_row_once_gives_the_score(self) -> None:
+        for target in self.part.targets:
+            truth = truth_of(target, self.rows, seed=0)
+            prediction = noisy(target, truth, 1)
+            rows = np.stack([np.arange(self.rows), np.random.default_rng(0).permutation(self.rows)])
+            score = self.part().score(truth, prediction)
+            assert self.part().resampled(truth, prediction, rows) == pytest.approx([score, score], rel=1e-9)
+
+    def test_a_resample_scores_as_its_rows_do(self) -> None:
+        """Except in retrieval, where a resample is one of queries: the candidates stay."""
+        for target in set(self.part.targets) - {"match"}:
+            truth = truth_of(target, self.rows, seed=0)
+            prediction = noisy(target, truth, 1)
+            rows = np.random.default_rng(0).integers(0, self.rows, (20, self.rows))
+            expected = [self.part().score(truth[drawn], prediction[drawn]) for drawn in rows]
+            assert self.part().resampled(truth, prediction, rows) == pytest.approx(expected, rel=1e-9)
+
+    def test_the_order_of_rows_does_not_matter(self) -> None:
+        for target in self.part.targets:
+            truth = truth_of(target, self.rows, seed=0)
+            prediction = noisy(target, truth, 1)
+            order = np.random.default_rng(3).permutation(self.rows)
+            score = self.part().score(truth, prediction)
+            assert self.part().score(truth[order], prediction[order]) == pytest.approx(score, rel=1e-9)
+
+    def test_a_prediction_that_is_not_finite_is_refused(self) -> None:
+        for target in self.part.targets:
+            truth = truth_of(target, self.rows, seed=0)
+            for value in (math.nan, math.inf):
+                prediction = noisy(target, truth, 1)
+                prediction.flat[7] = value
+                with pytest.raises(ValueError, match="finite"):
+                    self.part().score(truth, prediction)
+
+    def _signed(self, truth: Array, prediction: Array) -> float:
+        score = self.part().score(truth, prediction)
+        return score if self.part.direction == "max" else -score

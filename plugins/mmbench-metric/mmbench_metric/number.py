@@ -1,0 +1,114 @@
+"""Metrics of one real number: truth [N], prediction [N]."""
+
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import mmbench as mb
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    Array: TypeAlias = np.ndarray[Any, Any]
+
+
+def _checked(truth: "Array", prediction: "Array") -> "tuple[Array, Array]":
+    import numpy as np
+
+    from mmbench_metric.resample import checked
+
+    truth, prediction = checked(truth, prediction, matrix=False)
+    return truth.astype(np.float64), prediction
+
+
+class MeanAbsoluteError(mb.Metric):
+    """Mean absolute error, in the target's unit."""
+
+    name = "mae"
+    targets = ("number",)
+    direction = "min"
+
+    def score(self, truth: "Array", prediction: "Array") -> float:
+        from sklearn.metrics import mean_absolute_error
+
+        return float(mean_absolute_error(*_checked(truth, prediction)))
+
+    def resampled(self, truth: "Array", prediction: "Array", rows: "Array") -> "Array":
+        import numpy as np
+
+        truth, prediction = _checked(truth, prediction)
+        means: Array = np.abs(truth - prediction)[rows].mean(1)
+        return means
+
+
+class RootMeanSquaredError(mb.Metric):
+    """Root mean squared error, in the target's unit."""
+
+    name = "rmse"
+    targets = ("number",)
+    direction = "min"
+
+    def score(self, truth: "Array", prediction: "Array") -> float:
+        from sklearn.metrics import root_mean_squared_error
+
+        return float(root_mean_squared_error(*_checked(truth, prediction)))
+
+    def resampled(self, truth: "Array", prediction: "Array", rows: "Array") -> "Array":
+        import numpy as np
+
+        truth, prediction = _checked(truth, prediction)
+        roots: Array = np.sqrt(np.square(truth - prediction)[rows].mean(1))
+        return roots
+
+
+class R2(mb.Metric):
+    """Coefficient of determination: 1 - residual / variance; for a constant truth 1 if met exactly, else 0."""
+
+    name = "r2"
+    targets = ("number",)
+
+    def score(self, truth: "Array", prediction: "Array") -> float:
+        import numpy as np
+        from sklearn.metrics import r2_score
+
+        truth, prediction = _checked(truth, prediction)
+        if (truth == truth[0]).all():  # scikit-learn gives NaN, or divides by a rounding error
+            return float(np.array_equal(truth, prediction))
+        return float(r2_score(truth, prediction))
+
+    def resampled(self, truth: "Array", prediction: "Array", rows: "Array") -> "Array":
+        import numpy as np
+
+        truth, prediction = _checked(truth, prediction)
+        drawn = truth[rows]
+        residual = np.square(truth - prediction)[rows].sum(1)
+        spread = np.square(drawn - drawn.mean(1, keepdims=True)).sum(1)
+        constant = (drawn == drawn[:, :1]).all(1)  # their spread may be a rounding error
+        found: Array = np.where(constant, residual == 0, 1 - residual / np.where(constant, 1, spread))
+        return found
+
+
+class Spearman(mb.Metric):
+    """Spearman's rank correlation, ties sharing their mean rank; 0 where one side is constant."""
+
+    name = "spearman"
+    targets = ("number",)
+    source = "https://doi.org/10.2307/1412159"
+
+    def score(self, truth: "Array", prediction: "Array") -> float:
+        import numpy as np
+
+        return float(self.resampled(truth, prediction, np.arange(len(truth))[None])[0])
+
+    def resampled(self, truth: "Array", prediction: "Array", rows: "Array") -> "Array":
+        import numpy as np
+
+        from mmbench_metric.resample import ranks, ratio, weights
+
+        truth, prediction = _checked(truth, prediction)
+        weight = weights(rows, len(truth))
+        middle = (np.shape(rows)[1] + 1) / 2
+        x, y = ranks(truth, weight) - middle, ranks(prediction, weight) - middle
+        spread = np.sqrt((weight * x * x).sum(1) * (weight * y * y).sum(1))
+        return ratio((weight * x * y).sum(1), spread)
+
+
+METRICS: list[type[mb.Metric]] = [MeanAbsoluteError, RootMeanSquaredError, R2, Spearman]

@@ -1,0 +1,80 @@
+"""What the metrics share: checks of what they are given, and resamples as a weight for each item."""
+
+from typing import Any, TypeAlias
+
+import numpy as np
+
+Array: TypeAlias = np.ndarray[Any, Any]
+
+
+def checked(truth: Array, prediction: Array, *, matrix: bool) -> tuple[Array, Array]:
+    """Both as arrays, the prediction float64. Raises ValueError for shapes that don't agree and values not finite."""
+    truth, prediction = np.asarray(truth), np.asarray(prediction, np.float64)
+    if prediction.ndim != (2 if matrix else 1) or len(truth) != len(prediction):
+        raise ValueError(f"a prediction of shape {prediction.shape} can't be scored against {truth.shape}")
+    if not len(truth):
+        raise ValueError("there are no rows to score")
+    bad = ~np.isfinite(prediction)
+    if bad.any():
+        row = int(np.flatnonzero(bad.reshape(len(bad), -1).any(1))[0])
+        raise ValueError(f"{int(bad.sum())} predicted values are not finite, the first in row {row}")
+    return truth, prediction
+
+
+def weights(rows: Array, items: int) -> Array:
+    """How often each item is in each resample, float64 [R, N], from indices [R, n]."""
+    rows = np.asarray(rows)
+    flat = (rows + items * np.arange(len(rows))[:, None]).ravel()
+    return np.bincount(flat, minlength=len(rows) * items).reshape(len(rows), items).astype(np.float64)
+
+
+def ratio(above: Array, below: Array) -> Array:
+    """above / below, and 0 where below is 0."""
+    return np.divide(above, below, out=np.zeros(np.broadcast(above, below).shape), where=below > 0)
+
+
+def mean_where(values: Array, use: Array, otherwise: float) -> Array:
+    """The mean over the last axis of the values in use; `otherwise` where none is."""
+    count = use.sum(-1)
+    total = np.where(use, values, 0).sum(-1)
+    return np.where(count > 0, total / np.maximum(count, 1), otherwise)
+
+
+def area_under_roc(positive: Array, scores: Array, weight: Array) -> tuple[Array, Array]:
+    """The chance that a positive scores above a negative, ties counting half, [R]; and whether there are both, [R].
+
+    positive bool [N], scores [N], weight [R, N].
+    """
+    group, starts = _groups(scores)
+    ups = np.add.reduceat((weight * positive)[:, group], starts, axis=1)
+    downs = np.add.reduceat((weight * ~positive)[:, group], starts, axis=1)
+    below = np.cumsum(downs, axis=1) - downs / 2
+    pairs = ups.sum(1) * downs.sum(1)
+    return ratio((ups * below).sum(1), pairs), pairs > 0
+
+
+def average_precision(positive: Array, scores: Array, weight: Array) -> tuple[Array, Array]:
+    """Sum over thresholds of (gain in recall) x precision, [R]; and whether there is a positive, [R]."""
+    group, starts = _groups(-scores)
+    ups = np.add.reduceat((weight * positive)[:, group], starts, axis=1)
+    every = np.add.reduceat(weight[:, group], starts, axis=1)
+    precision = ratio(np.cumsum(ups, axis=1), np.cumsum(every, axis=1))
+    total = ups.sum(1)
+    return ratio((ups * precision).sum(1), total), total > 0
+
+
+def ranks(values: Array, weight: Array) -> Array:
+    """The rank of each item's value within each resample, from 1, ties sharing their mean rank; [R, N]."""
+    group, starts = _groups(values)
+    sizes = np.add.reduceat(weight[:, group], starts, axis=1)
+    middle = np.cumsum(sizes, axis=1) - (sizes - 1) / 2
+    found = np.empty_like(weight)
+    found[:, group] = np.repeat(middle, np.diff([*starts, len(values)]), axis=1)
+    return found
+
+
+def _groups(values: Array) -> tuple[Array, Array]:
+    """The order that sorts values [N], and where in it each run of equal values starts."""
+    order = np.argsort(values, kind="stable")
+    ordered = values[order]
+    return order, np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))
