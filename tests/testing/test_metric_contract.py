@@ -1,6 +1,6 @@
 """The contract of a metric catches the metrics that break it."""
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pytest
@@ -15,8 +15,8 @@ class Sound(Metric):
     """Mean absolute error, as it should be."""
 
     name = "sound"
-    targets = ("number",)
-    direction = "min"
+    targets: ClassVar[tuple[str, ...]] = ("number",)
+    direction: ClassVar[Literal["max", "min"]] = "min"
 
     def score(self, truth: Array, prediction: Array) -> float:
         if not np.isfinite(prediction).all():
@@ -72,7 +72,7 @@ class TakesAnything(Sound):
 
 
 class NoTarget(Sound):
-    targets: ClassVar[tuple[str, ...]] = ("numbers",)
+    targets = ("numbers",)
 
 
 class TestSound(MetricContract):
