@@ -227,8 +227,9 @@ class ModuleRules:
             if hasattr(module, "on_epoch"):
                 module.on_epoch(Epoch(index, 2, {"loss": 1.0, "score": 0.5}))
 
-    def test_memory_is_released(self, count: int) -> None:
+    def test_memory_is_released(self) -> None:
         """Nothing global keeps a module: a search builds thousands."""
+        count = max(self.counts())
         module = self._build(count).train()
         self._backward(module, self._features(count))
         watch = weakref.ref(module)
