@@ -2,6 +2,7 @@
 
 import importlib
 import importlib.util
+import inspect
 import sys
 import tempfile
 from dataclasses import dataclass, field
@@ -49,13 +50,15 @@ def check(
             f"plugin {plugin!r} brings no part: it needs a hook such as mmbench_fusions (docs/plugins.md)"
         )
     outcome = _run(plugin)
+    results: list[str] = []
     for part in parts:
-        title = f"{part.role} {part.name}"
-        rules = outcome.rules.get(_class_name(part), [])
-        terminal.show(title, *(_line(rule, verbose=verbose) for rule in rules), "")
-    count = {result: sum(r.result == result for rules in outcome.rules.values() for r in rules) for result in RESULTS}
-    terminal.show(", ".join(f"{number} {RESULTS[result]}" for result, number in count.items() if number))
-    if count["fail"]:
+        rules = outcome.rules.get(_class_name(part), {}).values()
+        results += [rule.result for rule in rules]
+        lines = [line for rule in rules for line in rule.lines(verbose=verbose)]
+        terminal.show(f"{part.role} {part.name}", *lines, "")
+    counts = [f"{results.count(result)} {word}" for result, word in RESULTS.items() if result in results]
+    terminal.show(f"{len(results)} rules: {', '.join(counts)}")
+    if "fail" in results:
         raise typer.Exit(1)
 
 
@@ -89,53 +92,69 @@ def _class_name(part: "Part") -> str:
     return f"Test_{part.role}_{part.name}".replace("@", "_")
 
 
-RESULTS = {"ok": "ok", "fail": "failed", "skip": "skipped"}
+RESULTS = {"ok": "ok", "fail": "broken", "skip": "skipped"}
 
 
-@dataclass(frozen=True)
+@dataclass
 class Rule:
-    """One contract test of one part, and how it went."""
+    """One rule of the contract for one part: a test, with all its cases."""
 
     name: str
-    result: str
+    why: str
+    result: str = "skip"
+    cases: list[str] = field(default_factory=list)
+    """Those that failed, of a rule that holds for several."""
     reason: str = ""
     trace: str = ""
+
+    def hear(self, case: str, report: "pytest.TestReport") -> None:
+        if report.failed:
+            crash: Any = getattr(report.longrepr, "reprcrash", None)
+            message = crash.message if crash else report.longreprtext
+            self.reason = self.reason or " ".join(message.partition("\nassert")[0].split())
+            self.trace = self.trace or report.longreprtext
+            self.cases += [case] if case else []
+            self.result = "fail"
+        elif report.passed and self.result == "skip":
+            self.result = "ok"
+        elif report.skipped and isinstance(report.longrepr, tuple):
+            self.reason = self.reason or str(report.longrepr[2])
+
+    def lines(self, *, verbose: bool) -> list[str]:
+        head = f"  {self.result:<5} {self.name}" + (f" ({', '.join(self.cases)})" if self.cases else "")
+        if self.result == "ok":
+            return [head]
+        lines = [f"{head}: {self.reason.removeprefix('AssertionError: ')}"]
+        if self.result == "fail":
+            lines += [f"        {line}" for line in self.why.splitlines()]
+            lines += ["", self.trace, ""] if verbose else []
+        return lines
 
 
 @dataclass
 class Outcome:
     """What pytest tells while it runs; a pytest plugin."""
 
-    rules: dict[str, list[Rule]] = field(default_factory=dict)
+    rules: dict[str, dict[str, Rule]] = field(default_factory=dict)
+    """{test class: {test: rule}}"""
     broken: list[str] = field(default_factory=list)
 
     def pytest_collectreport(self, report: "pytest.CollectReport") -> None:
         if report.failed:
             self.broken.append(report.longreprtext.strip())
 
+    def pytest_itemcollected(self, item: "pytest.Item") -> None:
+        _, owner, name = item.nodeid.split("::", 2)
+        test = name.partition("[")[0]
+        why = inspect.getdoc(getattr(item, "function", None)) or ""
+        rule = Rule(test.removeprefix("test_").replace("_", " "), why)
+        self.rules.setdefault(owner, {}).setdefault(test, rule)
+
     def pytest_runtest_logreport(self, report: "pytest.TestReport") -> None:
-        if report.when != "call" and report.passed:
-            return
-        _, owner, name = report.nodeid.split("::", 2)
-        rule = name.removeprefix("test_").replace("_", " ")
-        self.rules.setdefault(owner, []).append(_rule(rule, report))
-
-
-def _rule(name: str, report: "pytest.TestReport") -> Rule:
-    if report.passed:
-        return Rule(name, "ok")
-    if report.skipped:
-        return Rule(name, "skip", str(report.longrepr[2]) if isinstance(report.longrepr, tuple) else "")
-    crash: Any = getattr(report.longrepr, "reprcrash", None)
-    reason = crash.message if crash else report.longreprtext
-    return Rule(name, "fail", reason.partition("\nassert")[0].strip(), report.longreprtext)
-
-
-def _line(rule: Rule, *, verbose: bool) -> str:
-    line = f"  {rule.result:<5} {rule.name}"
-    if rule.reason:
-        line += ": " + " ".join(rule.reason.split())
-    return f"{line}\n\n{rule.trace}\n" if verbose and rule.trace else line
+        if report.when == "call" or not report.passed:
+            _, owner, name = report.nodeid.split("::", 2)
+            test, _, case = name.partition("[")
+            self.rules[owner][test].hear(case.rstrip("]"), report)
 
 
 def _run(plugin: str) -> Outcome:
@@ -150,7 +169,7 @@ def _run(plugin: str) -> Outcome:
         file.write_text(MODULE.format(plugin=plugin), encoding="utf-8")
         settings = Path(folder, "pytest.ini")
         settings.write_text("[pytest]\n", encoding="utf-8")
-        options = ["-c", str(settings), "--rootdir", folder, "-p", "no:cacheprovider", "-p", "no:terminal", "-q"]
+        options = ["-c", str(settings), "--rootdir", folder, "-p", "no:cacheprovider", "-p", "no:terminal"]
         code = pytest.main([*options, str(file)], plugins=[outcome])
     if outcome.broken or code not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
         raise PluginError(f"the contract tests of {plugin!r} can't run: {'; '.join(outcome.broken) or code!r}")

@@ -110,39 +110,35 @@ FUSION = '''\
 """The fusion `$name`: change the equation, the space and this text into yours."""
 
 import mmbench as mb
+import torch
+from torch import nn
+
+
+class Module(nn.Module):
+    def __init__(self, inputs, width, scale):
+        super().__init__()
+        self.project = nn.ModuleDict({m: nn.Linear(spec.width, width) for m, spec in inputs.items()})
+        self.scale = scale
+
+    def forward(self, features):  # {modality: Features(tokens [B, T, D], mask [B, T])}
+        terms = [torch.tanh(self.project[m](f.pooled)) * f.present.unsqueeze(1) for m, f in features.items()]
+        return self.scale * sum(terms)  # [B, width]
 
 
 class $title(mb.Fusion):
-    """A sum of projected modalities, each weighed by how long its projection is.
+    """A scaled sum of squashed projections.
 
-    v = sum_m a_m P_m x_m,  a = softmax_m(|P_m x_m| / temperature)
+    v = s * sum_m tanh(W_m x_m + b_m)
 
-    x_m [B, D_m] is the mean of the tokens of modality m, P_m a learned matrix to `width`; a missing modality
-    has weight 0.
+    x_m [B, D_m] is the mean of the tokens of modality m. A missing modality adds nothing.
     """
 
     name = "$name"
     source = ""  # where it was published: a DOI, an arXiv id or an address
-    space = {"temperature": mb.Float(0.1, 10.0, log=True, default=1.0)}
+    space = {"scale": mb.Float(0.1, 10.0, log=True, default=1.0)}
 
-    def build(self, inputs, width, params):
-        import torch  # here and not above, so that `mmbench list` stays instant
-        from torch import nn
-
-        class Module(nn.Module):
-            def __init__(self):
-                super().__init__()
-                self.project = nn.ModuleDict({m: nn.Linear(spec.width, width) for m, spec in inputs.items()})
-
-            def forward(self, features):  # {modality: Features(tokens [B, T, D], mask [B, T])}
-                x = torch.stack([self.project[m](f.pooled) for m, f in features.items()], dim=1)  # [B, M, width]
-                present = torch.stack([f.present for f in features.values()], dim=1)  # [B, M]
-                length = torch.linalg.vector_norm(x, dim=-1) / params["temperature"]
-                weight = torch.softmax(length.masked_fill(~present, torch.finfo(length.dtype).min), dim=1) * present
-                named = {m: weight[:, i] for i, m in enumerate(features)}
-                return mb.Fused(vector=(weight.unsqueeze(-1) * x).sum(1), weights=named)  # [B, width]
-
-        return Module()
+    def build(self, inputs, width, params):  # {modality: FeatureSpec(width, tokens)}
+        return Module(inputs, width, **params)
 
 
 @mb.hookimpl
@@ -151,11 +147,11 @@ def mmbench_fusions():
 '''
 
 TEST = '''\
-"""The contract: shapes, gradients, missing modalities, determinism. Add a test of your equation below it."""
-
-from $name import $title
+"""The contract: shapes, gradients, missing modalities, cohorts. Add a test of your equation below it."""
 
 from mmbench.testing.fusion import FusionContract
+
+from $name import $title
 
 
 class Test$title(FusionContract):

@@ -1,0 +1,174 @@
+"""What a run shows: the state that events add up to, the plain lines, the live board."""
+
+import io
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from mmbench.api.data import Label, Task
+from mmbench.api.record import Record, Refit, Trial
+from mmbench.api.suite import Budget
+from mmbench.cli import live
+from mmbench.engine.events import CellFinished, CellStarted, Progress, RefitFinished, TrialFinished, WorkerLost
+from mmbench.engine.space import Cell
+
+
+def cell(contender: str = "gated", direction: str = "max") -> Cell:
+    return Cell(
+        key=f"key of {contender}",
+        task=Task("toy", "toy", {"left": "tabular"}, Label("label"), "accuracy"),
+        contender=contender,
+        fusions=("gated",),
+        encoders={},
+        objectives=(),
+        fixed={},
+        corruptions=(),
+        budget=Budget(trials=2, refit_seeds=2),
+        seed=0,
+        limit=None,
+        direction=direction,
+        skip=None,
+        parts={},
+        space_hash="",
+    )
+
+
+def trial(of: Cell, number: int, score: float | None, status: Any = "ok") -> TrialFinished:
+    return TrialFinished(of, Trial(of.key, number, {}, status, None, score, (), 1, 1.5))
+
+
+def refit(of: Cell, role: Any, seed: int, accuracy: float) -> RefitFinished:
+    done = Refit(of.key, role, seed, {}, "ok", None, None, {"accuracy": accuracy}, {}, None, 1, 2.0, None)
+    return RefitFinished(of, done, {})
+
+
+def record(of: Cell, status: Any = "ok", reason: str | None = None) -> CellFinished:
+    empty = ("suite", "directions", "dataset", "modalities", "params", "default_params", "parts")
+    given: dict[str, Any] = {name: {} for name in empty}
+    made = Record(
+        **given,
+        cell=of.key,
+        task="toy",
+        contender=of.contender,
+        status=status,
+        reason=reason,
+        metric="accuracy",
+        space_hash="",
+        refits=[refit(of, "tuned", seed, 0.5).refit for seed in (0, 1)] if status == "ok" else [],
+    )
+    return CellFinished(of, made)
+
+
+def heard(*events: Any, cells: int = 4, before: int = 1) -> live.State:
+    state = live.State(cells=cells, before=before, began=0.0)
+    for event in events:
+        state.hear(event, 10.0)
+    return state
+
+
+def test_the_best_trial_is_the_best_that_ended_well() -> None:
+    one = cell()
+    state = heard(CellStarted(one), trial(one, 0, 0.5), trial(one, 1, 0.9, "pruned"))
+    assert state.active[one.key].best == (0, 0.5)
+    assert state.active[one.key].stage == "trial 2/2"
+    low = cell(direction="min")
+    assert heard(trial(low, 0, 0.5), trial(low, 1, 0.4)).active[low.key].best == (1, 0.4)
+
+
+def test_a_search_ends_with_the_last_refit_of_the_default() -> None:
+    one = cell()
+    trials = [trial(one, 0, 0.5), trial(one, 1, 0.9)]
+    tuned = [refit(one, "tuned", seed, 0.7) for seed in (0, 1)]
+    assert one.key in heard(*trials, *tuned).active
+    state = heard(*trials, *tuned, refit(one, "default", 0, 0.1), refit(one, "default", 1, 0.1))
+    assert not state.active
+    assert state.searched[one.key].result == "toy, gated: accuracy 0.7000 on test (2 seeds), 11 s of training"
+    assert state.told == 2
+
+
+def test_a_default_that_won_is_not_refitted_twice() -> None:
+    one = cell()
+    events = [trial(one, 0, 0.9), trial(one, 1, 0.5), refit(one, "tuned", 0, 0.7), refit(one, "tuned", 1, 0.7)]
+    assert one.key in heard(*events).searched
+
+
+def test_a_cell_whose_trials_all_failed_is_no_longer_active() -> None:
+    one = cell()
+    assert not heard(trial(one, 0, None, "error"), trial(one, 1, None, "oom")).active
+
+
+def test_the_time_left_follows_what_is_done() -> None:
+    one = cell()
+    assert heard().left(10.0) is None
+    assert heard(CellStarted(one), record(one), cells=3, before=1).left(10.0) == pytest.approx(10.0)
+    assert heard(record(one), cells=2, before=1).left(10.0) == 0
+
+
+def test_only_work_heard_of_lately_is_drawn() -> None:
+    state = heard(Progress("old", 1, 2), Progress("done", 2, 2))
+    state.hear(Progress("new", 1, 4), 20.0)
+    assert state.moving(20.0) == [("new", 1, 4)]
+
+
+def plain(*events: Any) -> list[str]:
+    file = io.StringIO()
+    display = live.Lines(4, 0, title="toy → results/toy", console=Console(file=file, width=1000))
+    with display:
+        for event in events:
+            display(event)
+    return file.getvalue().splitlines()
+
+
+def test_plain_lines_tell_each_outcome_once() -> None:
+    one, two = cell(), cell("nan")
+    assert plain(
+        CellStarted(one),
+        trial(one, 0, 0.9),
+        trial(one, 1, 0.5),
+        refit(one, "tuned", 0, 0.7),
+        refit(one, "tuned", 1, 0.8),
+        WorkerLost(two, "killed"),
+        record(one),
+        record(two, "error", "the loss became NaN"),
+    ) == [
+        "toy → results/toy: 4 cells, 0 done before",
+        "[1/4] toy, gated: accuracy 0.7500 on test (2 seeds), 7 s of training",
+        "toy, nan: killed; it will be tried again",
+        "[2/4] toy, nan: error: the loss became NaN",
+    ]
+
+
+def test_a_cell_that_an_earlier_run_searched_is_told_when_it_is_measured() -> None:
+    assert plain(record(cell()))[1:] == ["[1/4] toy, gated: accuracy 0.5000 on test (2 seeds)"]
+
+
+def test_progress_is_said_now_and_then_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    progress = [Progress("openmoji", done, 100) for done in range(100)]
+    assert len(plain(*progress)) == 1
+    monkeypatch.setattr(live, "PAUSE", 0.0)
+    assert plain(Progress("openmoji", 31, 100), Progress("fit", 0, 1))[1:] == ["openmoji: 31%", "fit"]
+
+
+def test_the_board_shows_who_is_at_what() -> None:
+    file = io.StringIO()
+    console = Console(file=file, width=100)
+    board = live.Board(4, 1, title="toy → results/toy", console=console)
+    one = cell()
+    for event in (CellStarted(one), trial(one, 0, 0.875), Progress("openmoji", 31, 100)):
+        board(event)
+    console.print(board.draw())
+    drawn = " ".join(file.getvalue().split())
+    assert "toy → results/toy" in drawn
+    assert "1/4 cells, 0 done" not in drawn
+    assert "1/4 cells, 1 measured" in drawn
+    assert "toy gated trial 1/2 accuracy 0.8750" in drawn
+    assert "31% openmoji" in drawn
+
+
+def test_the_display_follows_the_output() -> None:
+    cells = [cell(), cell("concat")]
+    display = live.display(cells, {cells[0].key}, title="toy", quiet=False)
+    assert type(display) is live.Lines
+    assert display.state.before == 1
+    assert type(live.display(cells, (), title="toy", quiet=True)) is live.Silent

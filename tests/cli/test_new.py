@@ -1,0 +1,78 @@
+"""`mmbench new`: what it makes works as it stands; what it refuses, and why."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mmbench import plugins
+
+Type = Callable[..., Any]
+
+
+def test_the_folder_passes_its_own_tests_and_the_check(mmbench: Type, tmp_path: Path) -> None:
+    made = mmbench("new", "fusion", "my_own", "--to", str(tmp_path))
+    assert made.code == 0
+    folder = tmp_path / "mmbench-my-own"
+    assert {str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()} == {
+        "README.md",
+        "my_own.py",
+        "pyproject.toml",
+        "tests/test_my_own.py",
+    }
+    assert str(folder / "my_own.py") in made.out
+    part = plugins.load([str(folder / "my_own.py")]).fusions["my_own"]
+    assert type(part).__name__ == "MyOwn"
+    tested = subprocess.run([sys.executable, "-m", "pytest", "-q"], cwd=folder, capture_output=True, text=True)
+    assert tested.returncode == 0, tested.stdout
+    assert " passed" in tested.stdout
+
+
+def test_the_generated_packaging_names_its_entry_point(mmbench: Type, tmp_path: Path) -> None:
+    import tomllib
+
+    mmbench("new", "fusion", "mine", "--to", str(tmp_path))
+    project = tomllib.loads((tmp_path / "mmbench-mine/pyproject.toml").read_text())
+    assert project["project"]["name"] == "mmbench-mine"
+    assert project["project"]["entry-points"]["mmbench"] == {"mine": "mine"}
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("Mine", "lower-case letters"),
+        ("my-fusion", "lower-case letters"),
+        ("1st", "lower-case letters"),
+        ("class", "lower-case letters"),
+        ("größe", "lower-case letters"),
+        ("json", "Python has another of that name; try 'my_json'"),
+        ("torch", "Python has another of that name"),
+        ("concat", "a fusion named 'concat' is there already"),
+    ],
+)
+def test_a_name_that_would_be_in_the_way(mmbench: Type, tmp_path: Path, name: str, said: str) -> None:
+    answer = mmbench("new", "fusion", name, "--to", str(tmp_path))
+    assert answer.code == 2
+    assert said in answer.err
+    assert not list(tmp_path.iterdir())
+
+
+def test_nothing_is_written_over(mmbench: Type, tmp_path: Path) -> None:
+    (tmp_path / "mmbench-mine").mkdir()
+    answer = mmbench("new", "fusion", "mine", "--to", str(tmp_path))
+    assert answer.code == 2
+    assert "exists already" in answer.err
+
+
+def test_a_place_that_can_not_be_written(mmbench: Type, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    answer = mmbench("new", "fusion", "mine", "--to", str(tmp_path / "file"))
+    assert answer.code == 2
+    assert "can't write" in answer.err
+
+
+def test_only_fusions_so_far(mmbench: Type) -> None:
+    assert mmbench("new", "encoder", "mine").code == 2
