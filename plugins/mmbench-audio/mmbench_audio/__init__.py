@@ -1,1 +1,9 @@
-"""Built-in plugin mmbench-audio."""
+"""Built-in plugin mmbench-audio: encoders of sound."""
+
+import mmbench as mb
+from mmbench_audio.encoders import LogMelCNN, LogMelGRU
+
+
+@mb.hookimpl
+def mmbench_encoders() -> list[type[mb.Encoder]]:
+    return [LogMelCNN, LogMelGRU]

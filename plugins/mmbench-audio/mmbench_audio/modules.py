@@ -1,0 +1,63 @@
+"""The torch modules of the sound encoders."""
+
+import torch
+from torch import Tensor, nn
+
+import mmbench as mb
+
+
+class Convolutions(nn.Module):
+    """{"frames": [B, T, bands], "mask": [B, T]} to tokens [B, T / stride, width]; stride is a multiple of 4."""
+
+    def __init__(self, bands: int, stride: int, *, width: int, dropout: float):
+        super().__init__()
+        self.stride = stride
+        self.first = nn.Conv2d(1, width // 4, 3, stride=2, padding=1)
+        self.second = nn.Conv2d(width // 4, width // 2, 3, stride=2, padding=1)
+        joined = (width // 2) * -(-bands // 4) * (stride // 4)
+        self.dense = nn.Sequential(nn.Linear(joined, width), nn.LayerNorm(width), nn.ReLU(), nn.Dropout(dropout))
+
+    def forward(self, arrays: dict[str, Tensor]) -> mb.Features:
+        mask = arrays["mask"].bool()
+        # Time and pitch are the two sides of a picture with one channel.
+        picture = _present(arrays["frames"].float(), mask).unsqueeze(1)
+        layers = []
+        for stride, convolution in ((2, self.first), (4, self.second)):
+            there = _any(mask, stride)
+            picture = torch.relu(convolution(picture)) * there[:, None, :, None]
+            layers.append(picture.transpose(1, 2).flatten(2))
+        mask = _any(mask, self.stride)
+        joined = layers[-1].unflatten(1, (-1, self.stride // 4)).flatten(2)
+        return mb.Features(_present(self.dense(joined), mask), mask, tuple(layers))
+
+
+class Recurrent(nn.Module):
+    """{"frames": [B, T, bands], "mask": [B, T]} to tokens [B, T / stride, width]."""
+
+    def __init__(self, bands: int, stride: int, *, width: int, layers: int, dropout: float):
+        super().__init__()
+        self.stride = stride
+        self.dense = nn.Sequential(nn.Linear(stride * bands, width), nn.LayerNorm(width), nn.ReLU())
+        self.recurrent = nn.ModuleList(nn.GRU(width, width, batch_first=True) for _ in range(layers))
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, arrays: dict[str, Tensor]) -> mb.Features:
+        mask = arrays["mask"].bool()
+        frames = _present(arrays["frames"].float(), mask)
+        mask = _any(mask, self.stride)
+        hidden = self.dense(frames.unflatten(1, (-1, self.stride)).flatten(2))
+        layers = [_present(hidden, mask)]
+        for recurrent in self.recurrent:
+            hidden = recurrent(self.dropout(hidden))[0]
+            layers.append(_present(hidden, mask))
+        return mb.Features(layers[-1], mask, tuple(layers))
+
+
+def _any(mask: Tensor, stride: int) -> Tensor:
+    """[B, T] to [B, T / stride]: present if any of the frames is."""
+    found: Tensor = mask.unflatten(1, (-1, stride)).any(-1)
+    return found
+
+
+def _present(steps: Tensor, mask: Tensor) -> Tensor:
+    return steps * mask.unsqueeze(-1)
