@@ -36,7 +36,7 @@ def perfect(target: str, truth: Array) -> Array:
     """The prediction that no other beats."""
     if target in ("label", "match"):
         return np.asarray(np.eye(4 if target == "label" else len(truth))[truth])
-    return truth.astype(np.float64)
+    return np.asarray(truth, np.float64)
 
 
 def noisy(target: str, truth: Array, seed: int) -> Array:
@@ -44,11 +44,11 @@ def noisy(target: str, truth: Array, seed: int) -> Array:
     draw = np.random.default_rng(seed)
     exact = perfect(target, truth)
     if target in ("number", "match"):
-        return exact + draw.normal(size=exact.shape)
+        return np.asarray(exact + draw.normal(size=exact.shape))
     if target == "labels":
-        return 0.4 * exact + 0.6 * draw.random(exact.shape)
-    mixed = 0.3 * exact + 0.7 * draw.dirichlet(np.ones(exact.shape[1]), len(exact))
-    return mixed / mixed.sum(1, keepdims=True)
+        return np.asarray(0.4 * exact + 0.6 * draw.random(exact.shape))
+    mixed: Array = 0.3 * exact + 0.7 * draw.dirichlet(np.ones(exact.shape[1]), len(exact))
+    return mixed
 
 
 class MetricContract:

@@ -36,9 +36,10 @@ def _counts(truth: "Array", prediction: "Array", rows: "Array") -> "tuple[Array,
     truth, prediction = _checked(truth, prediction)
     decided = prediction.argmax(1)
     classes = np.arange(prediction.shape[1])
-    weight = weights(rows, len(truth))
     is_class, is_decided = truth[:, None] == classes, decided[:, None] == classes
-    return weight @ (is_class & is_decided), weight @ is_class.astype(float), weight @ is_decided.astype(float)
+    each = np.concatenate([is_class & is_decided, is_class, is_decided], axis=1).astype(np.float64)
+    right, there, decisions = np.split(weights(rows, len(truth)) @ each, 3, axis=1)
+    return right, there, decisions
 
 
 class Accuracy(mb.Metric):
@@ -53,9 +54,10 @@ class Accuracy(mb.Metric):
         return float(accuracy_score(*_decided(truth, prediction)))
 
     def resampled(self, truth: "Array", prediction: "Array", rows: "Array") -> "Array":
+        from mmbench_metric.resample import means
+
         truth, decided = _decided(truth, prediction)
-        right: Array = (truth == decided)[rows].mean(1)
-        return right
+        return means(truth == decided, rows)
 
 
 class BalancedAccuracy(mb.Metric):
@@ -147,8 +149,9 @@ class _MeanOverRows(mb.Metric):
         return float(self.items(*_checked(truth, prediction)).mean())
 
     def resampled(self, truth: "Array", prediction: "Array", rows: "Array") -> "Array":
-        means: Array = self.items(*_checked(truth, prediction))[rows].mean(1)
-        return means
+        from mmbench_metric.resample import means
+
+        return means(self.items(*_checked(truth, prediction)), rows)
 
 
 class LogLoss(_MeanOverRows):

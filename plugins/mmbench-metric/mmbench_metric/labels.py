@@ -34,7 +34,7 @@ def _counts(truth: "Array", prediction: "Array", rows: "Array") -> "tuple[Array,
 
     truth, decided = _decided(truth, prediction)
     weight = weights(rows, len(truth))
-    return weight @ (truth & decided), weight @ (truth.astype(float) + decided)
+    return weight @ (truth & decided).astype(float), weight @ (truth.astype(float) + decided)
 
 
 class MicroF1(mb.Metric):
@@ -70,8 +70,8 @@ class MacroF1(mb.Metric):
         from mmbench_metric.resample import ratio
 
         right, both = _counts(truth, prediction, rows)
-        means: Array = ratio(2 * right, both).mean(1)
-        return means
+        scores: Array = ratio(2 * right, both).mean(1)
+        return scores
 
 
 class SubsetAccuracy(mb.Metric):
@@ -86,9 +86,10 @@ class SubsetAccuracy(mb.Metric):
         return float(accuracy_score(*_decided(truth, prediction)))
 
     def resampled(self, truth: "Array", prediction: "Array", rows: "Array") -> "Array":
+        from mmbench_metric.resample import means
+
         truth, decided = _decided(truth, prediction)
-        right: Array = (truth == decided).all(1)[rows].mean(1)
-        return right
+        return means((truth == decided).all(1), rows)
 
 
 class MeanAveragePrecision(mb.Metric):

@@ -34,9 +34,10 @@ class MeanAbsoluteError(mb.Metric):
     def resampled(self, truth: "Array", prediction: "Array", rows: "Array") -> "Array":
         import numpy as np
 
+        from mmbench_metric.resample import means
+
         truth, prediction = _checked(truth, prediction)
-        means: Array = np.abs(truth - prediction)[rows].mean(1)
-        return means
+        return means(np.abs(truth - prediction), rows)
 
 
 class RootMeanSquaredError(mb.Metric):
@@ -54,8 +55,10 @@ class RootMeanSquaredError(mb.Metric):
     def resampled(self, truth: "Array", prediction: "Array", rows: "Array") -> "Array":
         import numpy as np
 
+        from mmbench_metric.resample import means
+
         truth, prediction = _checked(truth, prediction)
-        roots: Array = np.sqrt(np.square(truth - prediction)[rows].mean(1))
+        roots: Array = np.sqrt(means(np.square(truth - prediction), rows))
         return roots
 
 

@@ -1,0 +1,275 @@
+"""From records to a leaderboard: a pure function of what the store holds.
+
+`leaderboard` gives a plain row for each task and contender, as `--format json` prints them; `report` draws them.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from mmbench.api.parts import Metric
+from mmbench.api.record import Record, Refit
+from mmbench.board import stats
+from mmbench.board.store import RunData, load_predictions, load_run_targets
+from mmbench.errors import StoreError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    Array: TypeAlias = np.ndarray[Any, Any]
+
+Row: TypeAlias = dict[str, Any]
+TEST = "test"
+"""The name of the plain test predictions among a refit's arrays; others are of damaged inputs."""
+COSTS = (
+    "parameters",
+    "flops",
+    "latency_ms_p50",
+    "latency_ms_p99",
+    "throughput",
+    "train_throughput",
+    "peak_memory_bytes",
+    "device_memory_bytes",
+    "device",
+)
+HEADLINE = (
+    *("accuracy", "balanced_accuracy", "precision", "recall", "f1", "log_loss"),
+    *("micro_f1", "macro_f1", "map", "mae", "rmse", "r2", "spearman", "mrr", "median_rank"),
+    *(f"recall@{k}{side}" for k in (1, 5, 10) for side in ("", "_forward", "_backward")),
+)
+"""Metrics that get an interval, beside the tuned one: more would make the board slow to draw."""
+
+
+@dataclass
+class _Entry:
+    """A record with what its predictions say."""
+
+    record: Record
+    run: RunData
+    metrics: Mapping[str, Metric]
+    truth: "Array | None"
+    rows: "Array | None"
+    _draws: dict[tuple[str, str], stats.Draws | None] = field(default_factory=dict)
+
+    @property
+    def direction(self) -> str:
+        return self.record.directions.get(self.record.metric, "max")
+
+    @property
+    def sign(self) -> int:
+        return 1 if self.direction == "max" else -1
+
+    @property
+    def single(self) -> bool:
+        return len(self.record.modalities) == 1
+
+    @property
+    def score(self) -> float | None:
+        """The tuned metric on test, mean over seeds."""
+        return _mean(self.record.scores(self.record.metric))
+
+    @property
+    def valid(self) -> float | None:
+        """The tuned metric on validation, mean over the refits."""
+        return _mean([refit.valid for refit in self.refits("tuned") if refit.valid is not None])
+
+    def refits(self, role: str) -> list[Refit]:
+        return [refit for refit in self.record.refits if refit.role == role and refit.status == "ok"]
+
+    @cached_property
+    def _predictions(self) -> "dict[str, list[Array]]":
+        """{role: predictions of each seed}; none for a role if any of its seeds has none."""
+        found: dict[str, list[Array]] = {}
+        for role in ("tuned", "default"):
+            refits = self.refits(role)
+            if refits and all(refit.predictions for refit in refits):
+                loaded = [load_predictions(self.run.path, refit) for refit in refits]
+                found[role] = [arrays[TEST] for arrays in loaded if TEST in arrays]
+        return found
+
+    def draws(self, metric: str, role: str = "tuned") -> stats.Draws | None:
+        """The score in resamples; None where predictions, targets or the metric's plugin are missing."""
+        if (metric, role) not in self._draws:
+            self._draws[metric, role] = self._draw(metric, role)
+        return self._draws[metric, role]
+
+    def _draw(self, metric: str, role: str) -> stats.Draws | None:
+        predictions = self._predictions.get(role)
+        if not predictions or self.truth is None or self.rows is None or metric not in self.metrics:
+            return None
+        where = f"{self.run.path}: task {self.record.task!r}, contender {self.record.contender!r}"
+        if any(len(prediction) != len(self.truth) for prediction in predictions):
+            raise StoreError(f"{where}: there are not as many predictions as targets")
+        label = f"{self.record.contender}/{role}"
+        part, mean = self.metrics[metric], _mean(self.record.scores(metric, role))
+        if mean is None:
+            return None
+        try:
+            return stats.draw(part, self.truth, predictions, self.rows, mean=mean, label=label)
+        except (ValueError, IndexError) as error:
+            raise StoreError(f"{where}: {metric} can't score the stored predictions: {error}") from error
+
+    def summary(self, metric: str, role: str = "tuned", *, interval: bool = True) -> Row | None:
+        scores = self.record.scores(metric, role)
+        if not scores:
+            return None
+        draws = self.draws(metric, role) if interval else None
+        low, high = draws.interval() if draws else (None, None)
+        return {"mean": _mean(scores), "low": low, "high": high, "n_seeds": len(scores)}
+
+
+def leaderboard(run: RunData, metrics: Mapping[str, Metric], *, intervals: Collection[str] = HEADLINE) -> list[Row]:
+    """A row for each task and contender of `run`: the suite's tasks in order, best contender first.
+
+    Rows that did not end well have their status and reason, and no rank. `intervals` names the metrics that get one
+    beside the tuned metric. What was not measured is None. Raises StoreError if stored predictions are damaged.
+    """
+    rows: list[Row] = []
+    order = [task.name for task in run.suite.tasks]
+    for task in sorted({record.task for record in run.records}, key=lambda t: (t not in order, _index(order, t), t)):
+        entries = _entries(run, metrics, task)
+        ranks = _ranks([entry for entry in entries if entry.record.status == "ok" and entry.score is not None])
+        reference = _best_single(entries)
+        entries.sort(key=lambda entry: _place(entry, ranks))
+        rows += [_row(entry, ranks.get(entry.record.contender), reference, intervals) for entry in entries]
+    return rows
+
+
+def _entries(run: RunData, metrics: Mapping[str, Metric], task: str) -> list[_Entry]:
+    truth = load_run_targets(run, task) if task in run.targets else None
+    rows = stats.item_rows(len(truth)) if truth is not None and len(truth) else None
+    return [_Entry(record, run, metrics, truth, rows) for record in run.records if record.task == task]
+
+
+def _index(order: Sequence[str], name: str) -> int:
+    return order.index(name) if name in order else len(order)
+
+
+def _place(entry: _Entry, ranks: Mapping[str, int]) -> tuple[float, float, str]:
+    name = entry.record.contender
+    return ranks.get(name, float("inf")), -entry.sign * (entry.score or 0.0), name
+
+
+def _ranks(entries: Sequence[_Entry]) -> dict[str, int]:
+    """Ranks by the mean score; those that can't be told apart share one. Without predictions, equal means do."""
+    by_name = {entry.record.contender: entry for entry in entries}
+    names = sorted(by_name, key=lambda name: (-by_name[name].sign * (by_name[name].score or 0.0), name))
+
+    def p_value(first: str, second: str) -> float:
+        one, other = by_name[first], by_name[second]
+        a, b = one.draws(one.record.metric), other.draws(other.record.metric)
+        if a is None or b is None:
+            return 1.0 if one.score == other.score else 0.0
+        return stats.difference(a, b).p
+
+    return stats.tied_ranks(names, p_value)
+
+
+def _best_single(entries: Sequence[_Entry]) -> _Entry | None:
+    """The single modality to beat, chosen by its score on validation, never on test."""
+    singles = [e for e in entries if e.single and e.record.status == "ok" and e.valid is not None]
+    return min(singles, key=lambda e: (-e.sign * (e.valid or 0.0), e.record.contender), default=None)
+
+
+def _gain(entry: _Entry, reference: _Entry | None) -> Row | None:
+    """The entry minus the best single modality, positive where it is better."""
+    if reference is None or entry.single or entry.score is None or reference.score is None:
+        return None
+    metric = entry.record.metric
+    ours, theirs = entry.draws(metric), reference.draws(metric)
+    gain: Row = {"mean": entry.sign * (entry.score - reference.score), "low": None, "high": None, "p": None}
+    if ours and theirs:
+        found = stats.difference(ours, theirs, sign=entry.sign)
+        gain |= {"low": found.low, "high": found.high, "p": found.p}
+    return gain | {"against": reference.record.contender}
+
+
+def _default(entry: _Entry) -> Row | None:
+    """The default configuration's score; it is not refitted where it is the one that won."""
+    record = entry.record
+    won = not entry.refits("default") and dict(record.params) == dict(record.default_params)
+    found = entry.summary(record.metric, "tuned" if won else "default")
+    return {"metric": record.metric, **found} if found else None
+
+
+def _curves(refits: Sequence[Refit]) -> Row:
+    """Each damage's scores by severity, mean over seeds, and the area under them over the range of severities."""
+    curves: Row = {}
+    for name in sorted({name for refit in refits for name in refit.curves}):
+        by_severity: dict[float, list[float]] = {}
+        for refit in refits:
+            for severity, score in refit.curves.get(name, ()):
+                by_severity.setdefault(severity, []).append(score)
+        points = [(severity, sum(scores) / len(scores)) for severity, scores in sorted(by_severity.items())]
+        if points:
+            curves[name] = {"points": [list(point) for point in points], "area": _area(points)}
+    return curves
+
+
+def _area(points: Sequence[tuple[float, float]]) -> float:
+    """The mean height of the line through the points."""
+    if len(points) < 2:
+        return points[0][1]
+    total = sum((right[0] - left[0]) * (left[1] + right[1]) / 2 for left, right in pairwise(points))
+    return total / (points[-1][0] - points[0][0])
+
+
+def _row(entry: _Entry, rank: int | None, reference: _Entry | None, intervals: Collection[str]) -> Row:
+    record = entry.record
+    fine = record.status == "ok"
+    wanted = {record.metric, *intervals}
+    throughput = _mean([r.train_throughput for r in entry.refits("tuned") if r.train_throughput is not None])
+    cost = {**dict.fromkeys(COSTS), **record.cost}
+    if cost["train_throughput"] is None:
+        cost["train_throughput"] = throughput
+    return {
+        "task": record.task,
+        "contender": record.contender,
+        "status": record.status,
+        "reason": record.reason,
+        "rank": rank,
+        "metric": record.metric,
+        "direction": entry.direction,
+        "modalities": list(record.modalities),
+        "valid": entry.valid,
+        "metrics": {name: entry.summary(name, interval=name in wanted) for name in _metric_names(record)}
+        if fine
+        else {},
+        "fusion_gain": _gain(entry, reference) if fine else None,
+        "default": _default(entry) if fine else None,
+        "cost": cost,
+        "spent": {"trials": None, "seconds": None, **record.spent},
+        "curves": _curves(entry.refits("tuned")) if fine else {},
+    }
+
+
+def _metric_names(record: Record) -> list[str]:
+    """The tuned metric first, then as the refits have them."""
+    names = dict.fromkeys([record.metric, *(name for refit in record.refits for name in refit.metrics)])
+    return [name for name in names if record.scores(name)]
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return sum(values) / len(values) if values else None
+
+
+def across(rows: Sequence[Row]) -> list[Row]:
+    """The average of a contender's ranks over all tasks, best first; None, with the tasks missing, if it lacks some."""
+    tasks = list(dict.fromkeys(row["task"] for row in rows))
+    ranks: dict[str, dict[str, int]] = {}
+    for row in rows:
+        found = ranks.setdefault(row["contender"], {})
+        if row["rank"] is not None:
+            found[row["task"]] = row["rank"]
+    summary = [
+        {
+            "contender": contender,
+            "average_rank": _mean(list(found.values())) if len(found) == len(tasks) else None,
+            "tasks": len(found),
+            "missing": [task for task in tasks if task not in found],
+        }
+        for contender, found in ranks.items()
+    ]
+    return sorted(summary, key=lambda row: (row["average_rank"] is None, row["average_rank"] or 0.0, row["contender"]))
