@@ -34,6 +34,8 @@ def values(split: "Dataset", modality: str, kind: str) -> list[Any]:
     if kind not in KINDS:
         raise DataError(unknown("kind of modality", kind, KINDS))
     column = _column(split, modality)
+    if column.null_count == len(column):  # of any type: a reader that finds no value can't tell which
+        return [None] * len(column)
     if kind in _DEPTH:
         return _arrays(column, modality, kind)
     if kind == "text":

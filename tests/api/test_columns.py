@@ -116,6 +116,11 @@ def test_a_column_of_another_shape_is_an_error(kind: str, feature: Any) -> None:
         values(split([[1.0]] if kind == "series" else [["a"]], feature), "x", kind)
 
 
+@pytest.mark.parametrize("kind", ["tabular", "text", "image", "audio", "series", "video"])
+def test_a_column_that_is_missing_everywhere_is_all_none(kind: str) -> None:
+    assert values(Dataset.from_dict({"x": [None, None]}), "x", kind) == [None, None]
+
+
 def test_an_unknown_column_or_kind_is_named() -> None:
     with pytest.raises(DataError, match="unknown column 'images'"):
         values(split(["a"], Value("string")), "images", "text")
