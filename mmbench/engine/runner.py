@@ -3,8 +3,9 @@
 `run` is a generator of events; whoever drives it stores what must last before asking for the next one.
 """
 
+import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -56,14 +57,14 @@ def run(
     done: frozenset[str] = frozenset(),
     history: Mapping[str, tuple[list[Trial], list[Refit]]] | None = None,
     workers: int = 1,
-) -> Iterator[Event]:
+) -> Generator[Event]:
     """Run the plan's cells, those whose keys are in `done` left out, going on from `history` {cell key: (trials,
     refits)}. What it yields depends on the suite and the code alone, not on `workers`, but for the order and times.
 
     Raises MMBenchError if data or weights can't be had.
     """
     cells = [cell for cell in plan.cells if cell.key not in done]
-    setting = Setting(cache=cache, device=plan.device, plugins=catalog.sources)
+    setting = Setting(cache=cache, device=plan.device, plugins=catalog.sources, environ=dict(os.environ))
     yield from (CellFinished(c, _record(plan, catalog, Progressing(c), "skipped", c.skip)) for c in cells if c.skip)
     cells = [cell for cell in cells if not cell.skip]
     if not cells:

@@ -187,7 +187,10 @@ def _is_open(workspace: Workspace) -> bool:
 
 
 def _out_of_memory(error: Exception) -> bool:
-    return isinstance(error, RuntimeError) and "not enough memory" in str(error)
+    """torch has no class of its own for this on a CPU."""
+    return isinstance(error, RuntimeError) and (
+        "DefaultCPUAllocator" in str(error) or "not enough memory" in str(error)
+    )
 
 
 def _line(error: BaseException) -> str:

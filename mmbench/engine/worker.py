@@ -62,6 +62,8 @@ class Setting:
     cache: Path
     device: str
     plugins: tuple[str, ...]
+    environ: Mapping[str, str]
+    """The parent's environment now; the server that workers are forked from may be older."""
 
 
 def perform(job: Job, setting: Setting, send: Send) -> None:
@@ -109,7 +111,8 @@ def _search(job: Search, workspace: Any, send: Send) -> None:
 def main(job: Job, setting: Setting, connection: Connection) -> None:
     """The entry of a worker process: one job, then the end."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
-    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    os.environ.clear()
+    os.environ.update(setting.environ)
     import torch
 
     torch.set_num_threads(1)

@@ -38,7 +38,7 @@ def execute(tmp_path: Path, suite: Suite) -> Callable[..., session.Run]:
     def run(
         which: Suite = suite, *, workers: int = 2, on_event: Any = lambda event: None, **options: Any
     ) -> session.Run:
-        options = {"plugins": [TOYS], "results": tmp_path / "results"} | options
-        return session.open_run(which, **options).execute(workers=workers, on_event=on_event)
+        given: dict[str, Any] = {"plugins": [TOYS], "results": tmp_path / "results"} | options
+        return session.open_run(which, **given).execute(workers=workers, on_event=on_event)
 
     return run

@@ -17,6 +17,8 @@ from mmbench.engine.worker import Job, Setting, main
 
 PRELOAD = [
     "torch",
+    "torch._dynamo",  # the first optimizer imports it, which would cost each process seconds
+    "datasets",
     "numpy",
     "optuna",
     "sklearn.metrics",
