@@ -23,7 +23,9 @@ def listing(
     what: Annotated[
         str | None, typer.Argument(metavar="[WHAT]", help=f"{', '.join(WHAT)}; all if absent.", show_default=False)
     ] = None,
-    form: Annotated[options.Form, typer.Option("--format", help="How to print.")] = options.Form.table,
+    form: Annotated[
+        options.Form, typer.Option("--format", metavar="|".join(options.Form), help="How to print.")
+    ] = options.Form.table,
     plugin: options.Plugins = None,
 ) -> None:
     """List the parts that the plugins bring, and the suites.

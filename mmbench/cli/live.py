@@ -103,6 +103,7 @@ class State:
             self.searched.pop(event.cell.key, None)
             self.finished += 1
         elif isinstance(event, Progress):
+            self.work.pop(event.label, None)  # to the end of the line, as the newest
             self.work[event.label] = (event.done, event.total, now)
 
     def _at(self, cell: "Cell", now: float) -> Active:
@@ -123,9 +124,10 @@ class State:
         return (now - self.began) * (self.cells - self.before - share) / share if share > 0 else None
 
     def moving(self, now: float) -> list[tuple[str, int, int]]:
-        """The works in hand, (label, done, total), of those heard of lately."""
-        works = list(self.work.items())
-        return [(w, done, total) for w, (done, total, when) in works if done < total and now - when < FORGET]
+        """The works in hand, (label, done, total), of those heard of lately; of those in one step only the newest."""
+        works = [(label, done, total) for label, (done, total, when) in list(self.work.items()) if now - when < FORGET]
+        steps = [work for work in works if work[2] <= 1]
+        return [work for work in works if work[1] < work[2] and (work[2] > 1 or work == steps[-1])]
 
 
 def outcome(record: Record) -> str:
@@ -238,9 +240,12 @@ class Board(Lines):
         if rows:
             columns = ("task", "contender", "at", "best on validation", "for")
             parts.append(terminal.table(columns, rows, right=("best on validation", "for")))
-        for label, done, total in state.moving(now)[:4]:
+        for label, done, total in state.moving(now)[-4:]:
             line = Table.grid(padding=(0, 1))
-            line.add_row(ProgressBar(total=total, completed=done, width=30), Text(f"{done / total:>4.0%} {label}"))
+            if total > 1:
+                line.add_row(ProgressBar(total=total, completed=done, width=30), Text(f"{done / total:>4.0%} {label}"))
+            else:
+                line.add_row(Text(f"{label} ..."))
             parts.append(line)
         return Group(*parts)
 

@@ -36,7 +36,9 @@ Trials: TypeAlias = Annotated[
 ]
 Limit: TypeAlias = Annotated[
     int | None,
-    typer.Option(metavar="N", min=1, help="Only the first N rows of each split, for a quick look.", show_default=False),
+    typer.Option(
+        metavar="N", min=10, help="Only the first N rows of each split, for a quick look.", show_default=False
+    ),
 ]
 Seed: TypeAlias = Annotated[
     int | None, typer.Option(metavar="N", min=0, help="The seed, instead of the suite's.", show_default=False)

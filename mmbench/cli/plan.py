@@ -22,7 +22,8 @@ def plan(
 ) -> None:
     """Show what `run` would do with the same options.
 
-    One row a cell: to do, done, or skipped and why; how many trainings that is at most; the plan's hash.
+    One row a cell: to do, done, or skipped and why; its trials; the trainings that makes at most, refits
+    included; how many parameters are searched. The plan's hash names all of it in one word.
 
     \b
     Examples:
@@ -46,13 +47,13 @@ def plan(
     if opened.note:
         terminal.show(opened.note)
     rows = session.estimate(opened)
-    columns = ("task", "contender", "status", "trials", "trainings")
+    numbers = ("trials", "trainings", "parameters")
+    columns = ("task", "contender", "status", *numbers)
     cells = [[str(row[column]) for column in columns] for row in rows]
-    terminal.show(terminal.table(columns, cells, right=("trials", "trainings")), "")
-    trainings = sum(row["trainings"] for row in rows)
-    to_do = sum(row["status"] == "to do" for row in rows)
+    terminal.show(terminal.table(columns, cells, right=numbers), "")
+    to_do = [row["trainings"] for row in rows if row["status"] == "to do"]
     terminal.show(
-        f"{to_do} of {len(rows)} cells to do, at most {trainings} trainings, on {opened.plan.device}",
+        f"{len(to_do)} of {len(rows)} cells to do, at most {sum(to_do)} trainings, on {opened.plan.device}",
         f"plan {opened.plan.hash}",
         f"run folder {opened.folder}",
     )

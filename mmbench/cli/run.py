@@ -87,7 +87,8 @@ def _execute(opened: "Session", *, workers: int | None, quiet: bool, again: str)
 def _conclude(done: "Run", opened: "Session") -> None:
     from mmbench.board import report
 
-    terminal.show(report.table(done.rows(opened.catalog)))
+    console = terminal.console()
+    terminal.write(console, *report.table(done.rows(opened.catalog), console.width))
     failed = done.failed
     if failed:
         terminal.show("", f"{len(failed)} failed:")

@@ -51,7 +51,10 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, right: Seque
 
 def show(*things: object) -> None:
     """Print tables and lines of text to stdout. Text is left as it is, however long."""
-    out = console()
+    write(console(), *things)
+
+
+def write(out: "Console", *things: object) -> None:
     for thing in things:
         out.print(thing, soft_wrap=isinstance(thing, str))
 

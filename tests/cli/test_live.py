@@ -111,6 +111,11 @@ def test_only_work_heard_of_lately_is_drawn() -> None:
     assert state.moving(20.0) == [("new", 1, 4)]
 
 
+def test_of_works_in_one_step_only_the_newest_is_drawn() -> None:
+    state = heard(Progress("fit a", 0, 1), Progress("fit b", 0, 1), Progress("fetch", 1, 9))
+    assert state.moving(10.0) == [("fit b", 0, 1), ("fetch", 1, 9)]
+
+
 def plain(*events: Any) -> list[str]:
     file = io.StringIO()
     display = live.Lines(4, 0, title="toy → results/toy", console=Console(file=file, width=1000))
