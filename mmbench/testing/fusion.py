@@ -222,7 +222,7 @@ class ModuleRules:
             for name, term in terms.items():
                 assert isinstance(name, str)
                 assert term.shape == (), f"{name} is {tuple(term.shape)}, not a scalar"
-                assert term.isfinite(), f"{name} is {float(term)}"
+                assert term.isfinite(), f"{name} is {term.item()}"
                 assert term.requires_grad, f"{name} can't be differentiated"
             if hasattr(module, "on_epoch"):
                 module.on_epoch(Epoch(index, 2, {"loss": 1.0, "score": 0.5}))

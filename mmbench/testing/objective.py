@@ -86,7 +86,7 @@ class ObjectiveContract:
             for name, term in terms.items():
                 assert isinstance(name, str)
                 assert term.shape == (), f"{name} is {tuple(term.shape)}, not a scalar"
-                assert term.isfinite(), f"{name} is {float(term)}"
+                assert term.isfinite(), f"{name} is {term.item()}"
             learning = [term for term in terms.values() if term.requires_grad]
             if learning:
                 torch.stack(learning).sum().backward()

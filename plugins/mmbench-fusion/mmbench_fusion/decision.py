@@ -70,10 +70,9 @@ class Tmc(mb.Fusion):
 class Dot(mb.Fusion):
     """Dual encoder for retrieval: the cosine of the two sides' projections.
 
-        l = exp(s) cos(P_1 x_1, P_2 x_2) + b                x_m [B, D_m], P_m [size, D_m], l [B, 1]
+        l = exp(s) cos(P_1 x_1, P_2 x_2)                    x_m [B, D_m], P_m [size, D_m], l [B, 1]
 
-    s and b are learned, from exp(s) = `scale` and b = `bias`: most pairs of a batch do not belong together, so that
-    b starts below 0. A pair with a missing side has the cosine 0.
+    s is learned, from exp(s) = `scale`. A pair with a missing side scores 0.
     """
 
     name = "dot"
@@ -82,7 +81,6 @@ class Dot(mb.Fusion):
     space = {
         "size": mb.Int(16, 256, log=True, default=64),
         "scale": mb.Float(2.0, 50.0, log=True, default=10.0),
-        "bias": mb.Float(-10.0, 0.0, default=-5.0),
     }
 
     def supports(self, task: mb.Task) -> str | None:

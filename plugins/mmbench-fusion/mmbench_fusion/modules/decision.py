@@ -76,14 +76,13 @@ def divergence_from_uniform(alpha: Tensor) -> Tensor:
 
 
 class Dot(nn.Module):
-    def __init__(self, inputs: Mapping[str, FeatureSpec], size: int, scale: float, bias: float):
+    def __init__(self, inputs: Mapping[str, FeatureSpec], size: int, scale: float):
         super().__init__()
         self.names = sorted(inputs)
         self.project = nn.ModuleDict({m: nn.Linear(inputs[m].width, size, bias=False) for m in self.names})
         self.log_scale = nn.Parameter(torch.tensor(math.log(scale)))
-        self.bias = nn.Parameter(torch.tensor(float(bias)))
 
     def forward(self, features: Mapping[str, Features]) -> Fused:
         left, right = (F.normalize(self.project[m](features[m].pooled), dim=1) for m in self.names)
         cosine = (left * right).sum(1, keepdim=True)
-        return Fused(logits=self.log_scale.exp() * cosine + self.bias)
+        return Fused(logits=self.log_scale.exp() * cosine)

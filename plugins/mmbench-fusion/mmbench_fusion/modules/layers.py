@@ -40,7 +40,8 @@ class Dropout(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if not self.training:
             return x
-        return x * (torch.rand_like(x) >= self.p) / (1 - self.p)
+        # The mask is scaled, not x: one step less to differentiate.
+        return x * ((torch.rand_like(x) >= self.p) / (1 - self.p))
 
 
 def presence(features: Mapping[str, Features], names: Sequence[str]) -> Tensor:
