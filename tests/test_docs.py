@@ -1,0 +1,104 @@
+"""The documentation says what is so: its code runs, its reference is complete, its command help is fresh."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mmbench import plugins
+from mmbench.board.suiteform import TABLES
+from mmbench.cli.app import call
+
+ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
+PAGES = [ROOT / "README.md", *sorted(DOCS.glob("*.md"))]
+BLOCK = re.compile(r"^```\w+ (\S+)\n(.*?)^```", flags=re.MULTILINE | re.DOTALL)
+
+
+def write_blocks(page: Path, folder: Path) -> list[Path]:
+    """Write each block that is headed by a file's name to that file."""
+    written = []
+    for name, text in BLOCK.findall(page.read_text(encoding="utf-8")):
+        written.append(folder / name)
+        written[-1].write_text(text, encoding="utf-8")
+    return written
+
+
+def test_the_tutorial_s_code_passes_its_own_tests(tmp_path: Path) -> None:
+    names = {path.name for path in write_blocks(DOCS / "writing-a-fusion.md", tmp_path)}
+    assert names == {"my_fusion.py", "test_my_fusion.py", "my_attention.py"}
+    (tmp_path / "test_my_attention.py").write_text(
+        "from mmbench.testing.fusion import FusionContract\nfrom my_attention import Attention\n\n\n"
+        "class TestAttention(FusionContract):\n    part = Attention\n"
+    )
+    (tmp_path / "pytest.ini").write_text("[pytest]\npythonpath = .\n")
+    done = subprocess.run([sys.executable, "-m", "pytest", "-q"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+
+
+def test_the_tutorial_s_fusions_get_onto_the_leaderboard(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_blocks(DOCS / "writing-a-fusion.md", tmp_path)
+    write_blocks(ROOT / "README.md", tmp_path)
+    monkeypatch.setenv("MMBENCH_CACHE", str(tmp_path / "cache"))
+    files = [tmp_path / name for name in ("my_fusion.py", "my_attention.py", "scaled.py")]
+    sources = [word for file in [ROOT / "tests/toys.py", *files] for word in ("--plugin", str(file))]
+    wanted = [word for name in ("mine", "my_attention", "scaled") for word in ("--contender", name)]
+    suite, results = str(ROOT / "tests/toy.toml"), str(tmp_path / "results")
+    code = call(["run", suite, *sources, *wanted, "--trials", "2", "--results", results, "--workers", "2"])
+    printed = capsys.readouterr()
+    assert code == 0, printed.out + printed.err
+    board = printed.out.split("next:")[0]
+    for name in ("mine", "my_attention", "scaled"):
+        assert re.search(rf"\b{name}\b.*\d\.\d", board), printed.out
+
+
+def test_every_key_of_a_suite_is_documented() -> None:
+    page = (DOCS / "suites.md").read_text(encoding="utf-8")
+    sections = dict(re.findall(r"^## `(.*?)`.*?\n(.*?)(?=^## |\Z)", page, flags=re.MULTILINE | re.DOTALL))
+    titles = {(): "top", ("budget",): "[budget]", ("task",): "[[task]]", ("contender",): "[[contender]]"}
+    titles[("task", "corruptions")] = "[[task.corruption]]"
+    for table, form in TABLES.items():
+        documented = set(re.findall(r"^\| `(\w+)` \|", sections[titles[table]], flags=re.MULTILINE))
+        tables = {"budget", "task", "contender", "corruptions"}
+        assert documented == set(form.model_fields) - tables, titles[table]
+
+
+def test_the_suite_on_the_page_is_a_suite(tmp_path: Path) -> None:
+    from mmbench.board import suitefile
+    from mmbench.engine import plan
+
+    (written,) = write_blocks(DOCS / "suites.md", tmp_path)
+    assert plan.make(suitefile.read(written), plugins.load()).cells
+
+
+def test_the_command_help_is_fresh() -> None:
+    made = subprocess.run([sys.executable, DOCS / "command_line.py"], capture_output=True, text=True, check=True)
+    stale = "docs/command-line.md is stale: python docs/command_line.py > docs/command-line.md"
+    assert made.stdout == (DOCS / "command-line.md").read_text(encoding="utf-8"), stale
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    prose = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)", prose):
+        assert (page.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_on_a_page_parse(page: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each `mmbench ...` line names a command and options that are there."""
+    for line in re.findall(r"^(?:    )?(mmbench .*)$", page.read_text(encoding="utf-8"), flags=re.MULTILINE):
+        words = line.partition("#")[0].split()
+        assert call([words[1], "--help"]) == 0, line
+        known = capsys.readouterr().out
+        for option in re.findall(r"(?<= )--[\w-]+", " ".join(words[2:])):
+            assert option in known, line
+
+
+def test_no_page_names_this_machine() -> None:
+    for page in PAGES:
+        assert f"{Path.home()}/" not in page.read_text(encoding="utf-8")
