@@ -103,11 +103,11 @@ class _Entry:
         if any(len(prediction) != len(self.truth) for prediction in predictions):
             raise StoreError(f"{where}: there are not as many predictions as targets")
         label = f"{self.record.contender}/{role}"
-        part, mean = self.metrics[metric], _mean(self.record.scores(metric, role))
-        if mean is None:
+        part, scores = self.metrics[metric], self.record.scores(metric, role)
+        if len(scores) != len(predictions):
             return None
         try:
-            return stats.draw(part, self.truth, predictions, self.rows, mean=mean, label=label)
+            return stats.draw(part, self.truth, predictions, self.rows, scores=scores, label=label)
         except (ValueError, IndexError) as error:
             raise StoreError(f"{where}: {metric} can't score the stored predictions: {error}") from error
 
@@ -233,6 +233,7 @@ def _row(entry: _Entry, rank: int | None, reference: _Entry | None, intervals: C
         "metric": record.metric,
         "direction": entry.direction,
         "modalities": list(record.modalities),
+        "test_rows": (record.dataset.get("rows") or {}).get("test"),
         "valid": entry.valid,
         "metrics": {name: entry.summary(name, interval=name in wanted) for name in _metric_names(record)}
         if fine

@@ -61,26 +61,36 @@ def item_rows(items: int, resamples: int = RESAMPLES) -> "Array":
 
 
 def draw(
-    metric: Metric, truth: "Array", predictions: "Sequence[Array]", rows: "Array", *, mean: float, label: str
+    metric: Metric,
+    truth: "Array",
+    predictions: "Sequence[Array]",
+    rows: "Array",
+    *,
+    scores: Sequence[float],
+    label: str,
 ) -> Draws:
-    """Score each seed's predictions on each resample and average over seeds drawn with replacement.
+    """Resample items, then seeds: what the mean over seeds might have been.
 
-    `mean` is the score on the items as they are.
-    Means of a few drawn seeds vary too little, by (S - 1) / S in variance: their distance from the mean of all S is
-    widened by that. `label` names the contender, whose draw of seeds is its own. Raises ValueError as metrics do.
+    `scores` are those of each seed on the items as they are; `label` names the contender, whose draw of seeds is its
+    own. Drawing seeds and items naively counts three times what a seed makes of an item by chance (Owen 2007, "The
+    pigeonhole bootstrap"). Resampling items already holds that part, so of the seeds' differences only what exceeds it
+    is drawn again, with the variance of a mean of S. Raises ValueError as metrics do.
     """
     import numpy as np
 
-    scores = np.stack([metric.resampled(truth, prediction, rows) for prediction in predictions])
-    seeds, resamples = scores.shape
-    every = scores.mean(0)
-    values = every
+    resampled = np.stack([metric.resampled(truth, prediction, rows) for prediction in predictions])
+    mean, values = float(np.mean(scores)), resampled.mean(0)
+    seeds = len(scores)
     if seeds > 1:
-        generator = np.random.default_rng(int.from_bytes(hashlib.sha256(label.encode()).digest()[:8]))
-        drawn = generator.integers(0, seeds, (seeds, resamples))
-        some = np.take_along_axis(scores, drawn, axis=0).mean(0)
-        values = every + math.sqrt(seeds / (seeds - 1)) * (some - every)
-    return Draws(mean, values, float(scores.min()), float(scores.max()))
+        apart = np.asarray(scores) - mean
+        squares = float(apart @ apart)
+        by_chance = float((resampled - values).var(axis=1).mean()) * seeds / (seeds - 1)
+        of_seeds = squares / (seeds - 1) - by_chance
+        if of_seeds > 0:
+            generator = np.random.default_rng(int.from_bytes(hashlib.sha256(label.encode()).digest()[:8]))
+            drawn = apart[generator.integers(0, seeds, (seeds, len(rows)))].mean(0)
+            values = values + math.sqrt(of_seeds * seeds / squares) * drawn
+    return Draws(mean, values, float(resampled.min()), float(resampled.max()))
 
 
 def difference(first: Draws, second: Draws, *, sign: int = 1) -> Difference:

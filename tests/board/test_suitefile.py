@@ -207,7 +207,7 @@ SUITE = st.builds(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(SUITE)
 def test_what_is_written_reads_back_equal(tmp_path_factory: pytest.TempPathFactory, suite: Suite) -> None:
     path = tmp_path_factory.getbasetemp() / "round.toml"
@@ -217,7 +217,7 @@ def test_what_is_written_reads_back_equal(tmp_path_factory: pytest.TempPathFacto
     assert suitefile.suite_hash(again) == suitefile.suite_hash(suite)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.data())
 def test_no_damage_gives_anything_but_a_suite_error(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject

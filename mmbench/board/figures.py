@@ -1,0 +1,104 @@
+"""How numbers and names look on a board. Names come from plugins and files: nothing in them may act on a terminal."""
+
+from typing import Any
+
+
+def plain(text: object) -> str:
+    """Text that a terminal only shows: control characters and invisible ones are written out."""
+    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in str(text))
+
+
+def score(value: float | None) -> str:
+    """Three decimals without the zero before the point: .842, 1.000, 12.34."""
+    if value is None:
+        return "–"
+    if value != value or abs(value) == float("inf"):
+        return str(value)
+    if 0 < abs(value) < 0.0005:
+        return f"{value:.0e}"
+    text = f"{value:.3f}" if abs(value) < 10 else f"{value:.4g}"
+    return text.replace("0.", ".", 1) if text.startswith(("0.", "-0.")) else text
+
+
+def signed(value: float | None) -> str:
+    text = score(value)
+    return text if value is None or text.startswith("-") else f"+{text}"
+
+
+def with_interval(summary: dict[str, Any] | None, *, sign: bool = False) -> str:
+    """.842 [.811 .870]"""
+    if summary is None:
+        return "–"
+    show = signed if sign else score
+    if summary["low"] is None:
+        return show(summary["mean"])
+    return f"{show(summary['mean'])} [{show(summary['low'])} {show(summary['high'])}]"
+
+
+def count(value: float | None) -> str:
+    """Three digits and a unit: 999, 12.3k, 4.5M."""
+    if value is None:
+        return "–"
+    for unit in ("", "k", "M", "G", "T"):
+        if abs(value) < 999.5 or unit == "T":
+            break
+        value /= 1000
+    return f"{value:.0f}{unit}" if not unit or abs(value) >= 99.95 else f"{value:.1f}{unit}"
+
+
+def quantity(value: float | None) -> str:
+    """Three digits: 0.12, 1.23, 12.3, 123."""
+    if value is None:
+        return "–"
+    decimals = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2
+    return f"{value:.{decimals}f}"
+
+
+def mebibytes(value: float | None) -> str:
+    return "–" if value is None else quantity(value / 2**20)
+
+
+def duration(seconds: float | None) -> str:
+    """48s, 12m, 3.4h."""
+    if seconds is None:
+        return "–"
+    if seconds < 99.5:
+        return f"{seconds:.0f}s"
+    return f"{seconds / 60:.0f}m" if seconds < 99.5 * 60 else f"{seconds / 3600:.1f}h"
+
+
+SHORT = {"precision": "prec.", "f1": "F1", "balanced_accuracy": "bal. acc.", "log_loss": "log loss"}
+
+
+def short(metric: str) -> str:
+    """A metric's name as the head of a narrow column."""
+    name = SHORT.get(metric, metric)
+    for long, brief in (("recall@", "R@"), ("_forward", "→"), ("_backward", "←")):
+        name = name.replace(long, brief)
+    return plain(name)
+
+
+BESIDE = ("precision", "recall", "f1")
+"""What stands beside the tuned metric of a label; other targets show what they have."""
+
+
+def beside(rows: list[dict[str, Any]]) -> list[str]:
+    """The metrics to show beside the tuned one."""
+    names = dict.fromkeys(name for row in rows for name in row["metrics"] if name != row["metric"])
+    wanted = [name for name in BESIDE if name in names]
+    return wanted if len(wanted) == len(BESIDE) else list(names)
+
+
+def notes(rows: list[dict[str, Any]]) -> list[str]:
+    """What a reader must know to read the board, for one task or several."""
+    text = [
+        "[low high] is the 95% interval of the mean over seeds, from 1,000 resamples of seeds and test items together. "
+        "Contenders of one rank can't be told apart from its first (paired on the same items, Holm-corrected, 5%)."
+    ]
+    against = sorted({plain(row["fusion_gain"]["against"]) for row in rows if row["fusion_gain"]})
+    if against:
+        text.append(
+            f"gain: minus the best single modality ({', '.join(against)}), which was chosen by its validation score, "
+            "never by test; positive is better."
+        )
+    return text

@@ -1,0 +1,149 @@
+"""A leaderboard's rows in the formats people ask for: terminal, Markdown, CSV, JSON. `rank` makes the rows."""
+
+import csv as csv_format
+import io
+import json as json_format
+import math
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from mmbench.board.figures import (
+    beside,
+    count,
+    duration,
+    mebibytes,
+    notes,
+    plain,
+    quantity,
+    score,
+    short,
+    with_interval,
+)
+from mmbench.board.rank import across
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+Row: TypeAlias = dict[str, Any]
+
+
+def table(rows: Sequence[Row], console_width: int) -> "list[RenderableType]":
+    """What to print on a terminal of that many columns."""
+    from mmbench.board.tables import tables
+
+    return tables(rows, console_width)
+
+
+def json(rows: Sequence[Row], *, run: str = "") -> str:
+    """{"run": ..., "rows": [...]}; what was not measured, or is not finite, is null."""
+    content = {"run": run, "rows": _finite(list(rows))}
+    return json_format.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: _finite(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(entry) for entry in value]
+    return value
+
+
+def csv(rows: Sequence[Row]) -> str:
+    """One line a row, all figures in full; nested names are joined by dots: metrics.accuracy.low."""
+    flat = [_flat(row) for row in rows]
+    names = list(dict.fromkeys(name for row in flat for name in row))
+    out = io.StringIO()
+    writer = csv_format.writer(out, lineterminator="\n")
+    writer.writerow([_cell(name) for name in names])
+    writer.writerows([[_cell(row.get(name)) for name in names] for row in flat])
+    return out.getvalue()
+
+
+def _flat(value: Mapping[str, Any], prefix: str = "") -> Row:
+    found: Row = {}
+    for key, entry in value.items():
+        if isinstance(entry, Mapping):
+            found |= _flat(entry, f"{prefix}{key}.")
+        elif isinstance(entry, list | tuple):
+            found[prefix + key] = "; ".join(" ".join(map(str, e)) if isinstance(e, list) else str(e) for e in entry)
+        else:
+            found[prefix + key] = entry
+    return found
+
+
+def _cell(value: Any) -> Any:
+    """Text in which a spreadsheet finds no formula."""
+    if not isinstance(value, str):
+        return value
+    text = plain(value)
+    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
+
+
+def markdown(rows: Sequence[Row]) -> str:
+    """A heading and a table for each task, the average ranks, and the notes."""
+    by_task: dict[str, list[Row]] = {}
+    for row in rows:
+        by_task.setdefault(row["task"], []).append(row)
+    blocks = [_task(task, own) for task, own in by_task.items()]
+    if len(by_task) > 1:
+        blocks.append(_across(rows))
+    if rows:
+        blocks.append("\n\n".join(escape(note) for note in notes(list(rows))))
+    return "\n\n".join(blocks) + "\n"
+
+
+def escape(text: object) -> str:
+    """Text in which Markdown finds no mark-up; low_rank stays as it is, as _ within a word is no mark-up."""
+    marked = re.sub(r"([\\`*|<>\[\]~&#])", r"\\\1", plain(text))
+    return re.sub(r"(?<![^\W_])_|_(?![^\W_])", r"\\_", marked)
+
+
+def _task(task: str, rows: list[Row]) -> str:
+    metric, others = rows[0]["metric"], beside(rows)
+    heads = ["rank", "contender", metric, "fusion gain", "default", *map(short, others)]
+    heads += ["parameters", "latency p50, ms", "rows/s", "peak memory, MiB", "trials", "spent"]
+    better = "higher is better" if rows[0]["direction"] == "max" else "lower is better"
+    lines = [f"## {escape(task)}", "", f"{escape(metric)}, {better}.", "", *_head(heads)]
+    for row in rows:
+        if row["rank"] is None:
+            said = f"{row['status']}: {row['reason'] or 'no reason was given'}"
+            lines.append(_line(["–", row["contender"], said, *[""] * (len(heads) - 3)]))
+            continue
+        cost, spent = row["cost"], row["spent"]
+        cells = [row["rank"], row["contender"], with_interval(row["metrics"].get(metric))]
+        cells += [with_interval(row["fusion_gain"], sign=True), score((row["default"] or {}).get("mean"))]
+        cells += [score(row["metrics"].get(name, {}).get("mean")) for name in others]
+        cells += [count(cost["parameters"]), quantity(cost["latency_ms_p50"]), count(cost["throughput"])]
+        cells += [mebibytes(cost["peak_memory_bytes"]), spent["trials"] or "–", duration(spent["seconds"])]
+        lines.append(_line(cells))
+    for name in dict.fromkeys(name for row in rows for name in row["curves"]):
+        lines += ["", *_curve(name, [row for row in rows if name in row["curves"]])]
+    return "\n".join(lines)
+
+
+def _curve(name: str, rows: list[Row]) -> list[str]:
+    severities = [f"{severity:g}" for severity, _ in rows[0]["curves"][name]["points"]]
+    lines = [f"{escape(name)}, by severity:", "", *_head(["contender", *severities, "area"])]
+    for row in rows:
+        curve = row["curves"][name]
+        lines.append(_line([row["contender"], *(score(value) for _, value in curve["points"]), score(curve["area"])]))
+    return lines
+
+
+def _across(rows: Sequence[Row]) -> str:
+    lines = ["## All tasks", "", *_head(["average rank", "contender", "not on"])]
+    for row in across(rows):
+        rank = "–" if row["average_rank"] is None else f"{row['average_rank']:.1f}"
+        lines.append(_line([rank, row["contender"], ", ".join(row["missing"])]))
+    return "\n".join(lines)
+
+
+def _head(names: Sequence[str]) -> list[str]:
+    return [_line(names), "|" + " --- |" * len(names)]
+
+
+def _line(cells: Sequence[object]) -> str:
+    return "| " + " | ".join(escape(cell) for cell in cells) + " |"

@@ -1,0 +1,192 @@
+"""The leaderboard as a terminal shows it: a table for each task, as wide as the terminal allows.
+
+Columns have an order of importance; where the terminal is narrow the least important are left out.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from rich.box import SIMPLE
+from rich.console import Group, JustifyMethod, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from mmbench.board.figures import (
+    beside,
+    count,
+    duration,
+    mebibytes,
+    notes,
+    plain,
+    quantity,
+    score,
+    short,
+    with_interval,
+)
+from mmbench.board.rank import across
+
+Row: TypeAlias = dict[str, Any]
+LONG_NAME, SHORTEST_NAME = 24, 8
+HALF_BAR = 4
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: its head, what stands in a row, and when to leave it out (the highest goes first; 0 stays)."""
+
+    head: str
+    cell: Callable[[Row], Text]
+    sacrifice: int
+    right: bool = True
+
+
+def tables(rows: Sequence[Row], width: int) -> list[RenderableType]:
+    """A table for each task, then the average ranks, then the notes."""
+    by_task: dict[str, list[Row]] = {}
+    for row in rows:
+        by_task.setdefault(row["task"], []).append(row)
+    found = [_task(task, own, width) for task, own in by_task.items()]
+    if len(by_task) > 1:
+        found.append(_across(rows, list(by_task), width))
+    if rows:
+        found.append(Text("\n".join(notes(list(rows))), style="dim"))
+    return found
+
+
+def _task(task: str, rows: list[Row], width: int) -> RenderableType:
+    ranked = [row for row in rows if row["rank"] is not None]
+    parts: list[RenderableType] = [_title(task, rows[0])]
+    if ranked:
+        parts.append(_grid(_columns(ranked), ranked, width))
+    parts += [_failure(row) for row in rows if row["rank"] is None]
+    parts += [_curve(name, ranked, width) for name in dict.fromkeys(name for row in ranked for name in row["curves"])]
+    return Group(*parts, Text(""))
+
+
+def _title(task: str, row: Row) -> Text:
+    better = "higher is better" if row["direction"] == "max" else "lower is better"
+    items = f", {row['test_rows']:,} test rows" if row["test_rows"] else ""
+    return Text.assemble((plain(task), "bold cyan"), (f"  {plain(row['metric'])}, {better}{items}", "dim"))
+
+
+def _failure(row: Row) -> Text:
+    skipped = row["status"] == "skipped"
+    text = Text.assemble("  ", ("– " if skipped else "✗ ", "" if skipped else "red"), plain(row["contender"]))
+    return text.append(f"  {plain(row['status'])}: {plain(row['reason'] or 'no reason was given')}", style="dim")
+
+
+def _columns(rows: list[Row]) -> list[Column]:
+    metric = rows[0]["metric"]
+    columns = [
+        Column("#", lambda row: Text(str(row["rank"])), 0),
+        Column("contender", lambda row: Text(plain(row["contender"]), overflow="ellipsis"), 0, right=False),
+        Column(short(metric), lambda row: Text(with_interval(row["metrics"].get(metric))), 0, right=False),
+    ]
+    if any(row["fusion_gain"] for row in rows):
+        most = max(abs(row["fusion_gain"]["mean"]) for row in rows if row["fusion_gain"])
+        columns.append(Column("fusion gain", _gain, 0, right=False))
+        columns.append(Column("", lambda row: _bar(row["fusion_gain"], most), 60))
+    columns.append(Column("default", lambda row: Text(score((row["default"] or {}).get("mean"))), 5))
+    for place, name in enumerate(beside(rows)):
+        columns.append(Column(short(name), _metric(name), 20 + place))
+    columns += [
+        Column("params", lambda row: Text(count(row["cost"]["parameters"])), 10),
+        Column("ms", lambda row: Text(quantity(row["cost"]["latency_ms_p50"])), 11),
+        Column("rows/s", lambda row: Text(count(row["cost"]["throughput"])), 50),
+        Column("MiB", lambda row: Text(mebibytes(row["cost"]["peak_memory_bytes"])), 51),
+        Column("trials", lambda row: Text(str(row["spent"]["trials"] or "–")), 52),
+        Column("spent", lambda row: Text(duration(row["spent"]["seconds"])), 12),
+    ]
+    return columns
+
+
+def _metric(name: str) -> Callable[[Row], Text]:
+    return lambda row: Text(score(row["metrics"].get(name, {}).get("mean")))
+
+
+def _gain(row: Row) -> Text:
+    """Green or red only where the whole interval lies on one side of 0."""
+    gain = row["fusion_gain"]
+    if gain is None:
+        return Text("single" if len(row["modalities"]) == 1 else "–", style="dim")
+    sure = gain["low"] is not None and (gain["low"] > 0 or gain["high"] < 0)
+    return Text(with_interval(gain, sign=True), style=("green" if gain["mean"] > 0 else "red") if sure else "")
+
+
+def _bar(gain: Row | None, most: float) -> Text:
+    if gain is None:
+        return Text("")
+    length = round(HALF_BAR * abs(gain["mean"]) / most) if most else 0
+    left, right = ("", "█" * length) if gain["mean"] > 0 else ("█" * length, "")
+    return Text.assemble((left.rjust(HALF_BAR), "red"), ("│", "dim"), (right.ljust(HALF_BAR), "green"))
+
+
+def _grid(columns: list[Column], rows: list[Row], width: int) -> Table:
+    """The table as wide as it may be: long names are cut first, then columns left out, then names cut to the bone."""
+    cells = [[column.cell(row) for row in rows] for column in columns]
+    wide = [
+        max([len(column.head), *(text.cell_len for text in texts)])
+        for column, texts in zip(columns, cells, strict=True)
+    ]
+    name = next(i for i, column in enumerate(columns) if column.head == "contender")
+    whole, wide[name] = wide[name], min(wide[name], LONG_NAME)
+    keep = list(range(len(columns)))
+
+    def spare() -> int:
+        return width - sum(wide[i] + 1 for i in keep) + 1
+
+    while spare() < 0 and any(columns[i].sacrifice for i in keep):
+        keep.remove(max(keep, key=lambda i: columns[i].sacrifice))
+    wide[name] = max(SHORTEST_NAME, min(whole, wide[name] + spare()))
+    table = Table(box=SIMPLE, show_edge=False, pad_edge=False, padding=0, header_style="dim")
+    for i in keep:
+        justify: JustifyMethod = "right" if columns[i].right else "left"
+        table.add_column(Text(columns[i].head), justify=justify, width=wide[i], no_wrap=True)
+    for number, row in enumerate(rows):
+        style = "bold" if number == 0 else "" if row["rank"] == 1 else "dim" if len(row["modalities"]) == 1 else ""
+        table.add_row(*(cells[i][number] for i in keep), style=style)
+    return table
+
+
+def _curve(name: str, rows: list[Row], width: int) -> RenderableType:
+    """The scores on damaged inputs, by severity, and the area under them."""
+    damaged = [row for row in rows if name in row["curves"]]
+    points = [[severity, None] for severity, _ in damaged[0]["curves"][name]["points"]]
+    columns = [Column("contender", lambda row: Text(plain(row["contender"]), overflow="ellipsis"), 0, right=False)]
+    columns.append(Column("area", lambda row: Text(score(row["curves"][name]["area"])), 0))
+    for place, (severity, _) in enumerate(points):
+        last = place == len(points) - 1
+        columns.append(Column(f"{severity:g}", _at(name, place), 0 if last else 1 + place))
+    title = Text(f"\n{plain(name)}: the score as severity rises", style="dim")
+    return Group(title, _grid(columns, damaged, width))
+
+
+def _at(name: str, place: int) -> Callable[[Row], Text]:
+    def cell(row: Row) -> Text:
+        points = row["curves"][name]["points"]
+        return Text(score(points[place][1]) if place < len(points) else "–")
+
+    return cell
+
+
+def _across(rows: Sequence[Row], tasks: list[str], width: int) -> RenderableType:
+    summary = across(list(rows))
+    ranks = {(row["task"], row["contender"]): row["rank"] for row in rows}
+    ranked = [{**row, "rank": row["average_rank"], "modalities": []} for row in summary if not row["missing"]]
+    columns = [
+        Column("rank", lambda row: Text(f"{row['rank']:.1f}"), 0),
+        Column("contender", lambda row: Text(plain(row["contender"]), overflow="ellipsis"), 0, right=False),
+        *(Column(plain(task), _rank_on(task, ranks), 1 + place) for place, task in enumerate(tasks)),
+    ]
+    parts: list[RenderableType] = [Text.assemble(("all tasks", "bold cyan"), ("  average rank", "dim"))]
+    if ranked:
+        parts.append(_grid(columns, ranked, width))
+    partial = [plain(row["contender"]) for row in summary if row["missing"]]
+    if partial:
+        parts.append(Text(f"  not on all tasks: {', '.join(partial)}", style="dim"))
+    return Group(*parts, Text(""))
+
+
+def _rank_on(task: str, ranks: dict[tuple[str, str], int | None]) -> Callable[[Row], Text]:
+    return lambda row: Text(str(ranks[task, row["contender"]]))

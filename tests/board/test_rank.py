@@ -1,0 +1,167 @@
+"""The leaderboard's rows: ranks, gains over the best single modality, defaults, curves, and what went wrong."""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from mmbench.api.parts import Metric
+from mmbench.board.rank import COSTS, across, leaderboard
+from mmbench.board.store import RunData, load_predictions
+from mmbench.errors import StoreError
+
+Metrics = dict[str, Metric]
+Cells = list[dict[str, Any]]
+Build = Callable[..., RunData]
+
+
+@pytest.fixture
+def rows(build: Build, cells: Cells, metrics: Metrics) -> list[dict[str, Any]]:
+    return leaderboard(build(cells), metrics)
+
+
+def row_of(rows: list[dict[str, Any]], contender: str, task: str = "a") -> dict[str, Any]:
+    (found,) = [row for row in rows if row["contender"] == contender and row["task"] == task]
+    return found
+
+
+def test_the_suites_tasks_in_order_and_the_best_first(rows: list[dict[str, Any]]) -> None:
+    assert [(row["task"], row["contender"], row["rank"]) for row in rows] == [
+        ("b", "concat", 1),
+        ("a", "concat", 1),
+        ("a", "gated", 1),
+        ("a", "only image", 3),
+        ("a", "only text", 3),
+        ("a", "majority", 5),
+        ("a", "broken", None),
+        ("a", "mbt", None),
+    ]
+
+
+def test_a_row_has_what_the_architecture_promises(rows: list[dict[str, Any]]) -> None:
+    row = row_of(rows, "gated")
+    assert {"task", "contender", "status", "rank", "metrics", "fusion_gain", "default", "cost", "spent"} <= set(row)
+    assert set(row["cost"]) >= set(COSTS)
+    assert row["cost"]["flops"] is None
+    assert row["cost"]["train_throughput"] == 500
+    assert row["spent"]["trials"] == 8
+    accuracy = row["metrics"]["accuracy"]
+    assert accuracy["mean"] == pytest.approx(0.85)
+    assert accuracy["n_seeds"] == 3
+    assert 0.78 < accuracy["low"] < 0.83 < 0.87 < accuracy["high"] < 0.92
+    assert row["test_rows"] == 200
+
+
+def test_an_interval_only_where_one_is_asked_for(build: Build, cells: Cells, metrics: Metrics) -> None:
+    run = build(cells)
+    other = row_of(leaderboard(run, metrics), "gated")["metrics"]["distance"]
+    assert (other["low"], other["high"]) == (None, None)
+    assert other["mean"] > 0
+    asked = row_of(leaderboard(run, metrics, intervals=["distance"]), "gated")["metrics"]
+    assert asked["distance"]["low"] < other["mean"] < asked["distance"]["high"]
+    assert asked["accuracy"]["low"] is not None
+
+
+def test_the_gain_is_over_the_single_modality_that_validation_chose(rows: list[dict[str, Any]]) -> None:
+    """Text, though image is better on test."""
+    gain = row_of(rows, "gated")["fusion_gain"]
+    assert gain["against"] == "only text"
+    assert gain["mean"] == pytest.approx(0.85 - 0.60)
+    assert 0.15 < gain["low"] < 0.25 < gain["high"] < 0.35
+    assert gain["p"] < 1e-4
+    assert row_of(rows, "majority")["fusion_gain"]["mean"] == pytest.approx(-0.35)
+    assert row_of(rows, "only text")["fusion_gain"] is None
+    assert row_of(rows, "only image")["fusion_gain"] is None
+    assert row_of(rows, "concat", "b")["fusion_gain"] is None
+
+
+def test_for_an_error_a_gain_is_positive_where_it_is_smaller(build: Build, cells: Cells, metrics: Metrics) -> None:
+    errors = [{**cell, "metric": "distance"} for cell in cells if cell["task"] == "a"]
+    rows = leaderboard(build(errors), metrics)
+    assert [row["contender"] for row in rows][:2] == ["concat", "gated"]
+    gain = row_of(rows, "gated")["fusion_gain"]
+    assert gain["against"] == "only image"  # a smaller distance on validation is better
+    assert gain["mean"] > 0
+    assert gain["low"] > 0
+
+
+def test_the_default_beside_the_tuned(rows: list[dict[str, Any]]) -> None:
+    default = row_of(rows, "gated")["default"]
+    assert default["metric"] == "accuracy"
+    assert default["mean"] == pytest.approx(0.7)
+    assert default["low"] < 0.7 < default["high"]
+    assert row_of(rows, "concat")["default"] is None
+
+
+def test_a_default_that_won_is_not_refitted_twice(build: Build, metrics: Metrics) -> None:
+    cell = {"task": "a", "contender": "sum", "tuned": [0.5, 0.5], "params": {"w": 1}, "default_params": {"w": 1}}
+    (row,) = leaderboard(build([cell]), metrics)
+    assert row["default"] == {"metric": "accuracy", **row["metrics"]["accuracy"]}
+
+
+def test_what_went_wrong_is_a_row_with_its_reason(rows: list[dict[str, Any]]) -> None:
+    broken, skipped = row_of(rows, "broken"), row_of(rows, "mbt")
+    assert (broken["status"], broken["reason"], broken["rank"]) == ("error", "loss became NaN", None)
+    assert (skipped["status"], skipped["reason"], skipped["rank"]) == ("skipped", "needs tokens", None)
+    for row in (broken, skipped):
+        assert row["metrics"] == {}
+        assert row["fusion_gain"] is None
+        assert row["default"] is None
+
+
+def test_without_predictions_means_remain(build: Build, cells: Cells, metrics: Metrics) -> None:
+    rows = leaderboard(build(cells, predictions=False), metrics)
+    assert [row["rank"] for row in rows] == [1, 1, 1, 3, 4, 5, None, None]
+    row = row_of(rows, "gated")
+    assert row["metrics"]["accuracy"]["low"] is None
+    assert row["fusion_gain"]["mean"] == pytest.approx(0.25)
+    assert row["fusion_gain"]["low"] is None
+
+
+def test_without_the_metrics_plugin_means_remain(build: Build, cells: Cells) -> None:
+    row = row_of(leaderboard(build(cells), {}), "gated")
+    assert row["metrics"]["accuracy"]["mean"] == pytest.approx(0.85)
+    assert row["metrics"]["accuracy"]["low"] is None
+
+
+def test_curves_are_means_over_seeds_with_their_area(build: Build, metrics: Metrics) -> None:
+    curves = {"missing image": [(0.0, 0.8), (0.5, 0.6), (1.0, 0.2)], "noise image": [(0.5, 0.4)]}
+    (row,) = leaderboard(build([{"task": "a", "contender": "sum", "tuned": [0.5, 0.5], "curves": curves}]), metrics)
+    missing = row["curves"]["missing image"]
+    assert missing["points"] == [[0.0, 0.8], [0.5, 0.6], [1.0, 0.2]]
+    assert missing["area"] == pytest.approx((0.5 * 0.7 + 0.5 * 0.4) / 1)
+    assert row["curves"]["noise image"]["area"] == pytest.approx(0.4)
+
+
+def test_damaged_predictions_are_an_error(build: Build, cells: Cells, metrics: Metrics) -> None:
+    run = build(cells)
+    refit = run.records[-3].refits[0]
+    load_predictions(run.path, refit)
+    assert refit.predictions is not None
+    path = run.path / "predictions" / refit.predictions["file"]
+    content = path.read_bytes()
+    path.write_bytes(content[:-8] + b"\x00" * 8)
+    with pytest.raises(StoreError, match=re.escape(f"{path} was altered")):
+        leaderboard(run, metrics)
+
+
+def test_the_same_store_gives_the_same_board(build: Build, cells: Cells, metrics: Metrics) -> None:
+    run = build(cells)
+    assert leaderboard(run, metrics) == leaderboard(run, metrics)
+
+
+def test_the_average_rank_is_of_those_that_have_all_tasks(rows: list[dict[str, Any]]) -> None:
+    summary = across(rows)
+    assert summary[0] == {"contender": "concat", "average_rank": 1.0, "tasks": 2, "missing": []}
+    assert [row["contender"] for row in summary[1:]] == [
+        "broken",
+        "gated",
+        "majority",
+        "mbt",
+        "only image",
+        "only text",
+    ]
+    gated = summary[2]
+    assert (gated["average_rank"], gated["tasks"], gated["missing"]) == (None, 1, ["b"])
+    assert across([]) == []

@@ -1,0 +1,164 @@
+"""The board's formats: they fit the terminal, they parse, and no name acts on what shows it."""
+
+import csv
+import io
+import json
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from rich.cells import cell_len
+from rich.console import Console
+
+from mmbench.api.parts import Metric
+from mmbench.board import figures, report
+from mmbench.board.rank import leaderboard
+from mmbench.board.store import RunData
+
+EVIL = "x\x1b[31m|[bold]*_`<b>\n=\u202e"
+
+
+@pytest.fixture
+def rows(
+    build: Callable[..., RunData], cells: list[dict[str, Any]], metrics: dict[str, Metric]
+) -> list[dict[str, Any]]:
+    curves = {"missing image": [(0.0, 0.8), (0.5, 0.6), (1.0, 0.2)]}
+    extra = {"task": "a", "contender": "a_very_long_name_of_a_fusion_that_nobody_cut", "tuned": [0.5], "curves": curves}
+    return leaderboard(build([*cells, extra]), metrics)
+
+
+def shown(rows: list[dict[str, Any]], width: int) -> str:
+    console = Console(width=width, file=io.StringIO(), force_terminal=True, color_system=None, legacy_windows=False)
+    for renderable in report.table(rows, width):
+        console.print(renderable)
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 120, 160])
+def test_the_table_fits_and_keeps_what_matters(rows: list[dict[str, Any]], width: int) -> None:
+    text = shown(rows, width)
+    assert all(cell_len(line) <= width for line in text.splitlines())
+    assert ".850 [" in text
+    assert "+.250 [+." in text
+    assert "✗ broken  error: loss became NaN" in text
+    assert "– mbt  skipped: needs tokens" in text
+    assert "average rank" in text
+    assert "only text" in text
+    flat = " ".join(text.split())
+    assert "95% interval" in flat
+    assert "chosen by its validation score" in flat
+
+
+def test_a_wide_terminal_shows_more(rows: list[dict[str, Any]]) -> None:
+    rows = [row for row in rows if row["task"] == "a"]
+    heads = [shown(rows, width).count(head) for width in (80, 160) for head in ("rows/s", "MiB", "default")]
+    assert heads[:2] == [0, 0]
+    assert all(count > 0 for count in heads[2:])
+    assert "12.3k" in shown(rows, 160)
+    assert "a_very_long_name_of_a_fusion_that_nobody_cut" in shown(rows, 160)
+    assert "…" in shown(rows, 60)
+
+
+def test_nothing_in_a_name_acts(rows: list[dict[str, Any]]) -> None:
+    evil = [{**row, "contender": EVIL, "task": EVIL, "reason": EVIL} for row in rows]
+    text = shown(evil, 100)
+    assert "\x1b[31m" not in text
+    assert "\u202e" not in text
+    assert "[bold]" in text
+    assert r"x\x1b[31m" in text
+    written = report.markdown(evil)
+    assert "\x1b" not in written
+    assert "<b>" not in written.replace(r"\<b", "")
+    pipes = {
+        len(re.findall(r"(?<!\\)\|", line)) for line in written.splitlines() if "broken" in line or EVIL[:1] in line
+    }
+    assert len(pipes - {0}) <= 3  # as many as there are different tables
+    for line in report.csv(evil).splitlines():
+        assert "\x1b" not in line
+
+
+def test_markdown_is_a_table_of_equal_rows(rows: list[dict[str, Any]]) -> None:
+    text = report.markdown(rows)
+    for block in text.split("\n\n"):
+        if block.startswith("|"):
+            counts = {len(re.findall(r"(?<!\\)\|", line)) for line in block.splitlines()}
+            assert len(counts) == 1
+    assert "## a\n" in text
+    assert r"| 1 | concat | .850 \[" in text
+    assert "| – | broken | error: loss became NaN |" in text
+    assert "missing image, by severity:" in text
+    assert "| .800 | .600 | .200 | .550 |" in text
+
+
+@pytest.mark.parametrize(
+    ("text", "escaped"),
+    [("low_rank", "low_rank"), ("_x_", r"\_x\_"), ("a|b", r"a\|b"), ("a\\|b", r"a\\\|b"), ("[a](b)", r"\[a\](b)")],
+)
+def test_markdown_escapes(text: str, escaped: str) -> None:
+    assert report.escape(text) == escaped
+
+
+def test_csv_reads_back_in_full(rows: list[dict[str, Any]]) -> None:
+    found = list(csv.DictReader(io.StringIO(report.csv(rows))))
+    assert len(found) == len(rows)
+    for text, row in zip(found, rows, strict=True):
+        assert text["contender"] == row["contender"]
+        assert text["rank"] == ("" if row["rank"] is None else str(row["rank"]))
+        if row["metrics"]:
+            assert float(text["metrics.accuracy.mean"]) == row["metrics"]["accuracy"]["mean"]
+    assert found[1]["modalities"] == "image; text"
+
+
+@pytest.mark.parametrize("start", ["=", "+", "-", "@"])
+def test_a_spreadsheet_finds_no_formula(rows: list[dict[str, Any]], start: str) -> None:
+    formula = f'{start}HYPERLINK("x"),1'
+    (found,) = csv.DictReader(io.StringIO(report.csv([{**rows[0], "reason": formula}])))
+    assert found["reason"] == f"'{formula}"
+
+
+def test_json_is_strict_and_as_promised(rows: list[dict[str, Any]]) -> None:
+    row = {**rows[0], "spent": {"trials": 8, "seconds": float("nan")}, "valid": float("inf")}
+    found = json.loads(report.json([row, *rows[1:]], run="small"), parse_constant=pytest.fail)
+    assert found["run"] == "small"
+    assert found["rows"][0]["spent"] == {"trials": 8, "seconds": None}
+    assert found["rows"][0]["valid"] is None
+    assert found["rows"][1:] == rows[1:]
+
+
+def test_an_empty_board_is_no_error() -> None:
+    assert report.table([], 80) == []
+    assert report.markdown([]) == "\n"
+    assert report.csv([]) == "\n"
+    assert json.loads(report.json([])) == {"run": "", "rows": []}
+
+
+@pytest.mark.parametrize(
+    ("shown", "expected"),
+    [
+        (figures.score(0.8424), ".842"),
+        (figures.score(1.0), "1.000"),
+        (figures.score(-0.5), "-.500"),
+        (figures.score(0.0), ".000"),
+        (figures.score(12.3456), "12.35"),
+        (figures.score(0.0001), "1e-04"),
+        (figures.score(float("nan")), "nan"),
+        (figures.score(None), "–"),
+        (figures.signed(0.021), "+.021"),
+        (figures.signed(-0.021), "-.021"),
+        (figures.count(999), "999"),
+        (figures.count(12_345), "12.3k"),
+        (figures.count(999_999), "1.0M"),
+        (figures.count(123_456_789), "123M"),
+        (figures.quantity(0.123), "0.12"),
+        (figures.quantity(123.4), "123"),
+        (figures.mebibytes(3 * 2**19), "1.50"),
+        (figures.duration(75), "75s"),
+        (figures.duration(720), "12m"),
+        (figures.duration(12_240), "3.4h"),
+        (figures.short("recall@5_backward"), "R@5←"),
+    ],
+)
+def test_figures(shown: str, expected: str) -> None:
+    assert shown == expected
