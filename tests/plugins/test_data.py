@@ -217,3 +217,5 @@ def test_by_group_never_cuts_a_group() -> None:
     assert [len(part) for part in found] == [6, 2, 2]
     assert set.union(*found) == set(range(10))
     assert sorted(chain(*rows.values())) == list(range(100))
+    in_order = by_group(groups, drawn=False)
+    assert [sorted({groups[i] for i in part}) for part in in_order.values()] == [[0, 1, 2, 3, 4, 5], [6, 7], [8, 9]]
