@@ -74,10 +74,11 @@ class _LogMel(mb.Encoder):
 class LogMelCNN(_LogMel):
     """Log-mel spectrogram through convolutions over time and pitch.
 
-    z = (log(1e-6 + mel energy) - mean) / deviation of each band; two stages h = relu(conv_3x3(h)) of stride 2 both ways
-    with width/4 and width/2 channels; then all bands of `stride` frames together: token = relu(norm(W h + b)),
-    [B, T / stride, width], at most 32. Frames that are not there are zero before each convolution, so they change
-    nothing. Training blanks stripes (SpecAugment). Inner layers: both stages, each [B, T', channels x bands].
+    z = (e - mean) / deviation of each band, e the log-mel energies relative to the loudest (see `logmel`); two stages
+    h = relu(conv_3x3(h)) of stride 2 both ways with width/4 and width/2 channels; then all bands of `stride` frames
+    together: token_t = relu(norm(W h_t + b + p_t)), p_t a learned place; [B, T / stride, width], at most 32 tokens.
+    Frames that are not there are zero before each convolution, so they change nothing. Training blanks stripes
+    (SpecAugment). Inner layers: both stages, each [B, T', channels x bands].
     """
 
     name = "logmel_cnn"
@@ -92,7 +93,7 @@ class LogMelCNN(_LogMel):
     def build(self, state: Mapping[str, Any], params: Mapping[str, Any]) -> "nn.Module":
         from mmbench_audio.modules import Convolutions
 
-        shape = {"bands": int(state["bands"]), "stride": int(state["stride"])}
+        shape = {name: int(state[name]) for name in ("bands", "length", "stride")}
         return Convolutions(**shape, width=params["width"], dropout=params["dropout"])
 
 

@@ -9,13 +9,15 @@ import mmbench as mb
 class Convolutions(nn.Module):
     """{"frames": [B, T, bands], "mask": [B, T]} to tokens [B, T / stride, width]; stride is a multiple of 4."""
 
-    def __init__(self, bands: int, stride: int, *, width: int, dropout: float):
+    def __init__(self, bands: int, length: int, stride: int, *, width: int, dropout: float):
         super().__init__()
         self.stride = stride
         self.first = nn.Conv2d(1, width // 4, 3, stride=2, padding=1)
         self.second = nn.Conv2d(width // 4, width // 2, 3, stride=2, padding=1)
         joined = (width // 2) * -(-bands // 4) * (stride // 4)
-        self.dense = nn.Sequential(nn.Linear(joined, width), nn.LayerNorm(width), nn.ReLU(), nn.Dropout(dropout))
+        self.dense = nn.Linear(joined, width)
+        self.places = nn.Parameter(torch.randn(length // stride, width) / width**0.5)
+        self.norm, self.dropout = nn.LayerNorm(width), nn.Dropout(dropout)
 
     def forward(self, arrays: dict[str, Tensor]) -> mb.Features:
         mask = arrays["mask"].bool()
@@ -28,7 +30,9 @@ class Convolutions(nn.Module):
             layers.append(picture.transpose(1, 2).flatten(2))
         mask = _any(mask, self.stride)
         joined = layers[-1].unflatten(1, (-1, self.stride // 4)).flatten(2)
-        return mb.Features(_present(self.dense(joined), mask), mask, tuple(layers))
+        # The place goes in before the norm and the kink, so that the mean of the tokens still knows their order.
+        tokens = self.dropout(torch.relu(self.norm(self.dense(joined) + self.places)))
+        return mb.Features(_present(tokens, mask), mask, tuple(layers))
 
 
 class Recurrent(nn.Module):

@@ -24,6 +24,8 @@ BLOCKS = (
     (1, 3, 1, 6, 192, 320),
 )
 EPSILON = 1e-3
+LEVELS = (2, 4, 7, 10, 15)
+"""The last block of each size and width that are kept: all but the first, and the one before the last."""
 
 
 class SamePadded(nn.Conv2d):
@@ -63,7 +65,7 @@ class Block(nn.Module):
 
 
 class EfficientNetLite0(nn.Module):
-    """[B, 3, S, S], scaled to about -1..1, to maps [B, 1280, ceil(S / 32), ceil(S / 32)]."""
+    """[B, 3, S, S], scaled to about -1..1, to maps [B, 1280, ceil(S / 32), ceil(S / 32)]; `levels` stops before."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -78,11 +80,18 @@ class EfficientNetLite0(nn.Module):
         self._bn1 = nn.BatchNorm2d(1280, eps=EPSILON)
         self._fc = nn.Linear(1280, 1000)  # ImageNet's classes: in the weights, not used
 
-    def forward(self, x: Tensor) -> Tensor:
+    def levels(self, x: Tensor) -> list[Tensor]:
+        """The maps of LEVELS: [B, c, s, s] with c = 24, 40, 80, 112, 320 and s = S / 4, 8, 16, 16, 32."""
         x = F.relu6(self._bn0(self._conv_stem(x)))
-        for block in self._blocks:
+        maps = []
+        for index, block in enumerate(self._blocks):
             x = block(x)
-        return F.relu6(self._bn1(self._conv_head(x)))
+            if index in LEVELS:
+                maps.append(x)
+        return maps
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu6(self._bn1(self._conv_head(self.levels(x)[-1])))
 
 
 def pretrained(weights: bytes) -> EfficientNetLite0:
