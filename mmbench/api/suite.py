@@ -18,6 +18,8 @@ class Budget:
     """Epochs without a better validation score before a training stops."""
     refit_seeds: int = 3
     trial_seconds: float = 120.0
+    tune_preparation: bool = False
+    """Whether parameters of stage "prepare" are searched too; each new value prepares the whole data set anew."""
 
 
 @dataclass(frozen=True)

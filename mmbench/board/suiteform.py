@@ -106,6 +106,7 @@ class BudgetTable(_Table):
     patience: Count = 6
     refit_seeds: Annotated[int, Field(ge=1, le=1000)] = 3
     trial_seconds: Annotated[float, Field(gt=0, le=1e7, allow_inf_nan=False)] = 120.0
+    tune_preparation: bool = False
 
 
 class CorruptionTable(_Table):

@@ -61,6 +61,8 @@ def configure(cell: Cell, catalog: Catalog, choose: Choose) -> dict[str, Any]:
             chosen[name] = cell.fixed[name]
         elif isinstance(parameter, Choice) and len(parameter.options) == 1:
             chosen[name] = parameter.options[0]
+        elif parameter.stage == "prepare" and not cell.budget.tune_preparation:
+            chosen[name] = parameter.default
         else:
             chosen[name] = choose(name, parameter)
         return chosen[name]

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Any
 
 import mmbench as mb
 from mmbench.api.carrier import Carrier
-from mmbench.api.progress import track
 
 if TYPE_CHECKING:
     import numpy as np
@@ -69,7 +68,7 @@ class MiniLM(mb.Encoder):
         mask = np.zeros((len(pieces), kept), bool)
         batches = _alike([len(ids) for ids in pieces])
         with torch.inference_mode():
-            for rows in track(batches, "minilm", len(batches)):
+            for rows in batches:
                 states = network(torch.tensor([pieces[row] for row in rows]))
                 if kept:
                     length = min(kept, states.shape[1])

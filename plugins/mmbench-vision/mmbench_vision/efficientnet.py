@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Any
 
 import mmbench as mb
 from mmbench.api.carrier import Carrier
-from mmbench.api.progress import track
 from mmbench_vision.pixels import resized
 
 if TYPE_CHECKING:
@@ -60,8 +59,7 @@ class EfficientNetLite0(mb.Encoder):
         features = np.empty((len(column), grid * grid, WIDTHS[kind]), np.float32)
         with torch.inference_mode():
             network = pretrained(WEIGHTS.read(MEMBER))
-            starts = range(0, len(column), BATCH)
-            for start in track(starts, "efficientnet_lite0", len(starts)):
+            for start in range(0, len(column), BATCH):
                 pixels = np.stack([resized(image, size) for image in column[start : start + BATCH]])
                 # [B, S, S, 3] seen as [B, 3, S, S]: already the channels-last order that is fastest on a CPU
                 x = (torch.from_numpy(pixels).permute(0, 3, 1, 2).float() - 127) / 128
