@@ -126,6 +126,15 @@ def leaderboard(run: RunData, metrics: Mapping[str, Metric], *, intervals: Colle
     Rows that did not end well have their status and reason, and no rank. `intervals` names the metrics that get one
     beside the tuned metric. What was not measured is None. Raises StoreError if stored predictions are damaged.
     """
+    import numpy as np  # noqa: F401  the limit holds for libraries that are loaded
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # scikit-learn brings it
+
+    # The matrices are small: a second thread gains little on an idle machine and costs much on a busy one.
+    with threadpool_limits(1):
+        return _leaderboard(run, metrics, intervals)
+
+
+def _leaderboard(run: RunData, metrics: Mapping[str, Metric], intervals: Collection[str]) -> list[Row]:
     rows: list[Row] = []
     order = [task.name for task in run.suite.tasks]
     for task in sorted({record.task for record in run.records}, key=lambda t: (t not in order, _index(order, t), t)):
