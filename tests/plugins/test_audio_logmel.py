@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import torch
 from mmbench_audio.encoders import LogMelCNN, LogMelGRU
 from mmbench_audio.logmel import FLOOR, RANGE, filterbank, logmel, resample
 
@@ -68,3 +69,16 @@ def test_a_tone_sounds_alike_at_another_rate() -> None:
     pairs = np.abs(inner[:, None] - inner[None]).mean((2, 3))
     assert pairs[0, 4] < pairs[0, 1] / 5
     assert pairs[1, 5] < pairs[0, 1] / 5
+
+
+def test_training_moves_a_sound_in_pitch_and_time() -> None:
+    frames = torch.arange(20.0)[:, None] * 100 + torch.arange(40.0)
+    arrays = {"frames": frames.expand(300, -1, -1), "mask": (torch.arange(20) < 12).expand(300, -1)}
+    found = LogMelCNN().augment(arrays, torch.Generator().manual_seed(0))
+    moves = set()
+    for moved, mask in zip(found["frames"], found["mask"], strict=True):
+        time, pitch = divmod(int(moved[10, 20]), 100)
+        moves.add((time - 10, pitch - 20))
+        assert int(mask.sum()) == 12 + 10 - time  # what is there moves along
+        assert moved[5, 7] == (5 + time - 10) * 100 + 7 + pitch - 20
+    assert moves == {(time, pitch) for time in range(-3, 4) for pitch in range(-3, 4)}
