@@ -28,9 +28,9 @@ class Embedding(mb.Encoder):
     """Learned word vectors, read by a mean, a GRU or a convolution.
 
     The vocabulary is that of the train rows, in lower case, most frequent first; any other word is one unknown word.
-    x_t = E[word_t]; reader "mean": token_t = dropout(x_t), whose mean is the text; "gru": token = GRU(dropout(x));
-    "cnn": token = dropout(x) + relu(conv_3(dropout(x))). Tokens [B, T, width], T the 95% longest train text, at most
-    64 words. Training makes 10% of the words unknown (word dropout), so that the unknown word learns too.
+    x_t = dropout(E[word_t]); reader "mean": h = x, whose mean is the text; "gru": h = GRU(x); "cnn":
+    h = x + relu(conv_3(x)). token = norm(h), [B, T, width], T the 95% longest train text, at most 64 words.
+    Training makes 10% of the words unknown (word dropout), so that the unknown word learns too.
     Inner layers: the word vectors.
     """
 

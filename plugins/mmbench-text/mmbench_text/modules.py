@@ -14,6 +14,11 @@ class Reader(nn.Module):
         super().__init__()
         self.reader = reader
         self.vectors = nn.Embedding(words, width, padding_idx=0)
+        # Small at first: a word is seen a few times, and must move far from where chance put it.
+        nn.init.normal_(self.vectors.weight, std=0.1)
+        with torch.no_grad():
+            self.vectors.weight[0] = 0
+        self.norm = nn.LayerNorm(width)
         self.dropout = nn.Dropout(dropout)
         if reader == "gru":
             self.recurrent = nn.GRU(width, width, batch_first=True)
@@ -25,12 +30,12 @@ class Reader(nn.Module):
         vectors = self.vectors(arrays["words"].int()) * mask.unsqueeze(-1)
         tokens = self.dropout(vectors)
         if self.reader == "gru":  # it reads forward, and missing words stand at the end: they change nothing
-            tokens = self.recurrent(tokens)[0] * mask.unsqueeze(-1)
+            tokens = self.recurrent(tokens)[0]
         elif self.reader == "cnn":
             around = F.pad(tokens, (0, 0, 1, 1))
             windows = torch.cat([around[:, :-2], tokens, around[:, 2:]], dim=-1)
-            tokens = (tokens + torch.relu(self.convolution(windows))) * mask.unsqueeze(-1)
-        return mb.Features(tokens, mask, (vectors,))
+            tokens = tokens + torch.relu(self.convolution(windows))
+        return mb.Features(self.norm(tokens) * mask.unsqueeze(-1), mask, (vectors,))
 
 
 class Projection(nn.Module):
