@@ -155,7 +155,7 @@ class Store:
     def add_refit(self, refit: Refit, predictions: "Mapping[str, Array] | None" = None) -> Refit:
         """Store a refit and its predictions; gives it back with `predictions` naming their file and its sha256.
 
-        Predictions go first, under the key "prediction" in the form that metrics take; other keys are free. Raises
+        Those of the plain test split stand under "test", in the form that metrics take; other keys are free. Raises
         StoreError if the cell was scored on test before with this role and seed: test is seen once.
         """
         key = (refit.cell, refit.role, refit.seed)

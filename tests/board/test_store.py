@@ -17,7 +17,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mmbench.api.record import Record, Refit, Trial
+from mmbench.api.record import Record, Refit, Trial, to_json
 from mmbench.api.suite import Budget, ContenderSpec, Suite, TaskSpec
 from mmbench.board.chain import to_line
 from mmbench.board.store import Store, history, load_predictions, load_targets, read_run
@@ -101,7 +101,7 @@ def test_what_is_stored_comes_back(store: Store, folder: Path) -> None:
     probabilities = np.array([[0.5, 0.5], [1, 0], [0, 1]], np.float32)
     for number in (1, 0, 2):
         store.add_trial(trial(number))
-    kept = store.add_refit(refit(7), {"prediction": probabilities, "weights": probabilities[:, ::-1]})
+    kept = store.add_refit(refit(7), {"test": probabilities, "weights": probabilities[:, ::-1]})
     store.add_targets("digits", np.array([0, 1, 1]))
     store.set_environment({"torch": "2", "load": float("nan")})
     assert not history(folder)[CELL].done
@@ -115,7 +115,7 @@ def test_what_is_stored_comes_back(store: Store, folder: Path) -> None:
     assert run.suite == SUITE
     assert run.records == (record(refits=[kept]),)
     stored = load_predictions(folder, run.records[0].refits[0])
-    assert np.array_equal(stored["prediction"], probabilities)
+    assert np.array_equal(stored["test"], probabilities)
     assert np.array_equal(stored["weights"], probabilities[:, ::-1])
     assert np.array_equal(load_targets(folder, "digits"), [0, 1, 1])
     assert json.loads((folder / "environment.json").read_text()) == {"torch": "2", "load": {"$float": "nan"}}
@@ -177,7 +177,7 @@ def test_targets_are_written_once(store: Store, folder: Path) -> None:
 
 
 def test_file_names_come_from_keys_only(store: Store, folder: Path) -> None:
-    kept = store.add_refit(refit(0, cell="../../x y"), {"prediction": np.zeros(2)})
+    kept = store.add_refit(refit(0, cell="../../x y"), {"test": np.zeros(2)})
     assert kept.predictions is not None
     assert re.fullmatch(r"[0-9a-f]{32}\.tuned\.0\.safetensors", kept.predictions["file"])
     assert (folder / "predictions" / kept.predictions["file"]).is_file()
@@ -185,7 +185,7 @@ def test_file_names_come_from_keys_only(store: Store, folder: Path) -> None:
 
 def test_arrays_that_safetensors_cannot_hold(store: Store) -> None:
     with pytest.raises(StoreError, match="can't be stored"):
-        store.add_refit(refit(0), {"prediction": np.array([object()])})
+        store.add_refit(refit(0), {"test": np.array([object()])})
 
 
 # One writer.
@@ -299,6 +299,18 @@ def test_a_damaged_line_elsewhere_is_named(folder: Path) -> None:
                 attempt()
 
 
+def test_a_row_that_was_rewritten_and_signed_anew_breaks_the_chain(folder: Path) -> None:
+    with Store.open(folder, SUITE) as first:
+        for number in range(3):
+            first.add_trial(trial(number))
+    good = lines(folder)
+    previous = json.loads(good[0])["sha256"]
+    forged, _ = to_line(1, previous, "trial", to_json(trial(1, score=0.99)))
+    (folder / "trials.jsonl").write_bytes(good[0] + forged + good[2])
+    with pytest.raises(StoreError, match="line 3: does not follow from the line before it"):
+        history(folder)
+
+
 ROW = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
@@ -337,7 +349,7 @@ def test_no_file_gives_anything_but_a_store_error(
 
 
 def test_altered_predictions_and_paths_that_lead_out(store: Store, folder: Path, tmp_path: Path) -> None:
-    kept = store.add_refit(refit(0), {"prediction": np.zeros(2)})
+    kept = store.add_refit(refit(0), {"test": np.zeros(2)})
     assert kept.predictions is not None
     path = folder / "predictions" / kept.predictions["file"]
     content = path.read_bytes()
@@ -375,7 +387,7 @@ def test_symbolic_links_in_a_run_folder_are_refused(folder: Path, tmp_path: Path
 def test_a_linked_folder_of_predictions_is_refused(store: Store, folder: Path, tmp_path: Path) -> None:
     (folder / "predictions").symlink_to(tmp_path)
     with pytest.raises(StoreError, match="is a symbolic link"):
-        store.add_refit(refit(0), {"prediction": np.zeros(2)})
+        store.add_refit(refit(0), {"test": np.zeros(2)})
     assert not list(tmp_path.glob("*.safetensors"))
 
 
@@ -390,7 +402,7 @@ from test_store import SUITE, refit, trial
 store = Store.open(Path(sys.argv[1]), SUITE)
 resource.setrlimit(resource.RLIMIT_FSIZE, (2000, resource.RLIM_INFINITY))
 for attempt in (lambda: [store.add_trial(trial(n)) for n in range(100)],
-                lambda: store.add_refit(refit(0), {"prediction": np.zeros(1000)})):
+                lambda: store.add_refit(refit(0), {"test": np.zeros(1000)})):
     try:
         attempt()
     except StoreError as error:
