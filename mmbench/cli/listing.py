@@ -46,7 +46,7 @@ def listing(
     if form is options.Form.json:
         terminal.show_json([{key: value for key, value in row.items() if key != "about"} for row in rows])
         return
-    columns = ("name", "kind", "about", "summary", "distribution")
+    columns = ("name", *(() if what else ("kind",)), "about", "summary", "distribution")
     terminal.show(terminal.table(columns, [[row[column] for column in columns] for row in rows]))
 
 

@@ -134,7 +134,7 @@ def outcome(record: Record) -> str:
     """A cell's record in one line."""
     where = f"{record.task}, {record.contender}"
     if record.status != "ok":
-        return f"{where}: {record.status}: {record.reason}"
+        return terminal.one_line(f"{where}: {record.status}: {record.reason}")
     scores = record.scores(record.metric)
     mean = sum(scores) / max(len(scores), 1)
     return f"{where}: {record.metric} {mean:.4f} on test ({len(scores)} seeds)"

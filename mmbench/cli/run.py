@@ -92,7 +92,7 @@ def _conclude(done: "Run", opened: "Session") -> None:
     failed = done.failed
     if failed:
         terminal.show("", f"{len(failed)} failed:")
-        terminal.show(*(f"  {r.task}, {r.contender}: {r.status}: {r.reason}" for r in failed))
+        terminal.show(*(f"  {terminal.one_line(f'{r.task}, {r.contender}: {r.status}: {r.reason}')}" for r in failed))
     folder = shlex.quote(str(done.folder))
     terminal.show("", f"stored in {folder}; next:", f"  mmbench leaderboard {folder} --format markdown")
     if failed:

@@ -65,10 +65,15 @@ def show_json(value: Any) -> None:
 
 def warn(message: str, *, level: str = "warning") -> None:
     """One line on stderr, coloured where that is a terminal."""
-    line = f"mmbench: {level}: {' '.join(message.split())}"
+    line = f"mmbench: {level}: {one_line(message)}"
     if sys.stderr.isatty() and "NO_COLOR" not in os.environ:
         line = f"\x1b[{31 if level == 'error' else 33}m{line}\x1b[0m"
     print(line, file=sys.stderr)
+
+
+def one_line(message: str) -> str:
+    """The message without line breaks, and without what a terminal would obey."""
+    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in " ".join(message.split()))
 
 
 def size(count: float) -> str:

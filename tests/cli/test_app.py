@@ -138,5 +138,5 @@ def test_ctrl_c_is_exit_code_130(mmbench: Callable[..., Any], monkeypatch: pytes
 def test_the_error_line_is_red_on_a_terminal_only(capsys: pytest.CaptureFixture[str]) -> None:
     from mmbench.cli import terminal
 
-    terminal.warn(str(PluginError("two\nlines")), level="error")
-    assert capsys.readouterr().err == "mmbench: error: two lines\n"
+    terminal.warn(str(PluginError("two\nlines, \x1b[2Jand a trick")), level="error")
+    assert capsys.readouterr().err == "mmbench: error: two lines, \\x1b[2Jand a trick\n"
