@@ -3,6 +3,7 @@
 There is no global plugin manager: `load` makes a fresh one each time, so two Catalogs never mix.
 """
 
+import ast
 import hashlib
 import importlib
 import importlib.util
@@ -198,23 +199,48 @@ def summary(part: Part) -> str:
     return (inspect.getdoc(type(part)) or "").partition("\n")[0]
 
 
-@cache
-def _module_hash(name: str) -> str:
-    file = inspect.getsourcefile(sys.modules[name])
-    return hashlib.sha256(Path(file).read_bytes() if file else b"").hexdigest()
-
-
 def source_hash(part: Part) -> str:
-    """A hash of the code that the part is made of: its module's file and those of its base classes' modules,
-    mmbench's own contract left out, plus the modules of its own package which that file imports by name."""
-    modules = {cls.__module__ for cls in type(part).__mro__ if not cls.__module__.startswith(("mmbench.", "builtins"))}
-    for name in list(modules):
-        package = name.rpartition(".")[0]
-        for value in vars(sys.modules[name]).values():
-            other = value.__name__ if isinstance(value, ModuleType) else getattr(value, "__module__", None)
-            if package and isinstance(other, str) and other.startswith(package + ".") and other in sys.modules:
-                modules.add(other)
-    return hashlib.sha256("".join(map(_module_hash, sorted(modules))).encode()).hexdigest()[:16]
+    """A hash of the code that the part is made of: its module and those of its base classes, and every module of the
+    same package that these import, at whatever depth. mmbench's own contract is not among them."""
+    names = {cls.__module__ for cls in type(part).__mro__}
+    own = {name for name in names if not name.startswith(("mmbench.", "builtins", "typing", "abc"))}
+    files = {Path(file) for name in own if (file := inspect.getsourcefile(sys.modules[name]))}
+    return hashlib.sha256(b"".join(_code(file) for file in sorted(files))).hexdigest()[:16]
+
+
+@cache
+def _code(file: Path) -> bytes:
+    """The file's source, and that of every file of its package that it imports, directly or not."""
+    found: dict[Path, bytes] = {}
+    open_ = [file]
+    while open_:
+        path = open_.pop()
+        if path not in found:
+            found[path] = path.read_bytes()
+            open_ += _imported(path, file.parent)
+    return b"".join(found[path] for path in sorted(found))
+
+
+def _imported(path: Path, root: Path) -> list[Path]:
+    """The files below `root` that `path` imports, also inside functions; nothing is imported to find out."""
+    if not (root / "__init__.py").exists():
+        return []  # a single file, whose neighbours are strangers
+    while (root.parent / "__init__.py").exists():
+        root = root.parent
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+        elif isinstance(node, ast.ImportFrom):
+            above = path.parents[node.level - 1].relative_to(root.parent).parts
+            base = ".".join((*above, *filter(None, [node.module])))
+            names |= {base, *(f"{base}.{alias.name}" for alias in node.names)}
+    own = [name.split(".") for name in names if name.split(".")[0] == root.name]
+    candidates = [root.parent.joinpath(*parts) for parts in own]
+    files = [file for c in candidates for file in (c.with_suffix(".py"), c / "__init__.py")]
+    return [file for file in files if file.is_file()]
 
 
 def _line(error: BaseException) -> str:

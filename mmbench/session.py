@@ -1,6 +1,6 @@
-"""One run from end to end: catalog, suite, plan, store and engine put together. The command line and `mmbench.run` use it.
+"""One run from end to end: catalog, suite, plan, store and engine put together.
 
-It prints nothing: what happens is told as events.
+The command line and `mmbench.run` use it. It prints nothing: what happens is told as events.
 """
 
 import os
@@ -205,7 +205,7 @@ def prepare(
     """
     from mmbench.api.carrier import cache_folder
     from mmbench.api.progress import listen
-    from mmbench.engine.data import materialise
+    from mmbench.engine.data.tables import materialise
 
     catalog = plugins_.load(plugins)
     encoders: Mapping[str, None] = {}

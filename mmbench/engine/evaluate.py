@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from mmbench.api.record import Refit, Trial
 from mmbench.api.space import Params
 from mmbench.api.suite import CorruptionSpec
-from mmbench.engine.data import materialise
+from mmbench.engine.data.tables import materialise
 from mmbench.engine.space import Cell, default_params, derive_seed
 from mmbench.plugins import Catalog
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from mmbench.engine.workspace import Workspace
+    from mmbench.engine.data.workspace import Workspace
 
 Predictions: TypeAlias = "dict[str, np.ndarray[Any, Any]]"
 Role: TypeAlias = Literal["tuned", "default"]
@@ -114,8 +114,8 @@ def _name(spec: CorruptionSpec, severity: float) -> str:
 def _predict(
     workspace: "Workspace", params: Params, model: Any, spec: CorruptionSpec | None, severity: float
 ) -> "np.ndarray[Any, Any]":
-    from mmbench.engine.estimator import predict_estimator
-    from mmbench.engine.model import predict
+    from mmbench.engine.learn.estimator import predict_estimator
+    from mmbench.engine.learn.model import predict
 
     inputs = workspace.damaged(params, spec, severity) if spec else workspace.inputs(params, "test")
     if workspace.is_trained(params):

@@ -17,11 +17,11 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from mmbench.api.space import Params
-from mmbench.engine.estimator import fit_estimator, predict_estimator
-from mmbench.engine.model import Inputs, Model
+from mmbench.engine.data.workspace import Workspace
+from mmbench.engine.learn.estimator import fit_estimator, predict_estimator
+from mmbench.engine.learn.model import Inputs, Model
+from mmbench.engine.learn.train import Recipe, fit
 from mmbench.engine.space import derive_seed, part_params
-from mmbench.engine.train import Recipe, fit
-from mmbench.engine.workspace import Workspace
 
 SECONDS = 0.2  # how long each figure is sampled
 WARM_UP = 5

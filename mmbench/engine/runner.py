@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mmbench.api.record import Record, Refit, Status, Trial
-from mmbench.engine.data import materialise
+from mmbench.engine.data.tables import materialise
 from mmbench.engine.environment import environment
 from mmbench.engine.evaluate import Referee, best
 from mmbench.engine.events import (

@@ -17,10 +17,10 @@ from optuna.trial import TrialState
 
 from mmbench.api.record import Status, Trial
 from mmbench.api.space import Choice, Int, Parameter, Params
-from mmbench.engine.estimator import fit_estimator
+from mmbench.engine.data.workspace import Workspace
+from mmbench.engine.learn.estimator import fit_estimator
+from mmbench.engine.learn.train import Fit, Recipe, TimeUpError, fit
 from mmbench.engine.space import configure, default_params, derive_seed, part_params
-from mmbench.engine.train import Fit, Recipe, TimeUpError, fit
-from mmbench.engine.workspace import Workspace
 from mmbench.errors import MMBenchError
 
 Begin: TypeAlias = Callable[[int, Params], None]

@@ -70,14 +70,14 @@ def perform(job: Job, setting: Setting, send: Send) -> None:
     """Do `job`, and tell of it through `send`."""
     from mmbench import plugins
     from mmbench.api.progress import listen
-    from mmbench.engine.data import materialise
+    from mmbench.engine.data.tables import materialise
 
     catalog = plugins.load(setting.plugins)
     with listen(lambda label, done, total: send("progress", label, done, total)):
         if isinstance(job, LoadData):
             materialise(catalog.datasets[job.dataset], setting.cache)
             return
-        from mmbench.engine.workspace import Workspace
+        from mmbench.engine.data.workspace import Workspace
 
         workspace = Workspace(job.cell, catalog, setting.cache, setting.device)
         if isinstance(job, Prepare):

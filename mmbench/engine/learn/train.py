@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from mmbench.api.parts import Epoch
-from mmbench.engine.model import Inputs, Model, predict
+from mmbench.engine.learn.model import Inputs, Model, predict
 from mmbench.errors import TrainingError
 
 Augment: TypeAlias = Callable[[dict[str, Tensor], torch.Generator], dict[str, Tensor]]

@@ -15,12 +15,12 @@ from torch import Tensor
 from mmbench.api.parts import Encoder
 from mmbench.api.space import Params, defaults
 from mmbench.api.suite import CorruptionSpec
-from mmbench.engine.data import Table, materialise
-from mmbench.engine.features import PRESENT, Prepared
-from mmbench.engine.heads import Head, head_for
-from mmbench.engine.model import Inputs, Model, assemble
+from mmbench.engine.data.features import PRESENT, Prepared
+from mmbench.engine.data.tables import Table, materialise
+from mmbench.engine.learn.heads import Head, head_for
+from mmbench.engine.learn.model import Inputs, Model, assemble
+from mmbench.engine.learn.train import Augment
 from mmbench.engine.space import Cell, part_params
-from mmbench.engine.train import Augment
 from mmbench.plugins import Catalog
 
 

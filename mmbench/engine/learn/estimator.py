@@ -7,10 +7,10 @@ import numpy as np
 
 from mmbench.api.parts import FeatureSpec
 from mmbench.api.space import Params
-from mmbench.engine.model import Inputs
+from mmbench.engine.data.workspace import Workspace
+from mmbench.engine.learn.model import Inputs
+from mmbench.engine.learn.train import Fit
 from mmbench.engine.space import part_params
-from mmbench.engine.train import Fit
-from mmbench.engine.workspace import Workspace
 from mmbench.errors import TrainingError
 
 

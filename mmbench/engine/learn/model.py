@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from mmbench.api.parts import Features, FeatureSpec, Fused
 from mmbench.api.space import Params
-from mmbench.engine.features import PRESENT
-from mmbench.engine.heads import PAIRS, FeatureMap, Head, MatchHead, join
+from mmbench.engine.data.features import PRESENT
+from mmbench.engine.learn.heads import PAIRS, FeatureMap, Head, MatchHead, join
 from mmbench.engine.space import part_params
 from mmbench.errors import PluginError
 from mmbench.plugins import Catalog

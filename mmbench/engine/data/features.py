@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from mmbench.api.parts import Corruption, Encoder
 from mmbench.api.progress import report
 from mmbench.api.suite import CorruptionSpec
-from mmbench.engine.data import Table, building
+from mmbench.engine.data.tables import Table, building
 from mmbench.engine.plan import libraries
 from mmbench.errors import DataError, PluginError
 from mmbench.plugins import source_hash

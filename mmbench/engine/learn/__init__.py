@@ -1,0 +1,1 @@
+"""Learning at work: the head of each target, the model of a configuration, the loop that trains it."""
