@@ -1,6 +1,5 @@
 """`mmbench doctor`: what works on this machine, what doesn't, and what to do about it."""
 
-import importlib.util
 import os
 import platform
 import shutil
@@ -16,7 +15,7 @@ import typer
 from mmbench.cli import options, terminal
 from mmbench.errors import MMBenchError
 
-LIBRARIES = ("torch", "optuna", "pluggy", "datasets", "transformers", "scikit-learn", "numpy", "scipy", "pandas")
+LIBRARIES = ("torch", "optuna", "pluggy", "datasets", "scikit-learn", "numpy", "scipy", "pandas")
 ROOM = 2_000_000_000  # bytes: the carriers, features and runs of the suites that come with mmbench, with room to spare
 
 
@@ -60,7 +59,6 @@ def examine(*, results: Path, sources: list[str], offline: bool) -> Iterator[Fin
     yield from _machine()
     yield from _folders(results)
     yield from _libraries()
-    yield from _companions()
     yield from _torch()
     yield from _plugins(sources)
     if not offline:
@@ -111,20 +109,6 @@ def _libraries() -> Iterator[Finding]:
     yield Finding("libraries", "ok", ", ".join(found))
     if absent:
         yield Finding("libraries", "broken", f"not installed: {', '.join(absent)}", "pip install -e . (or mmbench)")
-
-
-def _companions() -> Iterator[Finding]:
-    """Packages that transformers picks up if they are there, and fails with if they don't fit torch."""
-    for name in ("torchvision", "torchaudio"):
-        if importlib.util.find_spec(name) is None:
-            continue
-        try:
-            importlib.import_module(name)
-        except Exception as error:
-            advice = f"transformers fails with it and mmbench needs it for nothing: pip uninstall {name}"
-            yield Finding(name, "broken", f"does not import: {type(error).__name__}", advice)
-        else:
-            yield Finding(name, "ok", f"{version(name)}, imports")
 
 
 def _torch() -> Iterator[Finding]:

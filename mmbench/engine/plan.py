@@ -230,7 +230,7 @@ def engine_hash() -> str:
 def libraries() -> dict[str, str]:
     """The versions of the libraries that a result depends on."""
     found = {}
-    for name in ("torch", "optuna", "numpy", "scikit-learn", "transformers", "datasets"):
+    for name in ("torch", "optuna", "numpy", "scikit-learn", "tokenizers", "datasets"):
         try:
             found[name] = version(name)
         except PackageNotFoundError:

@@ -98,8 +98,10 @@ class _Run:
             winner = best(state.trials, state.cell.direction)
             if state.failure is None and winner is not None:
                 self.waiting = {Measure(state.cell, winner.params): set()}
-                yield Progress(f"measuring {state.cell.task.name}, {state.cell.contender}", 0, 1)
+                label = f"measure {state.cell.task.name}, {state.cell.contender}"
+                yield Progress(label, 0, 1)
                 yield from self._drain()  # alone: nothing else runs now
+                yield Progress(label, 1, 1)
             yield CellFinished(state.cell, self._finish(state))
 
     def _needs(self, cell: Cell) -> set[Job]:

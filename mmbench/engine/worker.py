@@ -114,8 +114,10 @@ def main(job: Job, setting: Setting, connection: Connection) -> None:
     os.environ.clear()
     os.environ.update(setting.environ)
     import torch
+    from threadpoolctl import threadpool_limits
 
     torch.set_num_threads(1)
+    threadpool_limits(1)  # NumPy's and scikit-learn's own threads: the cores belong to the other workers
 
     def send(kind: str, *content: Any) -> None:
         try:

@@ -10,10 +10,10 @@ import torch.nn.functional as F
 from torch import nn
 
 from mmbench.api.parts import Features, Fused
-from mmbench.engine.features import PRESENT
-from mmbench.engine.heads import LabelHead, LabelsHead, MatchHead, NumberHead
-from mmbench.engine.model import Inputs, Model, predict
-from mmbench.engine.train import Recipe, TimeUpError, fit
+from mmbench.engine.data.features import PRESENT
+from mmbench.engine.learn.heads import LabelHead, LabelsHead, MatchHead, NumberHead
+from mmbench.engine.learn.model import Inputs, Model, predict
+from mmbench.engine.learn.train import Recipe, TimeUpError, fit
 from mmbench.errors import PluginError, TrainingError
 
 

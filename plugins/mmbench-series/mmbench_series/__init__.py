@@ -2,8 +2,9 @@
 
 import mmbench as mb
 from mmbench_series.encoders import CNN1D, GRU
+from mmbench_series.statistics import Statistics
 
 
 @mb.hookimpl
 def mmbench_encoders() -> list[type[mb.Encoder]]:
-    return [CNN1D, GRU]
+    return [CNN1D, GRU, Statistics]

@@ -74,8 +74,8 @@ class CNN1D(_Channels):
     name = "cnn1d"
     source = "https://arxiv.org/abs/1611.06455"
     space = {
-        "width": mb.Choice((32, 64, 128), default=64),
-        "layers": mb.Int(0, 3, default=1),
+        "width": mb.Choice((16, 32, 64), default=32),
+        "layers": mb.Int(0, 2, default=1),
         "kernel": mb.Choice((3, 5, 7), default=3),
         "dropout": mb.Float(0.0, 0.5, default=0.1),
     }
@@ -97,7 +97,7 @@ class GRU(_Channels):
     name = "gru"
     source = "https://arxiv.org/abs/1406.1078"
     space = {
-        "width": mb.Choice((32, 64, 128), default=64),
+        "width": mb.Choice((16, 32, 64), default=32),
         "layers": mb.Int(1, 2, default=1),
         "dropout": mb.Float(0.0, 0.5, default=0.1),
     }

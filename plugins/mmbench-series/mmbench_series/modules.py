@@ -75,6 +75,22 @@ class Convolutions(nn.Module):
         return mb.Features(hidden, mask, tuple(layers))
 
 
+class Dense(nn.Module):
+    """{"cells": [B, S]} to one token [B, 1, width]."""
+
+    def __init__(self, inputs: int, *, width: int, layers: int, dropout: float):
+        super().__init__()
+        stages: list[nn.Module] = []
+        for layer in range(layers):
+            linear = nn.Linear(width if layer else inputs, width)
+            stages += [linear, nn.LayerNorm(width), nn.ReLU(), nn.Dropout(dropout)]
+        self.stages = nn.Sequential(*stages)
+
+    def forward(self, arrays: dict[str, Tensor]) -> Tensor:
+        tokens: Tensor = self.stages(arrays["cells"].float())
+        return tokens.unsqueeze(1)
+
+
 class Recurrent(nn.Module):
     """{"steps": [B, T, channels], "mask": [B, T]} to tokens [B, T', width]: patches, then a GRU over them."""
 

@@ -37,6 +37,7 @@ class MiniLM(mb.Encoder):
 
     name = "minilm"
     kind = "text"
+    carriers = (WEIGHTS,)
     source = "https://arxiv.org/abs/2002.10957"
     space = {
         "tokens": mb.Choice(("pooled", "pieces"), default="pooled", stage="prepare"),

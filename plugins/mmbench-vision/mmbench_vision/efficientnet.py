@@ -38,6 +38,7 @@ class EfficientNetLite0(mb.Encoder):
 
     name = "efficientnet_lite0"
     kind = "image"
+    carriers = (WEIGHTS,)
     source = "https://arxiv.org/abs/1905.11946"
     space = {
         "features": mb.Choice(("levels", "head"), default="levels", stage="prepare"),

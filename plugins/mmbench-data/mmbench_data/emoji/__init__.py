@@ -1,0 +1,1 @@
+"""Emoji: their pictures and names, as a task of classes and as one of retrieval."""
