@@ -127,7 +127,7 @@ def leaderboard(run: RunData, metrics: Mapping[str, Metric], *, intervals: Colle
     beside the tuned metric. What was not measured is None. Raises StoreError if stored predictions are damaged.
     """
     import numpy as np  # noqa: F401  the limit holds for libraries that are loaded
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # scikit-learn brings it
+    from threadpoolctl import threadpool_limits
 
     # The matrices are small: a second thread gains little on an idle machine and costs much on a busy one.
     with threadpool_limits(1):

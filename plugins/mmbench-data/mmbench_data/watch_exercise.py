@@ -12,10 +12,10 @@ if TYPE_CHECKING:
     from datasets import DatasetDict
 
 WINDOW = 200  # 4 s at 50 Hz
-PEOPLE = (3, 4, 5, 6, 7, 10, 2, 8, 1, 9)
+PEOPLE = (1, 3, 4, 6, 7, 9, 2, 5, 8, 10)
 """Six for train, two for validation, two for test. With two people the test's difficulty is mostly a matter of who they
-are, so this is the typical one of 45 random draws: that in which logistic regression on five plain statistics of each
-channel has its median score (.838; the draws reach from .771 to .897)."""
+are, so this is the typical one of 45 random draws: that in which four simple models (logistic regressions and extra
+trees on statistics of each channel) have their median mean score, .861; the draws reach from .783 to .924."""
 
 
 class WatchExercise(Dataset):

@@ -1,0 +1,134 @@
+"""The feature store: fitted on train, kept by content, shared by processes, blind to missing values."""
+
+import multiprocessing
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import mmbench as mb
+from mmbench import plugins
+from mmbench.api.suite import CorruptionSpec
+from mmbench.engine.data.features import PRESENT, Prepared
+from mmbench.engine.data.tables import Table, materialise
+from mmbench.errors import PluginError
+from mmbench.plugins import Catalog
+
+TOYS = str(Path(__file__).parents[1] / "toys.py")
+
+
+@pytest.fixture(scope="module")
+def catalog() -> Catalog:
+    return plugins.load([TOYS])
+
+
+@pytest.fixture
+def table(catalog: Catalog, cache: Path) -> Table:
+    return materialise(catalog.datasets["toy"], cache)
+
+
+class Counting(mb.Encoder):
+    """Counts how often it is asked."""
+
+    name = "counting"
+    kind = "tabular"
+
+    def __init__(self) -> None:
+        self.fitted: list[int] = []
+        self.seen = 0
+
+    def fit(self, column: Sequence[Any], params: Mapping[str, Any], seed: int) -> dict[str, Any]:
+        self.fitted.append(len(column))
+        return {"mean": np.mean(np.stack(column), axis=0), **params}
+
+    def transform(self, state: Mapping[str, Any], column: Sequence[Any]) -> dict[str, Any]:
+        self.seen += len(column)
+        assert all(value is not None for value in column)
+        return {"x": np.stack(column) - state["mean"]}
+
+
+def prepared(table: Table, cache: Path, encoder: Any, **params: Any) -> Prepared:
+    return Prepared(table, "right", encoder, params, seed=0, cache=cache)
+
+
+def test_fitted_on_train_once_and_missing_rows_are_zero(table: Table, tmp_path: Path) -> None:
+    encoder = Counting()
+    first = prepared(table, tmp_path, encoder)
+    first.ensure()
+    values = {split: table.values(split, "right") for split in ("train", "validation", "test")}
+    present = {split: [value is not None for value in column] for split, column in values.items()}
+    assert encoder.fitted == [sum(present["train"])]
+    assert encoder.seen == sum(map(sum, present.values()))
+    for split, here in present.items():
+        arrays = first.arrays(split)
+        assert arrays[PRESENT].tolist() == here
+        assert not arrays["x"][~arrays[PRESENT]].any()
+        expected = np.stack([v for v in values[split] if v is not None]) - first.state()["mean"]
+        np.testing.assert_allclose(arrays["x"][arrays[PRESENT]], expected)
+    prepared(table, tmp_path, encoder).ensure()
+    assert len(encoder.fitted) == 1, "the second time it is there"
+
+
+def test_the_key_holds_every_ingredient(table: Table, tmp_path: Path, catalog: Catalog) -> None:
+    encoder = catalog.encoders["mlp"]
+    folders = {
+        prepared(table, tmp_path, encoder).folder,
+        prepared(table, tmp_path, encoder, size=3).folder,
+        prepared(table, tmp_path, Counting()).folder,
+        Prepared(table, "left", encoder, {}, seed=0, cache=tmp_path).folder,
+        Prepared(table, "right", encoder, {}, seed=1, cache=tmp_path).folder,
+        prepared(Table(table.dataset, table.folder, limit=20), tmp_path, encoder).folder,
+    }
+    assert len(folders) == 6
+    assert prepared(table, tmp_path, encoder).folder in folders
+
+
+def test_a_broken_encoder_leaves_nothing_behind(table: Table, tmp_path: Path) -> None:
+    class Infinite(Counting):
+        def transform(self, state: Mapping[str, Any], column: Sequence[Any]) -> dict[str, Any]:
+            return {"x": np.full((len(column), 2), np.inf)}
+
+    with pytest.raises(PluginError, match="not finite"):
+        prepared(table, tmp_path, Infinite()).ensure()
+    assert not [path for path in (tmp_path / "features").iterdir() if path.is_dir()]
+
+
+def test_corruption_computes_changed_rows_only(table: Table, tmp_path: Path, catalog: Catalog) -> None:
+    encoder = Counting()
+    features = prepared(table, tmp_path, encoder)
+    features.ensure()
+    encoder.seen = 0
+    clean = features.arrays("test")
+    missing = catalog.corruptions["missing"]
+    half = features.damaged(missing, CorruptionSpec("missing", "right"), 0.5)
+    assert encoder.seen == 0, "what is gone needs no computing"
+    assert 0.3 < half[PRESENT].mean() < 0.7
+    np.testing.assert_array_equal(half["x"][half[PRESENT]], clean["x"][half[PRESENT]])
+    assert not half["x"][~half[PRESENT]].any()
+    none = features.damaged(missing, CorruptionSpec("missing", "right"), 0.0)
+    np.testing.assert_array_equal(none["x"], clean["x"])
+    noise = catalog.corruptions["noise"]
+    loud = features.damaged(noise, CorruptionSpec("noise", "right"), 1.0)
+    assert encoder.seen == clean[PRESENT].sum()
+    assert not np.allclose(loud["x"], clean["x"])
+
+
+def _prepare(cache: Path) -> int:
+    catalog = plugins.load([TOYS])
+    encoder = Counting()
+    prepared(materialise(catalog.datasets["toy"], cache), cache, encoder).ensure()
+    return len(encoder.fitted)
+
+
+def test_two_processes_at_once_compute_it_once(tmp_path: Path) -> None:
+    with multiprocessing.get_context("spawn").Pool(2) as pool:
+        assert sum(pool.map(_prepare, [tmp_path, tmp_path])) == 1
+
+
+def test_a_limit_takes_rows_evenly(table: Table) -> None:
+    few = Table(table.dataset, table.folder, limit=24)
+    assert few.facts["rows"] == {"train": 24, "validation": 24, "test": 24}
+    assert len(few.targets("train")) == len(few.values("train", "left")) == 24
+    assert set(few.targets("train")) == set(table.targets("train"))

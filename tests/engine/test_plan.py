@@ -1,0 +1,140 @@
+"""From a suite to cells: keys that hold every ingredient, names that are checked, spaces that are walked."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mmbench import plugins
+from mmbench.api.space import Parameter
+from mmbench.api.suite import ContenderSpec, CorruptionSpec, Suite
+from mmbench.board import suitefile
+from mmbench.engine import plan as planning
+from mmbench.engine.space import Cell, Choose, configure, default_params, full_space
+from mmbench.errors import SuiteError
+from mmbench.plugins import Catalog
+
+TOYS = str(Path(__file__).parents[1] / "toys.py")
+
+
+@pytest.fixture(scope="module")
+def catalog() -> Catalog:
+    return plugins.load([TOYS])
+
+
+def noting(asked: list[str]) -> Choose:
+    """Choose every default, and note which parameters were open."""
+
+    def choose(name: str, parameter: Parameter) -> Any:
+        asked.append(name)
+        return parameter.default
+
+    return choose
+
+
+def cells(suite: Suite, catalog: Catalog, **options: Any) -> dict[str, Cell]:
+    return {cell.contender: cell for cell in planning.make(suite, catalog, **options).cells}
+
+
+def test_each_modality_is_a_contender(suite: Suite, catalog: Catalog) -> None:
+    found = cells(suite, catalog)
+    assert list(found) == ["majority", "only left", "only right", "concat", "gated"]
+    assert dict(found["only left"].task.modalities) == {"left": "tabular"}
+    assert found["only left"].encoders == {"left": ("mlp",)}
+
+
+def test_choosing_tasks_and_contenders(suite: Suite, catalog: Catalog) -> None:
+    assert list(cells(suite, catalog, contenders=["only"])) == ["only left", "only right"]
+    assert list(cells(suite, catalog, contenders=["only left", "low_rank"])) == ["only left", "low_rank"]
+    with pytest.raises(SuiteError, match="unknown task 'tou': did you mean 'toy'"):
+        planning.make(suite, catalog, tasks=["tou"])
+
+
+def test_a_key_changes_with_what_matters_and_with_nothing_else(suite: Suite, catalog: Catalog) -> None:
+    key = cells(suite, catalog)["concat"].key
+    assert cells(suite, catalog, contenders=["concat"])["concat"].key == key
+    assert cells(replace(suite, description="other words"), catalog)["concat"].key == key
+    fewer = replace(suite, contenders=suite.contenders[-2:])
+    assert cells(fewer, catalog)["concat"].key == key, "a cell does not depend on its neighbours"
+    damage = replace(suite.tasks[0], corruptions=(CorruptionSpec("missing", "left"),))
+    others = [
+        cells(replace(suite, seed=1), catalog),
+        cells(replace(suite, limit=50), catalog),
+        cells(replace(suite, budget=replace(suite.budget, epochs=5)), catalog),
+        cells(replace(suite, budget=replace(suite.budget, trials=5)), catalog),
+        cells(replace(suite, tasks=(damage,)), catalog),
+        cells(replace(suite, tasks=(replace(suite.tasks[0], metric="f1"),)), catalog),
+        cells(suite, catalog, device="cuda"),
+    ]
+    keys = {found["concat"].key for found in others} | {key}
+    assert len(keys) == len(others) + 1
+
+
+def test_a_key_changes_with_the_code_of_a_part(suite: Suite, tmp_path: Path) -> None:
+    source = Path(TOYS).read_text()
+    for name, text in (("one", source), ("two", source.replace("always raises", "never works"))):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "toys.py").write_text(text)
+    keys = set()
+    for name in ("one", "two"):
+        found = planning.make(suite, plugins.load([str(tmp_path / name / "toys.py")]), contenders=["raises"])
+        keys |= {cell.key for cell in found.cells}
+    assert len(keys) == 2
+
+
+def test_auto_is_every_fusion_that_fits_but_no_baseline(suite: Suite, catalog: Catalog) -> None:
+    auto = replace(suite, contenders=(ContenderSpec("auto"),))
+    fusions = cells(auto, catalog)["auto"].fusions
+    assert {"concat", "gated", "low_rank", "mean_logits"} <= set(fusions)
+    assert not {"majority", "logistic", "dot"} & set(fusions)
+    assert default_params(cells(auto, catalog)["auto"], catalog)["fusion"] == "concat"
+
+
+def test_a_configuration_holds_active_parameters_only(suite: Suite, catalog: Catalog) -> None:
+    cell = cells(suite, catalog, contenders=["low_rank"])["low_rank"]
+    params = default_params(cell, catalog)
+    assert params["fusion"] == "low_rank"
+    assert set(params) <= set(full_space(cell, catalog))
+    assert {"fusion.low_rank.rank", "encoder.left.mlp.width", "model.width", "train.lr"} <= set(params)
+    majority = default_params(cells(suite, catalog)["majority"], catalog)
+    assert set(majority) == {"fusion", "encoder.left", "encoder.right"}
+
+
+def test_fixed_parameters(suite: Suite, catalog: Catalog) -> None:
+    def fixing(**params: Any) -> Suite:
+        spec = ContenderSpec("low", fusion=("low_rank",), params={f"fusion.low_rank.{k}": v for k, v in params.items()})
+        return replace(suite, contenders=(spec,))
+
+    asked: list[str] = []
+    cell = cells(fixing(rank=7), catalog)["low"]
+    params = configure(cell, catalog, noting(asked))
+    assert params["fusion.low_rank.rank"] == 7
+    assert "fusion.low_rank.rank" not in asked
+    with pytest.raises(SuiteError, match=r"unknown parameter 'fusion.low_rank.rang': did you mean"):
+        cells(fixing(rang=7), catalog)
+    with pytest.raises(SuiteError, match="can't be 70000"):
+        cells(fixing(rank=70_000), catalog)
+
+
+def test_preparations_are_searched_only_if_the_suite_says_so(catalog: Catalog) -> None:
+    stretch = suitefile.read(suitefile.find("stretch"))
+    asked: dict[bool, list[str]] = {False: [], True: []}
+    for tune in asked:
+        suite = replace(stretch, budget=replace(stretch.budget, tune_preparation=tune))
+        cell = planning.make(suite, catalog, tasks=["av_digits"], contenders=["concat"]).cells[0]
+        configure(cell, catalog, noting(asked[tune]))
+    prepared = {"encoder.image.cnn.size", "encoder.audio.logmel_cnn.bands", "encoder.audio.logmel_cnn.hop"}
+    assert set(asked[True]) - set(asked[False]) == prepared
+
+
+@pytest.mark.parametrize("name", ["starter", "stretch"])
+def test_the_shipped_suites_resolve(name: str, catalog: Catalog) -> None:
+    plan = planning.make(suitefile.read(suitefile.find(name)), catalog)
+    assert all(cell.skip is None for cell in plan.cells)
+    if name == "starter":
+        tasks = {cell.task.name for cell in plan.cells}
+        assert len(tasks) == 3
+        assert all(sum(cell.task.name == task for cell in plan.cells) >= 9 for task in tasks)
+        assert plan.suite.budget.trials >= 8
+        assert plan.suite.budget.refit_seeds == 3
