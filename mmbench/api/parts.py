@@ -181,7 +181,8 @@ class Fusion(Part):
     level "feature": the module gives a vector [B, width]; the engine's head makes the decision.
     level "decision": the module gives logits [B, width]; `width` is then the number of outputs.
     level "estimator": `build` gives no module but an object with scikit-learn's `fit(X, y)` and
-    `predict_proba(X)` or `predict(X)`, where X is {modality: float32 [N, D]} from `Encoder.summary`.
+    `predict_proba(X)` or `predict(X)`, where X is {modality: float32 [N, D]} from `Encoder.summary`; what it draws at
+    random it draws from NumPy's global generator, which the engine seeds, as it seeds torch's for modules.
 
     A module's `forward(features)` takes {modality: Features}, in a fixed order. It may also have
     `loss(fused, target) -> {name: scalar}`: terms added to the task's loss, except that the name "task" takes

@@ -92,10 +92,10 @@ def _time(workspace: Workspace, params: Params) -> dict[str, Any]:
     seconds = _train(workspace, model, params, train, rows=train.n)
     costs["train_throughput"] = train.n / seconds
     model.eval()
+    with FlopCounterMode(display=False, custom_mapping=_attention_flops()) as counter:
+        _forward(model, test, 1)()  # with gradients: the counter's hooks can't do without where a parameter is an input
+    costs["flops"] = counter.get_total_flops()
     with torch.inference_mode():
-        with FlopCounterMode(display=False, custom_mapping=_attention_flops()) as counter:
-            _forward(model, test, 1)()
-        costs["flops"] = counter.get_total_flops()
         one = _samples(_forward(model, test, 1), workspace.device)
         costs |= {f"latency_ms_p{q}": float(np.percentile(one, q)) * 1e3 for q in (50, 90, 99)}
         batch = min(BATCH, test.n)
@@ -105,7 +105,7 @@ def _time(workspace: Workspace, params: Params) -> dict[str, Any]:
 
 def _estimator(workspace: Workspace, params: Params) -> dict[str, Any]:
     train, valid = workspace.inputs(params, "train"), workspace.inputs(params, "validation")
-    estimator, result = fit_estimator(workspace, params, train, valid)
+    estimator, result = fit_estimator(workspace, params, train, valid, 0)
 
     def predict(n: int) -> Callable[[], object]:
         inputs = Inputs(valid.batch(slice(0, n)), None, n)

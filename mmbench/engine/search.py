@@ -104,7 +104,7 @@ def run(
                     report=report or (lambda epoch, score: None),
                 )
             else:
-                model, result = fit_estimator(workspace, params, train, valid)
+                model, result = fit_estimator(workspace, params, train, valid, seed)
     except PrunedError:
         status, reason = "pruned", "worse than the median at this epoch"
     except TimeUpError:

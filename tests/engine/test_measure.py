@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from mmbench import plugins
 from mmbench.api.parts import Features
@@ -98,7 +99,7 @@ def test_attention_is_counted() -> None:
     query, key = torch.randn(b, h, t, d), torch.randn(b, h, s, d)
     with (
         torch.inference_mode(),
-        measuring.FlopCounterMode(display=False, custom_mapping=measuring._attention_flops()) as counter,
+        FlopCounterMode(display=False, custom_mapping=measuring._attention_flops()) as counter,
     ):
         nn.functional.scaled_dot_product_attention(query, key, key)
     assert counter.get_total_flops() == 2 * b * h * t * s * (d + d)
@@ -106,6 +107,27 @@ def test_attention_is_counted() -> None:
 
 def test_convolution_is_counted() -> None:
     layer, image = nn.Conv2d(3, 6, 3, padding=1), torch.randn(1, 3, 10, 10)
-    with torch.inference_mode(), measuring.FlopCounterMode(display=False) as counter:
+    with torch.inference_mode(), FlopCounterMode(display=False) as counter:
         layer(image)
     assert counter.get_total_flops() == 2 * 3 * 6 * 9 * 10 * 10
+
+
+class Tagging(nn.Module):
+    """A parameter that is another module's input, which the counter of FLOPs must survive."""
+
+    def __init__(self, inputs: Any, width: int) -> None:
+        super().__init__()
+        self.tag = nn.Parameter(torch.zeros(1, sum(spec.width for spec in inputs.values())))
+        self.linear = nn.Linear(self.tag.shape[1], width)
+
+    def forward(self, features: dict[str, Features]) -> torch.Tensor:
+        vector: torch.Tensor = self.linear(torch.cat([f.pooled for f in features.values()], 1)) + self.linear(self.tag)
+        return vector
+
+
+def test_a_parameter_as_input_is_counted(suite: Suite, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    catalog = plugins.load([TOYS])
+    cell = planning.make(suite, catalog, contenders=["concat"]).cells[0]
+    fusion = type(catalog.fusions["concat"])
+    monkeypatch.setattr(fusion, "build", lambda self, inputs, width, params: Tagging(inputs, width))
+    assert measuring.measure(Workspace(cell, catalog, cache), default_params(cell, catalog))["flops"] > 0

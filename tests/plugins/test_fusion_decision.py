@@ -6,10 +6,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from mmbench_fusion.baseline import Logistic, Majority
+from mmbench_fusion.baseline import Forest, Logistic, Majority
 from mmbench_fusion.decision import Dot, MeanLogits, Tmc
 from mmbench_fusion.modules.decision import combine, divergence_from_uniform, evidential_loss
 from scipy.special import digamma, gammaln
+from sklearn.ensemble import ExtraTreesClassifier
 from sklearn.linear_model import LogisticRegression, Ridge
 from torch.distributions import Dirichlet, kl_divergence
 
@@ -180,3 +181,17 @@ def test_logistic_keeps_the_column_of_a_class_that_train_lacks() -> None:
     assert probabilities.shape == (20, 4)
     assert not probabilities[:, 1:3].any()
     assert (probabilities[:, [0, 3]] > 0).all()
+
+
+def test_forest_is_extra_trees_on_joined_features() -> None:
+    generator = np.random.default_rng(0)
+    X = {"b": generator.normal(size=(60, 2)).astype(np.float32), "a": generator.normal(size=(60, 3)).astype(np.float32)}
+    y = (X["a"][:, 0] * X["b"][:, 1] > 0).astype(int)
+    joined = np.concatenate([X["a"], X["b"]], axis=1)
+    specs = {m: mb.FeatureSpec(x.shape[1], 1) for m, x in X.items()}
+    np.random.seed(3)
+    found = Forest().build(specs, 2, {"leaf": 2, "share": 0.5}).fit(X, y).predict_proba(X)
+    settings = {"n_estimators": 200, "min_samples_leaf": 2, "max_features": 0.5}
+    np.random.seed(3)
+    expected = ExtraTreesClassifier(**settings).fit(joined, y).predict_proba(joined)
+    np.testing.assert_allclose(found, expected)

@@ -14,8 +14,9 @@ from mmbench.engine.space import part_params
 from mmbench.errors import TrainingError
 
 
-def fit_estimator(workspace: Workspace, params: Params, train: Inputs, valid: Inputs) -> tuple[Any, Fit]:
-    """Fit the configuration's estimator on train; its score is that on validation."""
+def fit_estimator(workspace: Workspace, params: Params, train: Inputs, valid: Inputs, seed: int) -> tuple[Any, Fit]:
+    """Fit the configuration's estimator on train under `seed`; its score is that on validation."""
+    np.random.seed(seed)  # what scikit-learn draws from unless told otherwise
     fusion = workspace.catalog.fusions[params["fusion"]]
     vectors = workspace.summaries(params, train)
     specs = {m: FeatureSpec(width=v.shape[1], tokens=1) for m, v in vectors.items()}

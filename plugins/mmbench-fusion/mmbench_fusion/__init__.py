@@ -5,7 +5,7 @@ file of the same name, imported only when a part is built.
 """
 
 import mmbench as mb
-from mmbench_fusion.baseline import Logistic, Majority
+from mmbench_fusion.baseline import Forest, Logistic, Majority
 from mmbench_fusion.decision import Dot, MeanLogits, Tmc
 from mmbench_fusion.latent import Misa
 from mmbench_fusion.tokens import Bottleneck, CrossAttention, LateTransformer
@@ -16,4 +16,4 @@ from mmbench_fusion.vector import Attention, Concat, Gated, LowRank, Mean, Sum, 
 def mmbench_fusions() -> list[type[mb.Fusion]]:
     vector: list[type[mb.Fusion]] = [Concat, Sum, Mean, Weighted, Gated, Attention, LowRank]
     tokens: list[type[mb.Fusion]] = [CrossAttention, LateTransformer, Bottleneck]
-    return [*vector, *tokens, Misa, MeanLogits, Tmc, Dot, Majority, Logistic]
+    return [*vector, *tokens, Misa, MeanLogits, Tmc, Dot, Majority, Logistic, Forest]

@@ -9,9 +9,11 @@ from collections.abc import Mapping
 from typing import Any, Self
 
 import numpy as np
+from sklearn.base import clone
+from sklearn.ensemble import ExtraTreesClassifier, ExtraTreesRegressor
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, Ridge
-from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 Array = np.ndarray[Any, Any]
@@ -36,15 +38,17 @@ class MajorityEstimator:
         return decide(self.target, self.predict_proba(X))
 
 
-class LogisticEstimator:
-    def __init__(self, outputs: int, C: float):
-        self.outputs, self.C = outputs, C
+class SkLearnEstimator:
+    """A scikit-learn classifier (for labels, one for each) or regressor on the joined features."""
+
+    def __init__(self, outputs: int, classifier: Any, regressor: Any):
+        self.outputs, self.classifier, self.regressor = outputs, classifier, regressor
 
     def fit(self, X: Mapping[str, Array], y: Array) -> Self:
         self.target = target_type(y)
         joined = join(X)
         if self.target == "number":
-            self.model = make_pipeline(StandardScaler(), Ridge(alpha=1 / self.C)).fit(joined, y)
+            self.model = clone(self.regressor).fit(joined, y)
             return self
         columns = [y] if self.target == "label" else list(y.T)
         self.models = [self._classifier(joined, column.astype(int)) for column in columns]
@@ -61,23 +65,36 @@ class LogisticEstimator:
             return np.asarray(self.model.predict(join(X)))
         return decide(self.target, self.predict_proba(X))
 
-    def _classifier(self, joined: Array, classes: Array) -> Pipeline | int:
+    def _classifier(self, joined: Array, classes: Array) -> Any:
         """The fitted model, or the only class there is."""
         if len(np.unique(classes)) == 1:
             return int(classes[0])
-        model = make_pipeline(StandardScaler(), LogisticRegression(C=self.C, max_iter=300))
         with warnings.catch_warnings():
             # 300 steps of L-BFGS are part of the method: more change no digit that a metric shows.
             warnings.simplefilter("ignore", ConvergenceWarning)
-            return model.fit(joined, classes)
+            return clone(self.classifier).fit(joined, classes)
 
-    def _columns(self, model: Pipeline | int, joined: Array, outputs: int) -> Array:
+    def _columns(self, model: Any, joined: Array, outputs: int) -> Array:
         probabilities = np.zeros((len(joined), outputs))
         if isinstance(model, int):
             probabilities[:, model] = 1
         else:
             probabilities[:, model.classes_] = model.predict_proba(joined)
         return probabilities
+
+
+def logistic(outputs: int, C: float) -> SkLearnEstimator:
+    return SkLearnEstimator(
+        outputs,
+        make_pipeline(StandardScaler(), LogisticRegression(C=C, max_iter=300)),
+        make_pipeline(StandardScaler(), Ridge(alpha=1 / C)),
+    )
+
+
+def forest(outputs: int, leaf: int, share: float) -> SkLearnEstimator:
+    # random_state is left to NumPy's global generator, which whoever fits has seeded
+    settings = {"n_estimators": 200, "min_samples_leaf": leaf, "max_features": share}
+    return SkLearnEstimator(outputs, ExtraTreesClassifier(**settings), ExtraTreesRegressor(**settings))
 
 
 def target_type(y: Array) -> str:
