@@ -196,6 +196,15 @@ def estimate(session: Session) -> list[dict[str, Any]]:
     return rows
 
 
+def data_ready(session: Session) -> dict[str, bool]:
+    """{dataset: whether the cache has it}, of the plan's tasks."""
+    from mmbench.api.carrier import cache_folder
+    from mmbench.engine.data.tables import is_ready
+
+    names = dict.fromkeys(cell.task.dataset for cell in session.plan.cells)
+    return {name: is_ready(session.catalog.datasets[name], cache_folder()) for name in names}
+
+
 def prepare(
     target: str, *, plugins: Sequence[str] = (), on_progress: Callable[[str, int, int], None] = lambda *_: None
 ) -> list[tuple[str, Path]]:

@@ -51,6 +51,10 @@ def plan(
     columns = ("task", "contender", "status", *numbers)
     cells = [[str(row[column]) for column in columns] for row in rows]
     terminal.show(terminal.table(columns, cells, right=numbers), "")
+    for ready, meaning in ((True, "in the cache"), (False, "to be fetched and built")):
+        named = [dataset for dataset, here in session.data_ready(opened).items() if here is ready]
+        if named:
+            terminal.show(f"{meaning}: {', '.join(named)}")
     to_do = [row["trainings"] for row in rows if row["status"] == "to do"]
     terminal.show(
         f"{len(to_do)} of {len(rows)} cells to do, at most {sum(to_do)} trainings, on {opened.plan.device}",

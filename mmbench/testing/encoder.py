@@ -24,8 +24,9 @@ from torch import Tensor, nn
 
 from mmbench.api.data import KINDS
 from mmbench.api.parts import Encoder, Features
-from mmbench.api.space import Choice, Int, Params, Space, active, check_space, defaults
+from mmbench.api.space import Params, check_space, defaults
 from mmbench.testing.columns import extreme, ordinary
+from mmbench.testing.part import draw, leaves
 
 Array = np.ndarray[Any, Any]
 
@@ -155,8 +156,8 @@ class EncoderContract:
         found = prepared(type(self))
         module = build(found).train()
         known = {id(parameter) for parameter in module.parameters()}
-        leaves = _leaves(encode(module, tensors(found.arrays)).tokens)
-        hidden = [tuple(leaf.shape) for leaf in leaves if id(leaf) not in known]
+        gathering = leaves(encode(module, tensors(found.arrays)).tokens)
+        hidden = [tuple(leaf.shape) for leaf in gathering if id(leaf) not in known]
         assert not hidden, f"parameters of shape {hidden} are not in parameters(): keep them in a ModuleList"
 
     def test_parameters_learn(self) -> None:
@@ -326,35 +327,6 @@ def backward(module: nn.Module, arrays: dict[str, Tensor]) -> None:
     if tokens.requires_grad:
         weight = torch.randn(tokens.shape, generator=torch.Generator().manual_seed(2))
         (tokens * weight).sum().backward()
-
-
-def draw(space: Space, generator: np.random.Generator) -> dict[str, Any]:
-    """A random configuration of `space`, of its active parameters."""
-    chosen: dict[str, Any] = {}
-    for name, parameter in space.items():
-        if not active(parameter, chosen):
-            continue
-        if isinstance(parameter, Choice):
-            chosen[name] = parameter.options[int(generator.integers(len(parameter.options)))]
-        elif isinstance(parameter, Int):
-            chosen[name] = int(generator.integers(parameter.low, parameter.high + 1))
-        else:
-            chosen[name] = float(generator.uniform(parameter.low, parameter.high))
-    return chosen
-
-
-def _leaves(tensor: Tensor) -> list[Tensor]:
-    """Every tensor that would gather a gradient from `tensor`."""
-    found, seen, todo = [], set(), [tensor.grad_fn]
-    while todo:
-        node = todo.pop()
-        if node is None or node in seen:
-            continue
-        seen.add(node)
-        if hasattr(node, "variable"):
-            found.append(node.variable)
-        todo += [following for following, _ in node.next_functions]
-    return found
 
 
 def _bytes(value: Any) -> bytes:

@@ -34,7 +34,7 @@ def settings(space: Space, count: int) -> Iterator[Mapping[str, Value]]:
     """The default configuration of `space`, then `count` random ones, of active parameters only; each once."""
     generator = np.random.default_rng(0)
     seen: list[Mapping[str, Value]] = [defaults(space)]
-    seen += [_draw(space, generator) for _ in range(count)]
+    seen += [draw(space, generator) for _ in range(count)]
     for number, params in enumerate(seen):
         if params not in seen[:number]:
             yield params
@@ -54,7 +54,8 @@ def leaves(*tensors: Tensor) -> list[Tensor]:
     return found
 
 
-def _draw(space: Space, generator: np.random.Generator) -> dict[str, Value]:
+def draw(space: Space, generator: np.random.Generator) -> dict[str, Value]:
+    """A random configuration of `space`, of its active parameters."""
     chosen: dict[str, Value] = {}
     for name, parameter in space.items():
         if not active(parameter, chosen):

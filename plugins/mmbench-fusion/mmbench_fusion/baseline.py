@@ -60,7 +60,7 @@ class Logistic(mb.Fusion):
 class Forest(mb.Fusion):
     """Extremely randomised trees (Geurts 2006) on the joined plain features: what a strong tabular baseline gets.
 
-        the mean of 200 trees, each grown on all rows; a node takes the best of random cuts, one for each of a random
+        the mean of 100 trees, each grown on all rows; a node takes the best of random cuts, one for each of a random
         `share` of the features, until a leaf holds `leaf` rows
 
     A missing modality is the zeros that the engine puts in its place.
@@ -71,7 +71,7 @@ class Forest(mb.Fusion):
     level = "estimator"
     space = {
         "leaf": mb.Int(1, 8, log=True, default=1),
-        "share": mb.Float(0.02, 0.5, log=True, default=0.1),
+        "share": mb.Float(0.01, 0.2, log=True, default=0.1),
     }
 
     def supports(self, task: mb.Task) -> str | None:

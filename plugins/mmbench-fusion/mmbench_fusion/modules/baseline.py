@@ -93,7 +93,7 @@ def logistic(outputs: int, C: float) -> SkLearnEstimator:
 
 def forest(outputs: int, leaf: int, share: float) -> SkLearnEstimator:
     # random_state is left to NumPy's global generator, which whoever fits has seeded
-    settings = {"n_estimators": 200, "min_samples_leaf": leaf, "max_features": share}
+    settings = {"n_estimators": 100, "min_samples_leaf": leaf, "max_features": share}
     return SkLearnEstimator(outputs, ExtraTreesClassifier(**settings), ExtraTreesRegressor(**settings))
 
 
