@@ -3,6 +3,7 @@
 `perform` does a job in whatever process it is called; `main` is a process's entry.
 """
 
+import gc
 import os
 import signal
 import traceback
@@ -113,11 +114,10 @@ def main(job: Job, setting: Setting, connection: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     os.environ.clear()
     os.environ.update(setting.environ)
+    gc.freeze()  # what the server has loaded lives on; looking through it again and again would only copy its pages
     import torch
-    from threadpoolctl import threadpool_limits
 
     torch.set_num_threads(1)
-    threadpool_limits(1)  # NumPy's and scikit-learn's own threads: the cores belong to the other workers
 
     def send(kind: str, *content: Any) -> None:
         try:

@@ -4,11 +4,14 @@ A job that dies (killed, out of memory) or hangs takes nothing with it but itsel
 """
 
 import multiprocessing
+import os
 import signal
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from importlib.metadata import entry_points
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any
@@ -52,7 +55,12 @@ class Pool:
         method = "forkserver" if sys.platform == "linux" else "spawn"
         self._context: Any = multiprocessing.get_context(method)
         if method == "forkserver":
-            self._context.set_forkserver_preload(PRELOAD)
+            from multiprocessing import forkserver  # not there on every system
+
+            plugins = [entry.module for entry in entry_points(group="mmbench")]
+            self._context.set_forkserver_preload(PRELOAD + plugins)
+            with _one_thread():
+                forkserver.ensure_running()
         self.running: list[Running] = []
 
     def __enter__(self) -> "Pool":
@@ -73,7 +81,8 @@ class Pool:
     def start(self, job: Job) -> None:
         ours, theirs = self._context.Pipe(duplex=False)
         process = self._context.Process(target=main, args=(job, self.setting, theirs), daemon=True)
-        process.start()
+        with _one_thread():
+            process.start()
         theirs.close()
         self.running.append(Running(job, process, ours))
 
@@ -101,6 +110,22 @@ class Pool:
         running.connection.close()
         self.running.remove(running)
         return None if running.over else _how(running.process.exitcode)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Processes that start meanwhile do arithmetic on one thread each: the cores belong to the other workers."""
+    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+    before = {name: os.environ.get(name) for name in names}
+    os.environ.update(dict.fromkeys(names, "1"))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def _how(code: int | None) -> str:
