@@ -22,7 +22,7 @@ MODEL_SPACE: Space = {
 TRAIN_SPACE: Space = {
     "lr": Float(3e-4, 1e-2, log=True, default=2e-3),
     "weight_decay": Float(1e-5, 0.3, log=True, default=1e-2),
-    "batch_size": Choice((64, 128, 256), default=128),
+    "batch_size": Choice((32, 64, 128, 256), default=128),
 }
 Choose: TypeAlias = Callable[[str, Parameter], Any]
 

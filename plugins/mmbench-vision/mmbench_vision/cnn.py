@@ -18,8 +18,9 @@ class CNN(mb.Encoder):
     """Small convolutional network on small images, to a grid of tokens.
 
     z = (x - mean) / deviation of the train pixels; three stages h = relu(norm(conv_3x3(h))) of stride 2 with width/4,
-    width/2 and width channels, then `layers` times h = h + dropout(relu(norm(conv_3x3(h)))). Tokens [B, (S/8)², width],
-    row by row: 16 for S = 32. Training shifts each image by up to S/16 pixels; `flip` mirrors half of them too.
+    width/2 and width channels, then `layers` times h = h + dropout(relu(norm(conv_3x3(h)))); to each token of the map
+    is added dropout(relu(norm(W h + b))) of the whole map, so that their mean knows what is where. Tokens
+    [B, (S/8)², width], row by row: 16 for S = 32. Training shifts each image by up to S/16 pixels; `flip` mirrors half of them too.
     Inner layers: each stage's map as tokens.
     """
 
@@ -70,7 +71,7 @@ class CNN(mb.Encoder):
         from mmbench_vision.modules import Convolutions
 
         chosen = {name: params[name] for name in ("width", "layers", "dropout", "flip")}
-        return Convolutions(state["mean"], state["deviation"], **chosen)
+        return Convolutions(state["mean"], state["deviation"], size=int(state["size"]), **chosen)
 
     def summary(self, state: Mapping[str, Any], arrays: "dict[str, Array]") -> "Array":
         """[N, 192]: the image at 8 x 8 pixels, in -1..1."""

@@ -10,12 +10,12 @@ import mmbench as mb
 
 
 class Convolutions(nn.Module):
-    """{"pixels": uint8 [B, 3, S, S]} to tokens [B, (S/8)², width]: three strided stages, then residual ones."""
+    """{"pixels": uint8 [B, 3, S, S]} to tokens [B, (S/8)², width]: three strided stages, residual ones, a dense one."""
 
     mean: Tensor
     deviation: Tensor
 
-    def __init__(self, mean: Any, deviation: Any, *, width: int, layers: int, dropout: float, flip: bool):
+    def __init__(self, mean: Any, deviation: Any, *, size: int, width: int, layers: int, dropout: float, flip: bool):
         super().__init__()
         self.register_buffer("mean", torch.as_tensor(mean, dtype=torch.float32).view(3, 1, 1))
         self.register_buffer("deviation", torch.as_tensor(deviation, dtype=torch.float32).view(3, 1, 1))
@@ -23,6 +23,8 @@ class Convolutions(nn.Module):
         widths = (3, width // 4, width // 2, width)
         self.stages = nn.ModuleList(_stage(before, after, stride=2) for before, after in pairwise(widths))
         self.residual = nn.ModuleList(_stage(width, width, stride=1) for _ in range(layers))
+        cells = (size // 8) ** 2
+        self.dense = nn.Sequential(nn.Flatten(), nn.Linear(cells * width, width), nn.LayerNorm(width), nn.ReLU())
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, arrays: dict[str, Tensor]) -> mb.Features:
@@ -37,8 +39,9 @@ class Convolutions(nn.Module):
         for stage in self.residual:
             image = image + self.dropout(stage(image))
             maps.append(image)
-        tokens = tuple(found.flatten(2).transpose(1, 2) for found in maps)
-        return mb.Features(tokens[-1], tokens[-1].new_ones(tokens[-1].shape[:2]).bool(), tokens)
+        layers = tuple(found.flatten(2).transpose(1, 2) for found in maps)
+        tokens = layers[-1] + self.dropout(self.dense(image)).unsqueeze(1)  # what is where, which a mean would lose
+        return mb.Features(tokens, tokens.new_ones(tokens.shape[:2]).bool(), layers)
 
 
 def _stage(before: int, after: int, *, stride: int) -> nn.Sequential:
