@@ -11,7 +11,7 @@ from torch import nn
 
 from mmbench.api.parts import Features, Fused
 from mmbench.engine.data.features import PRESENT
-from mmbench.engine.learn.heads import LabelHead, LabelsHead, MatchHead, NumberHead
+from mmbench.engine.learn.heads import NEVER, LabelHead, LabelsHead, MatchHead, NumberHead
 from mmbench.engine.learn.model import Inputs, Model, predict
 from mmbench.engine.learn.train import Recipe, TimeUpError, fit
 from mmbench.errors import PluginError, TrainingError
@@ -214,3 +214,14 @@ def test_retrieval_scores_every_pair_once() -> None:
     expected = (F.cross_entropy(x @ y.T, torch.arange(7)) + F.cross_entropy(y @ x.T, torch.arange(7))) / 2
     torch.testing.assert_close(head.loss(logits, target), expected)
     assert target.view(7, 7).equal(torch.eye(7))
+
+
+def test_retrieval_among_fewer_candidates() -> None:
+    x, y = torch.randn(7, 4), torch.randn(7, 4)
+    here = torch.ones(7, dtype=torch.bool)
+    inputs = Inputs({"a": {"x": x, PRESENT: here}, "b": {"x": y, PRESENT: here}}, torch.arange(7), 7)
+    net = Model({"a": Identity(), "b": Identity()}, Product(), None, MatchHead(1, left=("a",)))
+    scores = predict(net, inputs, pool=3)
+    asked = torch.block_diag(torch.ones(3, 3), torch.ones(3, 3), torch.ones(1, 1)).bool()
+    torch.testing.assert_close(scores[asked], (x @ y.T)[asked])
+    assert (scores[~asked] == NEVER).all()

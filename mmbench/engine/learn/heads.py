@@ -14,6 +14,8 @@ from mmbench.api.parts import Features
 
 FeatureMap: TypeAlias = Mapping[str, Features]
 PAIRS = 16_384  # how many pairs are scored at once
+POOL = 64
+NEVER = -1e9  # the score of a pair that was not asked for
 
 
 @dataclass(frozen=True)
@@ -21,6 +23,8 @@ class Head:
     """What a type of target means for the engine; one subclass a type."""
 
     outputs: int
+    most_rows = 1_000_000
+    """The largest batch that training may take at once."""
 
     def encode(self, target: "np.ndarray[Any, Any]") -> Tensor:
         """The truth as the loss wants it."""
@@ -84,22 +88,27 @@ class NumberHead(Head):
 @dataclass(frozen=True)
 class MatchHead(Head):
     """Retrieval: the fusion judges pairs. A batch of B rows becomes its B x B pairs, row i's left with row j's right;
-    the loss is InfoNCE in both directions; predictions are scores [N, N]."""
+    the loss is InfoNCE in both directions; predictions are scores [N, N].
+
+    Pairs grow with the square of rows, so a batch has at most `most_rows`, and while training, validation asks for the
+    match among POOL candidates; test asks for it among all.
+    """
 
     left: tuple[str, ...] = ()
+    most_rows = 32
 
     def encode(self, target: "np.ndarray[Any, Any]") -> Tensor:
         return torch.from_numpy(target).long()
 
     def arrange(self, features: FeatureMap, target: Tensor) -> tuple[FeatureMap, Tensor]:
         n = len(target)
-        return self.pair(features, torch.arange(n), n), torch.eye(n, device=target.device).flatten()
+        return self.pair(features, torch.arange(n), torch.arange(n)), torch.eye(n, device=target.device).flatten()
 
-    def pair(self, features: FeatureMap, rows: Tensor, n: int) -> FeatureMap:
-        """Left of each of `rows` with right of each of the n rows, [len(rows) * n]."""
+    def pair(self, features: FeatureMap, rows: Tensor, columns: Tensor) -> FeatureMap:
+        """Left of each of `rows` with right of each of `columns`, [len(rows) * len(columns)]."""
         device = next(iter(features.values())).tokens.device
-        lefts = rows.to(device).repeat_interleave(n)
-        rights = torch.arange(n, device=device).repeat(len(rows))
+        lefts = rows.to(device).repeat_interleave(len(columns))
+        rights = columns.to(device).repeat(len(rows))
         return {m: take(f, lefts if m in self.left else rights) for m, f in features.items()}
 
     def loss(self, logits: Tensor, target: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from mmbench.api.parts import Features, FeatureSpec, Fused
 from mmbench.api.space import Params
 from mmbench.engine.data.features import PRESENT
-from mmbench.engine.learn.heads import PAIRS, FeatureMap, Head, MatchHead, join
+from mmbench.engine.learn.heads import NEVER, PAIRS, FeatureMap, Head, MatchHead, join
 from mmbench.engine.space import part_params
 from mmbench.errors import PluginError
 from mmbench.plugins import Catalog
@@ -73,8 +73,11 @@ class Model(nn.Module):
         return self.logits(self.encode(batch))
 
 
-def predict(model: Model, inputs: Inputs, batch_size: int = 512) -> Tensor:
-    """Predictions for a whole split, in evaluation mode, without gradients: what metrics score."""
+def predict(model: Model, inputs: Inputs, *, batch_size: int = 512, pool: int | None = None) -> Tensor:
+    """Predictions for a whole split, in evaluation mode, without gradients: what metrics score.
+
+    pool: for retrieval, ask for each match among so many candidates only (rows that follow each other), not all.
+    """
     model.eval()
     with torch.inference_mode():
         blocks = [slice(start, start + batch_size) for start in range(0, inputs.n, batch_size)]
@@ -82,13 +85,18 @@ def predict(model: Model, inputs: Inputs, batch_size: int = 512) -> Tensor:
             return torch.cat([model.head.decode(model(inputs.batch(block))) for block in blocks]).float()
         parts = [model.encode(inputs.batch(block)) for block in blocks]
         features = {m: join([part[m] for part in parts]) for m in parts[0]}
-        step = max(1, PAIRS // inputs.n)
-        scores = []
-        for start in range(0, inputs.n, step):
-            rows = torch.arange(start, min(start + step, inputs.n))
-            logits = model.logits(model.head.pair(features, rows, inputs.n))
-            scores.append(model.head.decode(logits).view(len(rows), inputs.n))
-        return torch.cat(scores).float()
+        return _pair_scores(model, model.head, features, inputs.n, pool or inputs.n)
+
+
+def _pair_scores(model: Model, head: MatchHead, features: FeatureMap, n: int, pool: int) -> Tensor:
+    scores = torch.full((n, n), NEVER, device=next(iter(features.values())).tokens.device)
+    step = max(1, PAIRS // pool)
+    for first in range(0, n, pool):
+        columns = torch.arange(first, min(first + pool, n))
+        for rows in columns.split(step):
+            logits = model.logits(head.pair(features, rows, columns))
+            scores[rows[0] : rows[-1] + 1, first : first + pool] = head.decode(logits).view(len(rows), len(columns))
+    return scores
 
 
 def assemble(

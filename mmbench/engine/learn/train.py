@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from mmbench.api.parts import Epoch
+from mmbench.engine.learn.heads import POOL
 from mmbench.engine.learn.model import Inputs, Model, predict
 from mmbench.errors import TrainingError
 
@@ -73,7 +74,7 @@ def fit(
     generator = torch.Generator(device).manual_seed(recipe.seed)
     order = torch.Generator().manual_seed(recipe.seed)
     optimizer = torch.optim.AdamW(model.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay, fused=True)
-    steps = max(1, train.n // recipe.batch_size)
+    steps = max(1, train.n // min(recipe.batch_size, model.head.most_rows))
     sign = 1 if direction == "max" else -1
     result, best, best_epoch = Fit(score=-sign * math.inf), _copy(model), 0
     for epoch in range(recipe.epochs):
@@ -92,7 +93,7 @@ def fit(
             raise TrainingError(f"the loss became {loss} in epoch {epoch + 1}")
         result.train_seconds += time.perf_counter() - started
         result.rows += train.n
-        predictions = predict(model, valid).cpu().numpy()
+        predictions = predict(model, valid, pool=POOL).cpu().numpy()
         if not np.isfinite(predictions).all():
             raise TrainingError(f"the predictions are not finite after epoch {epoch + 1}")
         value = score(predictions)
