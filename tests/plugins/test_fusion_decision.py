@@ -190,8 +190,8 @@ def test_forest_is_extra_trees_on_joined_features() -> None:
     joined = np.concatenate([X["a"], X["b"]], axis=1)
     specs = {m: mb.FeatureSpec(x.shape[1], 1) for m, x in X.items()}
     np.random.seed(3)
-    found = Forest().build(specs, 2, {"leaf": 2, "share": 0.5}).fit(X, y).predict_proba(X)
-    settings = {"n_estimators": 100, "min_samples_leaf": 2, "max_features": 0.5}
+    found = Forest().build(specs, 2, {"leaf": 2, "breadth": 1.5}).fit(X, y).predict_proba(X)
+    settings = {"n_estimators": 100, "min_samples_leaf": 2, "max_features": 1.5 / 5**0.5}
     np.random.seed(3)
     expected = ExtraTreesClassifier(**settings).fit(joined, y).predict_proba(joined)
     np.testing.assert_allclose(found, expected)

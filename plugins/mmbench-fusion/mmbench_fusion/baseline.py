@@ -60,8 +60,8 @@ class Logistic(mb.Fusion):
 class Forest(mb.Fusion):
     """Extremely randomised trees (Geurts 2006) on the joined plain features: what a strong tabular baseline gets.
 
-        the mean of 100 trees, each grown on all rows; a node takes the best of random cuts, one for each of a random
-        `share` of the features, until a leaf holds `leaf` rows
+        the mean of 100 trees, each grown on all rows; a node takes the best of random cuts, one for each of
+        `breadth` * sqrt(D) features drawn from all D, until a leaf holds `leaf` rows
 
     A missing modality is the zeros that the engine puts in its place.
     """
@@ -70,8 +70,8 @@ class Forest(mb.Fusion):
     source = "https://doi.org/10.1007/s10994-006-6226-1"
     level = "estimator"
     space = {
-        "leaf": mb.Int(1, 8, log=True, default=1),
-        "share": mb.Float(0.01, 0.2, log=True, default=0.1),
+        "leaf": mb.Int(1, 4, log=True, default=1),
+        "breadth": mb.Float(1.0, 4.0, log=True, default=1.0),
     }
 
     def supports(self, task: mb.Task) -> str | None:
@@ -80,4 +80,5 @@ class Forest(mb.Fusion):
     def build(self, inputs: Mapping[str, mb.FeatureSpec], width: int, params: Params) -> Any:
         from mmbench_fusion.modules import baseline
 
-        return baseline.forest(width, **params)
+        columns = sum(spec.width for spec in inputs.values())
+        return baseline.forest(width, leaf=params["leaf"], share=min(1.0, params["breadth"] / columns**0.5))

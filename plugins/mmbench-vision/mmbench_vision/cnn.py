@@ -20,7 +20,8 @@ class CNN(mb.Encoder):
     z = (x - mean) / deviation of the train pixels; three stages h = relu(norm(conv_3x3(h))) of stride 2 with width/4,
     width/2 and width channels, then `layers` times h = h + dropout(relu(norm(conv_3x3(h)))); to each token of the map
     is added dropout(relu(norm(W h + b))) of the whole map, so that their mean knows what is where. Tokens
-    [B, (S/8)², width], row by row: 16 for S = 32. Training shifts each image by up to S/16 pixels; `flip` mirrors half of them too.
+    [B, (S/8)², width], row by row: 16 for S = 32. Training shifts each image by up to S/16 pixels; `flip` mirrors half
+    of them too.
     Inner layers: each stage's map as tokens.
     """
 
