@@ -41,6 +41,8 @@ class TaskSpec:
     """{modality: encoders to choose from}; a modality that is absent may use every encoder of its kind."""
     modalities: tuple[str, ...] | None = None
     corruptions: tuple[CorruptionSpec, ...] = ()
+    params: Mapping[str, Value] = field(default_factory=dict)
+    """Parameters held fixed for every contender that has them, by full name: {"model.width": 64}."""
 
 
 @dataclass(frozen=True)

@@ -142,6 +142,7 @@ def _task(form: "TaskTable") -> TaskSpec:
             CorruptionSpec(name=c.name, modality=c.modality, severities=tuple(c.severities), params=c.params)
             for c in form.corruptions
         ),
+        params=form.params,
     )
 
 

@@ -125,6 +125,7 @@ class TaskTable(_Table):
     encoders: Annotated[dict[Part, Parts], Field(max_length=100)] = {}
     modalities: Parts | None = None
     corruptions: Annotated[list[CorruptionTable], Field(max_length=100)] = []
+    params: Constants = {}
 
     @model_validator(mode="before")
     @classmethod

@@ -44,12 +44,12 @@ def make(
     chosen_tasks = _select(suite.tasks, tasks, "task")
     every = [_task(spec, catalog) for spec in suite.tasks]  # all are checked, also those not chosen
     chosen = [(spec, task) for spec, task in zip(suite.tasks, every, strict=True) if spec in chosen_tasks]
-    cells = [
-        cell
-        for spec, task in chosen
-        for contender in _contenders(suite, task, catalog, contenders)
-        if (cell := _cell(suite, spec, task, contender, catalog, device))
-    ]
+    cells: list[Cell] = []
+    for spec, task in chosen:
+        named = _contenders(suite, task, catalog, contenders)
+        found = [_cell(suite, spec, task, contender, catalog, device) for contender in named]
+        _check_task_params(spec, found, catalog)
+        cells += found
     digest = _hash([cell.key for cell in cells])
     return Plan(suite=suite, cells=tuple(cells), device=device, hash=digest)
 
@@ -123,9 +123,7 @@ def _contenders(suite: Suite, task: Task, catalog: Catalog, names: Sequence[str]
     yield from (ContenderSpec(name=name, fusion=(name,)) for name in names if name not in known)
 
 
-def _cell(
-    suite: Suite, spec: TaskSpec, task: Task, contender: ContenderSpec, catalog: Catalog, device: str
-) -> Cell | None:
+def _cell(suite: Suite, spec: TaskSpec, task: Task, contender: ContenderSpec, catalog: Catalog, device: str) -> Cell:
     if contender.only is not None and not set(contender.only) <= set(task.modalities):
         missing = sorted(set(contender.only) - set(task.modalities))
         raise SuiteError(f"contender {contender.name!r}: {unknown('modality', missing[0], task.modalities)}")
@@ -154,7 +152,7 @@ def _cell(
         fusions=fusions or wanted[:1],
         encoders=encoders,
         objectives=objectives,
-        fixed=dict(contender.params),
+        fixed={},
         corruptions=tuple(c for c in spec.corruptions if c.modality in seen),
         budget=suite.budget,
         seed=suite.seed,
@@ -165,8 +163,10 @@ def _cell(
         space_hash="",
     )
     space = {} if skip else full_space(cell, catalog)
-    _check_fixed(contender, space, skip)
-    cell = replace(cell, space_hash=_hash({name: repr(parameter) for name, parameter in space.items()}))
+    fixed = {name: value for name, value in spec.params.items() if name in space} | dict(contender.params)
+    _check_fixed(f"task {spec.name!r}", spec.params, space, known=False)
+    _check_fixed(f"contender {contender.name!r}", contender.params, space, known=skip is None)
+    cell = replace(cell, fixed=fixed, space_hash=_hash({name: repr(parameter) for name, parameter in space.items()}))
     ingredients = asdict(cell) | {
         "fingerprint": fingerprint(catalog.datasets[task.dataset]),
         "engine": engine_hash(),
@@ -176,12 +176,21 @@ def _cell(
     return replace(cell, key=_hash(ingredients))
 
 
-def _check_fixed(contender: ContenderSpec, space: Mapping[str, Parameter], skip: str | None) -> None:
-    for name, value in contender.params.items():
-        if skip is None and name not in space:
-            raise SuiteError(f"contender {contender.name!r}, params: {unknown('parameter', name, space)}")
+def _check_fixed(where: str, params: Mapping[str, Any], space: Mapping[str, Parameter], *, known: bool) -> None:
+    for name, value in params.items():
+        if known and name not in space:
+            raise SuiteError(f"{where}, params: {unknown('parameter', name, space)}")
         if name in space and not space[name].holds(value):
-            raise SuiteError(f"contender {contender.name!r}, params: {name} can't be {value!r}: it is {space[name]}")
+            raise SuiteError(f"{where}, params: {name} can't be {value!r}: it is {space[name]}")
+
+
+def _check_task_params(spec: TaskSpec, cells: Sequence[Cell], catalog: Catalog) -> None:
+    """A task's fixed parameter may be foreign to some contenders, but not to all."""
+    spaces = [full_space(cell, catalog) for cell in cells if not cell.skip]
+    known = {name for space in spaces for name in space}
+    for name in spec.params:
+        if spaces and name not in known:
+            raise SuiteError(f"task {spec.name!r}, params: {unknown('parameter', name, known)}")
 
 
 def _parts(

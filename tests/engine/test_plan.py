@@ -117,6 +117,20 @@ def test_fixed_parameters(suite: Suite, catalog: Catalog) -> None:
         cells(fixing(rank=70_000), catalog)
 
 
+def test_a_task_fixes_parameters_for_whoever_has_them(suite: Suite, catalog: Catalog) -> None:
+    def fixing(**params: Any) -> Suite:
+        given = {name.replace("__", "."): value for name, value in params.items()}
+        return replace(suite, tasks=(replace(suite.tasks[0], params=given),))
+
+    found = cells(fixing(model__width=32), catalog)
+    assert default_params(found["concat"], catalog)["model.width"] == 32
+    assert "model.width" not in default_params(found["majority"], catalog)
+    with pytest.raises(SuiteError, match=r"task 'toy', params: unknown parameter 'model\.wide': did you mean"):
+        cells(fixing(model__wide=32), catalog)
+    with pytest.raises(SuiteError, match=r"model.width can't be 33"):
+        cells(fixing(model__width=33), catalog)
+
+
 def test_preparations_are_searched_only_if_the_suite_says_so(catalog: Catalog) -> None:
     stretch = suitefile.read(suitefile.find("stretch"))
     asked: dict[bool, list[str]] = {False: [], True: []}
