@@ -24,9 +24,10 @@ FLOORS = {
     "session": 5,
     "testing": 5,
     "cli": 6,
+    "__main__": 7,
 }
 HEAVY = {"torch", "optuna", "datasets", "transformers", "numpy", "pandas", "sklearn", "scipy"}
-LIGHT = {"errors", "api", "hookspecs", "plugins", "board", "cli", "session", "__init__"}
+LIGHT = {"__main__", "errors", "api", "hookspecs", "plugins", "board", "cli", "session", "__init__"}
 
 
 def tree(path: Path) -> ast.Module:
