@@ -128,7 +128,8 @@ def holm(p_values: Sequence[float]) -> list[float]:
 def tied_ranks(names: Sequence[str], p_value: Callable[[str, str], float]) -> dict[str, int]:
     """Ranks from 1 of `names`, best first: those that don't differ from the best of a group share its rank.
 
-    The best one is compared with all after it, Holm-corrected; those that differ are ranked in the same way.
+    The best one is compared with all after it, Holm-corrected. Its group ends at the first that differs, which leads
+    the next group: one that scores less never ranks higher, however much its seeds scatter.
     """
     ranks: dict[str, int] = {}
     rest = list(names)
@@ -137,10 +138,7 @@ def tied_ranks(names: Sequence[str], p_value: Callable[[str, str], float]) -> di
         adjusted = holm([p_value(best, other) for other in others])
         rank = len(ranks) + 1
         ranks[best] = rank
-        rest = []
-        for other, p in zip(others, adjusted, strict=True):
-            if p < LEVEL:
-                rest.append(other)
-            else:
-                ranks[other] = rank
+        tied = next((i for i, p in enumerate(adjusted) if p < LEVEL), len(others))
+        ranks |= dict.fromkeys(others[:tied], rank)
+        rest = others[tied:]
     return ranks

@@ -134,3 +134,12 @@ def test_many_comparisons_need_stronger_evidence() -> None:
 
     assert stats.tied_ranks(["a", "b"], p_value) == {"a": 1, "b": 2}
     assert set(stats.tied_ranks(["a", "b", "c", "d"], p_value).values()) == {1}
+
+
+def test_one_that_scores_less_never_ranks_higher() -> None:
+    """ "c" scatters so much that nothing can be told from it, not even the best; it still stands after "b"."""
+
+    def p_value(first: str, second: str) -> float:
+        return 0.5 if "c" in (first, second) else 0.001
+
+    assert stats.tied_ranks(["a", "b", "c"], p_value) == {"a": 1, "b": 2, "c": 2}
