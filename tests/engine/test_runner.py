@@ -55,6 +55,9 @@ def test_every_cell_is_scored_and_measured(execute: Execute) -> None:
     assert fused.cost["device_memory_bytes"] is None
     assert record(run, "majority").cost["parameters"] is None
     assert record(run, "majority").spent["trials"] == 1, "nothing to tune: one trial says it all"
+    frame = run.leaderboard().set_index("contender")
+    scores = fused.scores("accuracy")
+    assert frame.loc["concat", "metrics.accuracy.mean"] == pytest.approx(sum(scores) / len(scores))
 
 
 def test_workers_change_nothing(execute: Execute, tmp_path: Path) -> None:
