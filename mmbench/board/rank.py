@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from mmbench.api.parts import Metric
 from mmbench.api.record import Record, Refit
-from mmbench.board import stats
+from mmbench.board.stats import resampling as stats
 from mmbench.board.store import RunData, load_predictions, load_run_targets
 from mmbench.errors import StoreError
 

@@ -10,7 +10,8 @@ from typing import Annotated
 
 import typer
 
-from mmbench.cli import check, doctor, leaderboard, listing, new, plan, run, terminal
+from mmbench.cli import terminal
+from mmbench.cli.commands import check, doctor, leaderboard, listing, new, plan, run
 from mmbench.errors import MMBenchError, PluginError
 
 COMMANDS: dict[str, Callable[..., None]] = {

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from mmbench.api.parts import Part
 
 MODULE = """\
-from mmbench.cli.check import contracts
+from mmbench.cli.commands.check import contracts
 
 globals().update(contracts({plugin!r}))
 """

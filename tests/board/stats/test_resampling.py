@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mmbench.api.parts import Metric
-from mmbench.board import stats
+from mmbench.board.stats import resampling as stats
 
 Array = np.ndarray[Any, Any]
 ITEMS = 150

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from mmbench.cli import doctor
+from mmbench.cli.commands import doctor
 
 Type = Callable[..., Any]
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from mmbench.cli import check
+from mmbench.cli.commands import check
 
 Type = Callable[..., Any]
 METRICS = """

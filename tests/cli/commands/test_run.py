@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 Type = Callable[..., Any]
-TESTS = Path(__file__).parents[1]
+TESTS = Path(__file__).parents[2]
 TOY = [str(TESTS / "toy.toml"), "--plugin", str(TESTS / "toys.py")]
 TWO = ["--contender", "concat", "--contender", "majority", "--trials", "2"]
 
