@@ -120,10 +120,12 @@ class _Entry:
         return {"mean": _mean(scores), "low": low, "high": high, "n_seeds": len(scores)}
 
 
-def leaderboard(run: RunData, metrics: Mapping[str, Metric], *, intervals: Collection[str] = HEADLINE) -> list[Row]:
-    """A row for each task and contender of `run`: the suite's tasks in order, best contender first.
+def leaderboard(
+    run: RunData | Sequence[RunData], metrics: Mapping[str, Metric], *, intervals: Collection[str] = HEADLINE
+) -> list[Row]:
+    """A row for each task and contender: the suite's tasks in order, best contender first.
 
-    Rows that did not end well have their status and reason, and no rank. `intervals` names the metrics that get one
+    Several runs make one board only where `gate` puts them together: same conditions, no contender twice. Rows that did not end well have their status and reason, and no rank. `intervals` names the metrics that get one
     beside the tuned metric. What was not measured is None. Raises StoreError if stored predictions are damaged.
     """
     import numpy as np  # noqa: F401  the limit holds for libraries that are loaded
@@ -131,14 +133,15 @@ def leaderboard(run: RunData, metrics: Mapping[str, Metric], *, intervals: Colle
 
     # The matrices are small: a second thread gains little on an idle machine and costs much on a busy one.
     with threadpool_limits(1):
-        return _leaderboard(run, metrics, intervals)
+        return _leaderboard([run] if isinstance(run, RunData) else run, metrics, intervals)
 
 
-def _leaderboard(run: RunData, metrics: Mapping[str, Metric], intervals: Collection[str]) -> list[Row]:
+def _leaderboard(runs: Sequence[RunData], metrics: Mapping[str, Metric], intervals: Collection[str]) -> list[Row]:
     rows: list[Row] = []
-    order = [task.name for task in run.suite.tasks]
-    for task in sorted({record.task for record in run.records}, key=lambda t: (t not in order, _index(order, t), t)):
-        entries = _entries(run, metrics, task)
+    order = list(dict.fromkeys(task.name for run in runs for task in run.suite.tasks))
+    tasks = {record.task for run in runs for record in run.records}
+    for task in sorted(tasks, key=lambda t: (t not in order, _index(order, t), t)):
+        entries = _entries(runs, metrics, task)
         ranks = _ranks([entry for entry in entries if entry.record.status == "ok" and entry.score is not None])
         reference = _best_single(entries)
         entries.sort(key=lambda entry: _place(entry, ranks))
@@ -146,10 +149,10 @@ def _leaderboard(run: RunData, metrics: Mapping[str, Metric], intervals: Collect
     return rows
 
 
-def _entries(run: RunData, metrics: Mapping[str, Metric], task: str) -> list[_Entry]:
-    truth = load_run_targets(run, task) if task in run.targets else None
+def _entries(runs: Sequence[RunData], metrics: Mapping[str, Metric], task: str) -> list[_Entry]:
+    truth = next((load_run_targets(run, task) for run in runs if task in run.targets), None)
     rows = stats.item_rows(len(truth)) if truth is not None and len(truth) else None
-    return [_Entry(record, run, metrics, truth, rows) for record in run.records if record.task == task]
+    return [_Entry(record, run, metrics, truth, rows) for run in runs for record in run.records if record.task == task]
 
 
 def _index(order: Sequence[str], name: str) -> int:
