@@ -6,9 +6,13 @@
 import gc
 import os
 import signal
+import sys
+import threading
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from multiprocessing import parent_process
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -16,6 +20,9 @@ from typing import Any, TypeAlias
 from mmbench.api.record import Refit, Trial
 from mmbench.engine.space import Cell
 from mmbench.errors import MMBenchError
+
+if sys.platform == "linux":
+    import fcntl
 
 
 @dataclass(frozen=True)
@@ -111,7 +118,7 @@ def _search(job: Search, workspace: Any, send: Send) -> None:
 
 def main(job: Job, setting: Setting, connection: Connection) -> None:
     """The entry of a worker process: one job, then the end."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    _belong_to_parent()
     os.environ.clear()
     os.environ.update(setting.environ)
     gc.freeze()  # what the server has loaded lives on; looking through it again and again would only copy its pages
@@ -129,9 +136,41 @@ def main(job: Job, setting: Setting, connection: Connection) -> None:
         perform(job, setting, send)
         send("done")
     except MMBenchError as error:
-        send("failed", error, None)
+        send("failed", _plain(error), None)
     except Exception as error:
         text = " ".join(str(error).split())
         send("failed", MMBenchError(f"{type(error).__name__}: {text}"), traceback.format_exc())
-    finally:
-        connection.close()
+    connection.close()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)  # whatever threads a part has left behind
+
+
+def _belong_to_parent() -> None:
+    """Signals to stop are the parent's to handle, as they go to the whole terminal or the whole job of a cluster; what
+    a part prints goes where messages go, for stdout is the leaderboard's; and where the parent dies, so does this."""
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    with suppress(OSError):  # started without a stderr
+        os.dup2(2, 1)
+    parent = parent_process()
+    if parent is None:
+        return
+    if sys.platform == "linux":
+        # The kernel's signal that the parent's end of this pipe was closed comes through whatever code is at work.
+        sentinel = parent.sentinel
+        signal.signal(signal.SIGIO, signal.SIG_DFL)
+        fcntl.fcntl(sentinel, fcntl.F_SETOWN, os.getpid())
+        fcntl.fcntl(sentinel, fcntl.F_SETFL, fcntl.fcntl(sentinel, fcntl.F_GETFL) | os.O_ASYNC)
+        if not parent.is_alive():
+            os._exit(1)
+    else:
+        threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
+
+
+def _plain(error: MMBenchError) -> MMBenchError:
+    """The error, in a form that the parent can read, who may not know a part's own classes."""
+    return error if type(error).__module__ == MMBenchError.__module__ else MMBenchError(str(error))

@@ -9,7 +9,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from multiprocessing.connection import Connection, wait
@@ -26,10 +26,14 @@ PRELOAD = [
     "optuna",
     "sklearn.metrics",
     "sklearn.linear_model",
+    "sklearn.ensemble",  # what the estimators of the built-in plugins import
     "mmbench.engine.search",
     "mmbench.engine.evaluate",
     "mmbench.engine.measure",
 ]
+PATIENCE = 5.0  # seconds that a process may take to end after its last word
+SERVER_GONE = 255  # the exit code that multiprocessing makes up when the server, which would know it, is gone
+CRASHES = {"SIGSEGV", "SIGABRT", "SIGBUS", "SIGFPE", "SIGILL", "SIGSYS", "SIGTRAP"}
 
 
 @dataclass(eq=False)
@@ -45,6 +49,8 @@ class Running:
     """Whether it said that it was done, or had failed."""
     hung: bool = False
     """Whether the pool had to kill it."""
+    crashed: bool = False
+    """Whether it ended by its own doing, as by a crash or an exit, and was not killed from outside."""
 
 
 class Pool:
@@ -59,7 +65,7 @@ class Pool:
 
             plugins = [entry.module for entry in entry_points(group="mmbench")]
             self._context.set_forkserver_preload(PRELOAD + plugins)
-            with _one_thread():
+            with _one_thread(), _undisturbed():
                 forkserver.ensure_running()
         self.running: list[Running] = []
 
@@ -81,7 +87,7 @@ class Pool:
     def start(self, job: Job) -> None:
         ours, theirs = self._context.Pipe(duplex=False)
         process = self._context.Process(target=main, args=(job, self.setting, theirs), daemon=True)
-        with _one_thread():
+        with _one_thread(), _undisturbed():  # it may have to start the server again
             process.start()
         theirs.close()
         self.running.append(Running(job, process, ours))
@@ -94,9 +100,12 @@ class Pool:
     def messages(self, timeout: float) -> Iterator[tuple[Running, tuple[Any, ...]]]:
         """What jobs said within `timeout` seconds. The last of each is ("ended", how): None if it said that it was
         done, else what befell its process."""
-        ready = wait([r.connection for r in self.running], timeout)
-        for running in [r for r in self.running if r.connection in ready]:
+        ready = wait([end for r in self.running for end in (r.connection, r.process.sentinel)], timeout)
+        for running in [r for r in self.running if r.connection in ready or r.process.sentinel in ready]:
             try:
+                # A part's own subprocess may keep the pipe open after the worker died: its sentinel tells.
+                if running.connection not in ready and not running.connection.poll():
+                    raise EOFError
                 message = running.connection.recv()
             except (EOFError, OSError):  # the process is gone, perhaps in the middle of a word
                 yield running, ("ended", self._end(running))
@@ -106,10 +115,18 @@ class Pool:
             yield running, message
 
     def _end(self, running: Running) -> str | None:
-        running.process.join()
+        running.process.join(PATIENCE)
+        if running.process.exitcode is None:
+            running.process.kill()
+            running.process.join()
+        code = running.process.exitcode
+        if code == SERVER_GONE:
+            with suppress(ProcessLookupError):
+                os.kill(running.process.pid or 0, signal.SIGKILL)
         running.connection.close()
         self.running.remove(running)
-        return None if running.over else _how(running.process.exitcode)
+        running.crashed = code != SERVER_GONE and _own_doing(code)
+        return None if running.over else _how(code)
 
 
 @contextmanager
@@ -128,9 +145,35 @@ def _one_thread() -> Iterator[None]:
                 os.environ[name] = value
 
 
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """The server is born deaf to Ctrl-C: it goes to the whole terminal, and is the parent's to handle."""
+    if sys.platform == "win32":
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _own_doing(code: int | None) -> bool:
+    return code is not None and (code >= 0 or _signal(code) in CRASHES)
+
+
+def _signal(code: int) -> str:
+    try:
+        return signal.Signals(-code).name
+    except ValueError:  # a real-time signal
+        return f"signal {-code}"
+
+
 def _how(code: int | None) -> str:
+    if code == SERVER_GONE:
+        return "the server that workers are forked from was killed"
     if code is not None and code < 0:
-        name = signal.Signals(-code).name
+        name = _signal(code)
         hint = " (out of memory?)" if name == "SIGKILL" else ""
-        return f"the worker was killed by {name}{hint}"
+        return f"the worker {'crashed by' if name in CRASHES else 'was killed by'} {name}{hint}"
     return f"the worker ended with exit code {code}"
