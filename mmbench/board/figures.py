@@ -89,6 +89,12 @@ def beside(rows: list[dict[str, Any]]) -> list[str]:
     return wanted if len(wanted) == len(BESIDE) else list(names)
 
 
+POLICY = (
+    "Ranked are the contenders that were scored. One that failed, was skipped or is missing on a task has no rank there "
+    "and no average rank: nothing is imputed, and no mean passes over a gap."
+)
+
+
 def notes(rows: list[dict[str, Any]]) -> list[str]:
     """What a reader must know to read the board, for one task or several."""
     text = [
@@ -101,4 +107,4 @@ def notes(rows: list[dict[str, Any]]) -> list[str]:
             f"gain: minus the best single modality ({', '.join(against)}), which was chosen by its validation score, "
             "never by test; positive is better."
         )
-    return text
+    return [*text, POLICY]

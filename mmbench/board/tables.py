@@ -71,7 +71,7 @@ def _title(task: str, row: Row) -> Text:
 
 
 def _failure(row: Row) -> Text:
-    skipped = row["status"] == "skipped"
+    skipped = row["status"] in ("skipped", "missing")
     text = Text.assemble("  ", ("– " if skipped else "✗ ", "" if skipped else "red"), plain(row["contender"]))
     return text.append(f"  {plain(row['status'])}: {plain(row['reason'] or 'no reason was given')}", style="dim")
 
