@@ -84,7 +84,8 @@ class Session:
         from mmbench.engine import runner
         from mmbench.engine.environment import environment
 
-        history = {} if self.fresh else store.history(self.folder)
+        todo = {cell.key for cell in self.plan.cells} - self.done
+        history = {} if self.fresh else store.history(self.folder, todo)
         refits: dict[str, list[Refit]] = {key: list(cell.refits) for key, cell in history.items()}
         writer.set_environment(environment(self.plan.device))
         hook = self.catalog.manager.hook
@@ -144,8 +145,7 @@ def open_run(
     spec = _changed(spec, trials=trials, limit=limit, seed=seed)
     plan = planning.make(spec, catalog, tasks=tasks, contenders=contenders, device=_device(device))
     folder, note = Store.resolve(Path(results), spec, name, fresh=fresh)
-    known = {} if fresh or not folder.exists() else store.history(folder)
-    done = frozenset(key for key, cell in known.items() if cell.done)
+    done = frozenset() if fresh else store.finished(folder)
     return Session(catalog, spec, plan, folder, note, done, fresh)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, TypeAlias
 
-SCHEMA = 1
+SCHEMA = 2
 Status: TypeAlias = Literal["ok", "pruned", "oom", "timeout", "error", "skipped"]
 
 

@@ -40,11 +40,12 @@ APPEND = """
 import sys
 from pathlib import Path
 from mmbench.board import suitefile
-from mmbench.board.store import Store
+from mmbench.board.store import Store, history
 sys.path.insert(0, sys.argv[2])
-from test_chain import SUITE, trial
+from test_chain import CELL, SUITE, trial
 store = Store.open(Path(sys.argv[1]), SUITE)
-start = len(store._trials_seen)
+stored = history(Path(sys.argv[1]))
+start = len(stored[CELL].trials) if stored else 0
 print(start, flush=True)
 for number in range(start, 1_000_000):
     store.add_trial(trial(number))

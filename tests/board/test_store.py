@@ -360,5 +360,5 @@ def test_a_folder_that_is_no_run(folder: Path) -> None:
 
 def test_a_record_of_a_newer_mmbench_is_refused(store: Store, folder: Path) -> None:
     store.add_record(record(schema=99))
-    with pytest.raises(StoreError, match=r"records\.jsonl, line 1: .* newer mmbench"):
+    with pytest.raises(StoreError, match=r"records\.jsonl, line 5: .* newer mmbench"):
         read_run(folder)

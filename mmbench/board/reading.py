@@ -1,0 +1,237 @@
+"""A run folder as it is read: its suite, its records, what is stored of each cell, predictions and targets.
+
+Reading takes no lock: a writer may be at work meanwhile, whose last row is perhaps not there yet. `store` has the
+writer, and hands these names on.
+"""
+
+import hashlib
+import os
+import re
+from array import array
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias, overload
+from weakref import finalize
+
+from mmbench.api.record import Record, Refit, Trial
+from mmbench.api.suite import Suite
+from mmbench.board import rows, suitefile
+from mmbench.board.chain import no_row, open_file, scan
+from mmbench.errors import StoreError, SuiteError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    Array: TypeAlias = np.ndarray[Any, Any]
+
+SUITE, TRIALS, RECORDS, PREDICTIONS = "suite.toml", "trials.jsonl", "records.jsonl", "predictions"
+PREDICTION_FILE = re.compile(r"[a-z0-9][a-z0-9 _.-]*\.safetensors")
+EAGER = 10_000  # so many records are decoded at once; of more, each when it is asked for
+
+
+@dataclass
+class History:
+    """What a run has stored of one cell."""
+
+    trials: list[Trial] = field(default_factory=list)
+    """In the order of their numbers."""
+    refits: list[Refit] = field(default_factory=list)
+    """In the order in which they were stored."""
+    done: bool = False
+    """Whether it has a record, so that nothing is left to do."""
+
+
+@dataclass(frozen=True)
+class RunData:
+    """What a leaderboard is made of."""
+
+    suite: Suite
+    records: Sequence[Record]
+    """The last one of each (task, contender), in the order in which they were written. Very many are decoded one by
+    one as they are asked for, so that a run of a million does not have to fit into memory: see `by_task`."""
+    path: Path
+    targets: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """{task: {"file", "sha256"}} of the test split's targets."""
+
+    def by_task(self) -> Iterator[tuple[str, Sequence[Record]]]:
+        """(task, its records), the records of one task in memory at a time."""
+        places: dict[str, array[int]] = {}
+        tasks = self.records.tasks if isinstance(self.records, Records) else [r.task for r in self.records]
+        for place, task in enumerate(tasks):
+            places.setdefault(task, array("q")).append(place)
+        yield from ((task, [self.records[place] for place in found]) for task, found in places.items())
+
+
+class Records(Sequence[Record]):
+    """Records that stay in their file; each is read and decoded when it is asked for."""
+
+    def __init__(self, path: Path, said: rows.Said, places: Sequence[tuple[int, int]], tasks: Sequence[str]) -> None:
+        self.tasks = tasks
+        """The task of each."""
+        self._path, self._said = path, said
+        self._starts = array("q", (start for start, _ in places))
+        self._sizes = array("q", (size for _, size in places))
+        self._file = open_file(path, os.O_RDONLY)
+        finalize(self, self._file.close)
+
+    def __len__(self) -> int:
+        return len(self._starts)
+
+    @overload
+    def __getitem__(self, place: int) -> Record: ...
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[Record]: ...
+    def __getitem__(self, place: int | slice) -> Record | Sequence[Record]:
+        if isinstance(place, slice):
+            return [self[index] for index in range(*place.indices(len(self)))]
+        self._file.seek(self._starts[place])
+        try:
+            return self._said.record(self._file.read(self._sizes[place]))
+        except (ValueError, RecursionError) as error:
+            raise StoreError(f"{self._path}, line {self._line(place)}: {no_row(error)}") from error
+
+    def _line(self, place: int) -> int:
+        """The number of the record's line; counted only when there is something to say about it."""
+        with open_file(self._path, os.O_RDONLY) as file:
+            count, left = 1, self._starts[place]
+            while left > 0:
+                block = file.read(min(left, 2**20))
+                count, left = count + block.count(b"\n"), left - len(block)
+        return count
+
+
+def no_link(folder: Path) -> Path:
+    """The path, unless it is a symbolic link. Raises StoreError if it is."""
+    if folder.is_symlink():
+        raise StoreError(f"{folder} is a symbolic link, which could lead out of the results folder")
+    return folder
+
+
+def suite_of(folder: Path) -> Suite | None:
+    """The suite of a run folder; None if there is none. Raises StoreError if it can't be read."""
+    path = no_link(folder / SUITE)
+    if not path.exists():
+        return None
+    try:
+        return suitefile.read(path)
+    except SuiteError as error:
+        raise StoreError(f"the run folder is damaged: {error}") from error
+
+
+def read_run(folder: Path) -> RunData:
+    """Read a run's suite and records, without a lock. Raises StoreError if it is no run folder, or damaged."""
+    suite = suite_of(folder)
+    if suite is None:
+        raise StoreError(f"{folder} is no run folder: it has no {SUITE}")
+    latest: dict[str, dict[str, int]] = {}
+    starts, sizes = array("q"), array("q")
+    targets: dict[str, Mapping[str, str]] = {}
+    said = rows.Said()
+
+    def visit(kind: str, raw: bytes, offset: int) -> None:
+        if kind == "record":
+            _, task, contender = rows.record_key(raw)
+            latest.setdefault(task, {})[contender] = len(starts)
+            starts.append(offset)
+            sizes.append(len(raw))
+        elif kind == "targets":
+            row = rows.targets(raw)
+            targets[row.task] = {"file": row.file, "sha256": row.sha256}
+        elif kind == "said":
+            said.hear(raw)
+
+    path = folder / RECORDS
+    scan(path, visit)
+    task_of = {number: task for task, found in latest.items() for number in found.values()}
+    kept = sorted(task_of)
+    records: Sequence[Record] = ()
+    if kept:
+        places = [(starts[number], sizes[number]) for number in kept]
+        lazy = Records(path, said, places, [task_of[number] for number in kept])
+        records = tuple(lazy) if len(kept) <= EAGER else lazy
+    return RunData(suite=suite, records=records, path=folder, targets=targets)
+
+
+def finished(folder: Path) -> frozenset[str]:
+    """The keys of the cells that have a record. Raises StoreError if the records are damaged."""
+    cells = set()
+
+    def visit(kind: str, raw: bytes, offset: int) -> None:
+        if kind == "record":
+            cells.add(rows.cell_of(raw))
+
+    scan(folder / RECORDS, visit)
+    return frozenset(cells)
+
+
+def history(folder: Path, cells: Collection[str] | None = None) -> dict[str, History]:
+    """What the run holds of each cell (or of those in `cells` only), by the cell's key; without a lock.
+
+    Raises StoreError if it is damaged.
+    """
+    found: dict[str, History] = {}
+
+    def visit(kind: str, raw: bytes, offset: int) -> None:
+        if kind not in ("trial", "refit", "record"):
+            return
+        key = rows.cell_of(raw)
+        if cells is not None and key not in cells:
+            return
+        cell = found.setdefault(key, History())
+        if kind == "trial":
+            cell.trials.append(rows.trial(raw))
+        elif kind == "refit":
+            cell.refits.append(rows.refit(raw))
+        else:
+            cell.done = True
+
+    scan(folder / TRIALS, visit)
+    scan(folder / RECORDS, visit)
+    for cell in found.values():
+        cell.trials.sort(key=lambda trial: trial.number)
+    return found
+
+
+def load_predictions(folder: Path, refit: Refit) -> "dict[str, Array]":
+    """A refit's stored predictions on test. Raises StoreError if there are none, or if they were altered."""
+    if refit.predictions is None:
+        raise StoreError(f"{folder}: cell {refit.cell}, seed {refit.seed} has no stored predictions")
+    return _load_arrays(folder, refit.predictions)
+
+
+def load_targets(folder: Path, task: str) -> "Array":
+    """The stored targets of a task's test split. Raises StoreError if there are none, or if they were altered."""
+    return load_run_targets(read_run(folder), task)
+
+
+def load_run_targets(run: RunData, task: str) -> "Array":
+    """As `load_targets`, of a run that has been read."""
+    if task not in run.targets:
+        raise StoreError(f"{run.path}: no targets are stored for task {task!r}")
+    arrays = _load_arrays(run.path, run.targets[task])
+    if "target" not in arrays:
+        raise StoreError(f"{run.path}: the targets of task {task!r} have no array 'target'")
+    return arrays["target"]
+
+
+def _load_arrays(folder: Path, stored: Mapping[str, str]) -> "dict[str, Array]":
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    name = stored.get("file", "")
+    if not PREDICTION_FILE.fullmatch(name):
+        raise StoreError(f"{folder}: {name[:100]!r} is no name of a file of predictions")
+    path = no_link(folder / PREDICTIONS) / name
+    try:
+        with open_file(path, os.O_RDONLY) as file:
+            content = file.read()
+    except OSError as error:
+        raise StoreError(f"{path} can't be read: {error.strerror}") from error
+    if hashlib.sha256(content).hexdigest() != stored.get("sha256"):
+        raise StoreError(f"{path} was altered: its checksum is not the stored one")
+    try:
+        arrays: dict[str, Array] = load(content)
+    except (SafetensorError, KeyError, ValueError) as error:
+        raise StoreError(f"{path} is no safetensors file: {error}") from error
+    return arrays

@@ -1,0 +1,144 @@
+"""How trials, refits and records stand in a run's files: typed reading, and what is said once for many records.
+
+A record's suite, data set, environment and the like are the same for most records of a run. Each stands once, as a row
+{"id", "value"} of kind "said", and a record names it: {"$said": id}. What a refit shares with its record it names too:
+{"$own": "params"}. Rows in which everything is spelt out, as older runs have them, read the same. Used by `store`.
+"""
+
+import hashlib
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Generic, TypeVar
+
+import msgspec
+
+from mmbench.api.record import SCHEMA, Record, Refit, Trial, to_json
+from mmbench.board.chain import decode, strict_json
+
+T = TypeVar("T")
+
+SHARED = ("suite", "directions", "dataset", "modalities", "budget", "environment")
+_OWN = {"tuned": "params", "default": "default_params"}
+_KEY = re.compile(rb'\{"cell":"([^"\\]*)","suite":\{[^{}]*\},"task":"([^"\\]*)","contender":"([^"\\]*)",')
+_CELL = re.compile(rb'\{"cell":"([^"\\]*)",')
+
+
+class _Row(Generic[T]):
+    """Reads rows of one type, strictly: a value of another type is a ValueError."""
+
+    def __init__(self, kind: type[T]) -> None:
+        self._kind, self._decoder = kind, msgspec.json.Decoder(kind)
+
+    def __call__(self, raw: bytes) -> T:
+        if b'"$float"' in raw:
+            return msgspec.convert(decode(raw), self._kind)
+        return self._decoder.decode(raw)
+
+
+class TrialKey(msgspec.Struct):
+    cell: str
+    number: int
+
+
+class RefitKey(msgspec.Struct):
+    cell: str
+    role: str
+    seed: int
+    status: str
+
+
+class RecordKey(msgspec.Struct):
+    cell: str
+    task: str
+    contender: str
+
+
+class Targets(msgspec.Struct):
+    """Where the truth of a task's test split is kept."""
+
+    task: str
+    file: str
+    sha256: str
+
+
+class _Said(msgspec.Struct):
+    id: str
+    value: dict[str, Any]
+
+
+class _Version(msgspec.Struct):
+    schema: int = SCHEMA
+
+
+trial: Callable[[bytes], Trial] = _Row(Trial)
+refit: Callable[[bytes], Refit] = _Row(Refit)
+trial_key: Callable[[bytes], TrialKey] = _Row(TrialKey)
+refit_key: Callable[[bytes], RefitKey] = _Row(RefitKey)
+targets: Callable[[bytes], Targets] = _Row(Targets)
+_record, _said, _version = _Row(Record), _Row(_Said), _Row(_Version)
+_record_key: Callable[[bytes], RecordKey] = _Row(RecordKey)
+
+
+def cell_of(raw: bytes) -> str:
+    """The cell that a trial, a refit or a record belongs to; most rows need not be decoded for it."""
+    found = _CELL.match(raw)
+    return found[1].decode() if found else str(decode(raw)["cell"])
+
+
+def record_key(raw: bytes) -> tuple[str, str, str]:
+    """A record's cell, task and contender; most rows need not be decoded for it."""
+    found = _KEY.match(raw)
+    if found:
+        return found[1].decode(), found[2].decode(), found[3].decode()
+    key = _record_key(raw)
+    return key.cell, key.task, key.contender
+
+
+class Said:
+    """What the rows of kind "said" hold, by id; a writer's and a reader's memory of them."""
+
+    def __init__(self) -> None:
+        self._values: dict[str, Mapping[str, Any]] = {}
+
+    def hear(self, raw: bytes) -> None:
+        row = _said(raw)
+        self._values[row.id] = row.value
+
+    def shorten(self, record: Record) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        """The rows to store for `record`, (kind, row): what was not said before, then the record."""
+        row = to_json(record)
+        for name in SHARED:
+            value = row[name]
+            if not value:
+                continue
+            identity = hashlib.sha256(strict_json(value).encode()).hexdigest()[:16]
+            if identity not in self._values:
+                yield "said", {"id": identity, "value": value}
+                self._values[identity] = value
+            row[name] = {"$said": identity}
+        for kept in row["refits"]:
+            own = _OWN[kept["role"]]
+            if kept["params"] and kept["params"] == row[own]:
+                kept["params"] = {"$own": own}
+        yield "record", row
+
+    def record(self, raw: bytes) -> Record:
+        """The record of a row, everything spelt out. Raises ValueError if it is none, or a newer mmbench's."""
+        if _version(raw).schema > SCHEMA:
+            raise ValueError("it was written by a newer mmbench")
+        stored = _record(raw)
+        whole: dict[str, Any] = {
+            name: self._find(value) for name in SHARED if "$said" in (value := getattr(stored, name))
+        }
+        refits = _own(stored.refits, {name: getattr(stored, name) for name in _OWN.values()})
+        return replace(stored, **whole, refits=refits)
+
+    def _find(self, value: Mapping[str, Any]) -> Mapping[str, Any]:
+        if value["$said"] not in self._values:
+            raise ValueError(f"it refers to {value['$said']!r}, which no earlier row says")
+        return self._values[value["$said"]]
+
+
+def _own(refits: Sequence[Refit], params: Mapping[str, Mapping[str, Any]]) -> list[Refit]:
+    return [replace(r, params=params[r.params["$own"]]) if "$own" in r.params else r for r in refits]

@@ -1,0 +1,136 @@
+"""How rows stand in a run's files: what many share is said once, old rows are read, types are held, little is held."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mmbench.api.record import Record, Refit, Trial, to_json
+from mmbench.api.suite import Budget, ContenderSpec, Suite, TaskSpec
+from mmbench.board import reading
+from mmbench.board.store import Store, finished, history, read_run
+from mmbench.errors import StoreError
+
+CELL = "0123456789abcdef"
+SUITE = Suite("small", 1, Budget(), (TaskSpec("digits", "digits", "accuracy"),), (ContenderSpec("concat"),))
+
+
+def trial(number: int, cell: str = CELL) -> Trial:
+    return Trial(cell, number, {"width": 32}, "ok", None, 0.5, [0.25, 0.5], epochs=2, seconds=0.125)
+
+
+def refit(seed: int, cell: str = CELL, **other: Any) -> Refit:
+    first = Refit(cell, "tuned", seed, {"width": 32}, "ok", None, 0.5, {"accuracy": 0.75}, {}, None, 3, 1.5, 100.0)
+    return replace(first, **other)
+
+
+def record(contender: str = "concat", cell: str = CELL, **other: Any) -> Record:
+    first = Record(
+        cell=cell,
+        suite={"name": "small", "version": 1, "hash": "x"},
+        task="digits",
+        contender=contender,
+        status="ok",
+        reason=None,
+        metric="accuracy",
+        directions={"accuracy": "max"},
+        dataset={"name": "digits", "fingerprint": "x", "licence": "MIT", "rows": {"test": 3}},
+        modalities={"image": "image"},
+        params={},
+        default_params={},
+        space_hash="x",
+        parts={"fusion.concat": "x"},
+        refits=[refit(0)],
+    )
+    return replace(first, **other)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "results" / "small"
+
+
+@pytest.fixture
+def store(folder: Path) -> Iterator[Store]:
+    with Store.open(folder, SUITE) as opened:
+        yield opened
+
+
+def test_what_records_share_is_said_once(store: Store, folder: Path) -> None:
+    shared: dict[str, Any] = {
+        "environment": {"torch": "2", "cpu": "x" * 500},
+        "params": {"width": 7},
+        "default_params": {"width": 32},
+    }
+    written = [
+        record(name, refits=[refit(0, params={"width": 7}), refit(0, role="default"), refit(1)], **shared)
+        for name in ("concat", "gated", "film")
+    ]
+    for one in written:
+        store.add_record(one)
+    store.close()
+    with Store.open(folder, SUITE) as again:  # what was said before is remembered
+        again.add_record(record("late", **shared))
+    assert read_run(folder).records == (*written, record("late", **shared))
+    text = (folder / "records.jsonl").read_text()
+    assert text.count("x" * 500) == text.count('"licence"') == 1
+    assert text.count('{"$own":"params"}') == text.count('{"$own":"default_params"}') == 3
+
+
+def test_what_nobody_said_is_missed(store: Store, folder: Path) -> None:
+    store.add_record(record(environment={"$said": "0" * 16}))
+    assert read_run(folder).records[0].environment == {"$said": "0" * 16}, "a mapping of that form is said, too"
+    store._records.append("record", to_json(record("other", environment={"$said": "1" * 16})))
+    with pytest.raises(StoreError, match=r"records\.jsonl, line 7: .* which no earlier row says"):
+        read_run(folder)
+
+
+def test_rows_that_spell_everything_out_are_read(store: Store, folder: Path) -> None:
+    old = record(schema=1, params={"width": 32})
+    store._records.append("record", to_json(old))
+    assert read_run(folder).records == (old,)
+    assert finished(folder) == {CELL}
+
+
+def test_records_beyond_what_is_held_in_memory(
+    store: Store, folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    written = [record(f"c{n}", task=f"t{n % 2}") for n in range(5)]
+    for one in [*written, replace(written[1], status="error")]:
+        store.add_record(one)
+    monkeypatch.setattr(reading, "EAGER", 3)
+    run = read_run(folder)
+    expected = [written[0], *written[2:], replace(written[1], status="error")]
+    assert not isinstance(run.records, tuple)
+    assert list(run.records) == expected
+    assert list(run.records[1:3]) == expected[1:3]
+    assert {task: [r.contender for r in found] for task, found in run.by_task()} == {
+        "t0": ["c0", "c2", "c4"],
+        "t1": ["c3", "c1"],
+    }
+    monkeypatch.setattr(reading, "EAGER", 10)
+    assert list(read_run(folder).by_task()) == list(run.by_task())
+
+
+def test_only_the_cells_that_are_wanted_are_read(store: Store, folder: Path) -> None:
+    other = "f" * 16
+    for cell in (CELL, other, 'odd "cell"'):
+        store.add_trial(trial(1, cell=cell))
+        store.add_refit(refit(0, cell=cell))
+    store.add_record(record(cell=other))
+    assert set(history(folder)) == {CELL, other, 'odd "cell"'}
+    wanted = history(folder, {other, 'odd "cell"', "unknown"})
+    assert {key: (cell.trials[0].cell, cell.refits[0].cell, cell.done) for key, cell in wanted.items()} == {
+        other: (other, other, True),
+        'odd "cell"': ('odd "cell"', 'odd "cell"', False),
+    }
+    assert finished(folder) == {other}
+
+
+@pytest.mark.parametrize("value", ["5", 5.5, None, [5]])
+def test_rows_of_wrong_types_are_refused(store: Store, folder: Path, value: object) -> None:
+    store._trials.append("trial", to_json(trial(0)) | {"number": value})
+    with pytest.raises(StoreError, match=r"trials\.jsonl, line 1: is no row that mmbench wrote: Expected `int`"):
+        history(folder)
