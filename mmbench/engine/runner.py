@@ -5,6 +5,7 @@
 
 import os
 import time
+from collections import Counter
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,10 +29,10 @@ from mmbench.engine.executors.local import Pool, Running
 from mmbench.engine.plan import Plan, fingerprint
 from mmbench.engine.space import Cell, default_params
 from mmbench.engine.worker import Job, LoadData, Measure, Prepare, Search, Setting
-from mmbench.errors import MMBenchError
+from mmbench.errors import DataError, MMBenchError
 from mmbench.plugins import Catalog
 
-ATTEMPTS = 3  # how often a cell is tried whose worker dies from outside
+ATTEMPTS = 3  # how often a job is tried whose worker is killed from outside
 GRACE = 5.0  # a process that is silent for twice a trial's limit and these seconds counts as hung
 
 
@@ -43,8 +44,11 @@ class Progressing:
     trials: list[Trial] = field(default_factory=list)
     refits: list[Refit] = field(default_factory=list)
     attempts: int = 0
+    """How often its worker was killed from outside since it last finished something."""
     begun: tuple[int | None, Mapping[str, Any]] | None = None
-    """The trial (None: a refit) at work, and its parameters."""
+    """The trial (None: a refit) at work, and its parameters; None between two of them."""
+    since: float = field(default_factory=time.monotonic)
+    """When that was begun."""
     failure: tuple[Status, str] | None = None
     cost: Mapping[str, Any] = field(default_factory=dict)
 
@@ -85,6 +89,8 @@ class _Run:
         self.referees: dict[str, Referee] = {}
         self.waiting: dict[Job, set[Job]] = {}
         """Jobs not yet begun, in order, with the jobs that each waits for."""
+        self.lost: Counter[Job] = Counter()
+        """How often the worker of a preparing job was killed from outside."""
 
     def events(self) -> Iterator[Event]:
         for state in self.states.values():
@@ -140,18 +146,20 @@ class _Run:
             yield from self._ended(running, *content)
         elif kind == "failed":
             error, trace = content
-            if state is None or isinstance(job, Prepare):
-                raise error
+            if state is None or isinstance(job, Prepare) or isinstance(error, DataError):
+                raise error  # data are missing or the disk is full: no contender's fault
             state.failure = ("error", f"{error}" + (f" [{_last_line(trace)}]" if trace else ""))
         elif state is None:
             return
         elif kind == "begin":
-            state.begun = content
+            state.begun, state.since = content, time.monotonic()
         elif kind == "trial":
+            state.begun, state.attempts = None, 0
             state.trials.append(content[0])
             yield TrialFinished(state.cell, content[0])
         elif kind == "refit":
             refit, predictions = content
+            state.begun, state.attempts = None, 0
             scored = self.referees[state.cell.task.name].score(state.cell, refit, predictions)
             state.refits.append(scored)
             yield RefitFinished(state.cell, scored, predictions)
@@ -165,30 +173,38 @@ class _Run:
                 needs.discard(job)
             return
         if isinstance(job, LoadData | Prepare):
-            raise MMBenchError(f"{trouble} while preparing {_name(job)}; run again to go on")
+            self.lost[job] += 1
+            if running.crashed or self.lost[job] >= ATTEMPTS:
+                raise MMBenchError(f"{trouble} while preparing {_name(job)}; run again to go on")
+            self.waiting = {job: set(), **self.waiting}
+            return
         state = self.states[job.cell.key]
-        state.attempts += 1
-        if running.hung and isinstance(job, Search):
-            yield from self._charge_hang(state)
-        elif state.attempts >= ATTEMPTS:
-            state.failure = ("error", f"{trouble}, {state.attempts} times")
+        if isinstance(job, Search) and running.hung:
+            yield from self._charge(state, "timeout", "hung: no sign of life for twice its limit")
+        elif isinstance(job, Search) and running.crashed:
+            yield from self._charge(state, "error", trouble)
         else:
-            yield WorkerLost(state.cell, trouble)
+            state.attempts += 1
+            if state.attempts < ATTEMPTS:
+                yield WorkerLost(state.cell, trouble)
+            else:
+                status: Status = "oom" if "SIGKILL" in trouble else "error"
+                yield from self._charge(state, status, f"{trouble}, {state.attempts} times")
         if state.failure is None:
-            again: Job = (
-                Search(state.cell, tuple(state.trials), tuple(state.refits)) if isinstance(job, Search) else job
-            )
+            again = _search(state) if isinstance(job, Search) else job
             self.waiting = {again: set(), **self.waiting}
 
-    def _charge_hang(self, state: Progressing) -> Iterator[Event]:
-        """A trial that hangs is the contender's own fault: it is charged, and the search goes on after it."""
+    def _charge(self, state: Progressing, status: Status, reason: str) -> Iterator[Event]:
+        """A trial that hangs, crashes or is killed again and again is the contender's own failure; the search goes on
+        after it. What befalls a refit, a measurement or the time between two trials ends the cell."""
         number, params = state.begun or (None, {})
-        reason = "hung: no sign of life for twice its limit"
         if number is None:
-            state.failure = ("timeout", reason)
+            state.failure = (status, reason)
             return
-        seconds = state.cell.budget.trial_seconds
-        trial = Trial(state.cell.key, number, dict(params), "timeout", reason, None, (), 0, seconds)
+        limit = state.cell.budget.trial_seconds
+        seconds = limit if status == "timeout" else min(limit, time.monotonic() - state.since)
+        trial = Trial(state.cell.key, number, dict(params), status, reason, None, (), 0, seconds)
+        state.begun, state.attempts = None, 0
         state.trials.append(trial)
         yield TrialFinished(state.cell, trial)
 

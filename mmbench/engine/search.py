@@ -5,6 +5,7 @@ The study lives in memory and is replayed from the stored trials: trial k is ask
 not been.
 """
 
+import errno
 import time
 import warnings
 from collections.abc import Callable, Sequence
@@ -21,7 +22,7 @@ from mmbench.engine.data.workspace import Workspace
 from mmbench.engine.learn.estimator import fit_estimator
 from mmbench.engine.learn.train import Fit, Recipe, TimeUpError, fit
 from mmbench.engine.space import configure, default_params, derive_seed, part_params
-from mmbench.errors import MMBenchError
+from mmbench.errors import DataError, MMBenchError
 
 Begin: TypeAlias = Callable[[int, Params], None]
 
@@ -111,7 +112,13 @@ def run(
         status, reason = "timeout", f"longer than {budget.trial_seconds:g} seconds"
     except (MemoryError, torch.OutOfMemoryError) as error:
         status, reason = "oom", _line(error)
+    except SystemExit as error:
+        status, reason = "error", f"a part called sys.exit({error.code!r})"
+    except DataError:  # the disk is full or weights are missing: no contender's fault
+        raise
     except Exception as error:  # a part's failure is charged to its contender, and shown
+        if _disk_full(error):
+            raise DataError(f"no space is left on the disk: {_line(error)}; free some and run again") from error
         if _out_of_memory(error):
             status, reason = "oom", _line(error)
         else:
@@ -191,6 +198,10 @@ def _out_of_memory(error: Exception) -> bool:
     return isinstance(error, RuntimeError) and (
         "DefaultCPUAllocator" in str(error) or "not enough memory" in str(error)
     )
+
+
+def _disk_full(error: Exception) -> bool:
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 def _line(error: BaseException) -> str:
