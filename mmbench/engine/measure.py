@@ -169,7 +169,9 @@ def _preparation(workspace: Workspace, params: Params, modality: str) -> float |
         prepared.encoder.transform(state, rows)
         taken[len(rows)] = time.perf_counter() - start
     cost = max(0.0, taken[len(values)] - taken[1]) * 1e3 / (len(values) - 1)
-    kept.write_text(json.dumps(cost))
+    partial = kept.with_name(f"{kept.name}.{os.getpid()}.tmp")
+    partial.write_text(json.dumps(cost))
+    partial.replace(kept)  # at once: a process that is killed leaves no half of it for the next to trip over
     return cost
 
 

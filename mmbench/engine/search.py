@@ -5,40 +5,25 @@ The study lives in memory and is replayed from the stored trials: trial k is ask
 not been.
 """
 
-import errno
-import time
-import warnings
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import optuna
-import torch
 from optuna.trial import TrialState
 
-from mmbench.api.record import Status, Trial
+from mmbench.api.record import Trial
 from mmbench.api.space import Choice, Int, Parameter, Params
+from mmbench.api.suite import Budget
+from mmbench.engine.attempt import Attempt, Group, PrunedError, groups
 from mmbench.engine.data.workspace import Workspace
-from mmbench.engine.learn.estimator import fit_estimator
-from mmbench.engine.learn.train import Fit, Recipe, TimeUpError, fit
-from mmbench.engine.space import configure, default_params, derive_seed, part_params
-from mmbench.errors import DataError, MMBenchError
+from mmbench.engine.space import configure, default_params, derive_seed, full_space, is_structural
 
-Begin: TypeAlias = Callable[[int, Params], None]
-
-
-class PrunedError(Exception):
-    """The trial is worse than most at this epoch."""
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How one training ended, whoever asked for it."""
-
-    status: Status
-    reason: str | None
-    fit: Fit | None
-    seconds: float
+Begin: TypeAlias = Callable[[Sequence[tuple[int, Params]]], None]
+"""Hears which trials are trained now."""
+REDUCTION = 3
+"""Successive halving lets one in so many go on; the field calls it eta."""
 
 
 def search(
@@ -56,110 +41,163 @@ def search(
     study.enqueue_trial(default_params(cell, workspace.catalog))
     trials: list[Trial] = []
     for start in range(0, size, cell.budget.batch):
-        asked = [_ask(study, workspace, number) for number in range(start, min(start + cell.budget.batch, size))]
-        batch = []
-        for handle, params in asked:
-            trial = known.get(handle.number)
-            if trial is None:
-                begin(handle.number, params)
-                trial = _try(workspace, handle, params)
-                finished(trial)
-            batch.append(trial)
-        for (handle, _), trial in zip(asked, batch, strict=True):
-            _tell(study, handle, trial)
+        if _hopeless(workspace, trials):
+            break
+        asked = _ask_batch(study, workspace, range(start, min(start + cell.budget.batch, size)))
+        batch = _Batch(workspace, asked, known, begin=begin, finished=finished).run()
+        for entry, trial in zip(asked, batch, strict=True):
+            _tell(study, entry.handle, trial)
         trials += batch
     return trials
 
 
-def run(
-    workspace: Workspace, params: Params, seed: int, *, report: Callable[[int, float], None] | None = None
-) -> tuple[Outcome, Any]:
-    """Train one configuration; gives how it ended and the trained model or estimator (None if it failed)."""
-    budget = workspace.cell.budget
-    started = time.monotonic()
-    model: Any = None
-    result: Fit | None = None
-    status: Status = "ok"
-    reason = None
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # a part's warnings are not the user's business in the middle of a search
-            train, valid = workspace.inputs(params, "train"), workspace.inputs(params, "validation")
-            if workspace.is_trained(params):
-                model = workspace.model(params, seed)
-                recipe = Recipe(
-                    epochs=budget.epochs,
-                    patience=budget.patience,
-                    seed=seed,
-                    deadline=started + budget.trial_seconds,
-                    **part_params(params, "train"),
-                )
-                result = fit(
-                    model,
-                    train,
-                    recipe,
-                    valid=valid,
-                    score=workspace.score,
-                    direction=workspace.cell.direction,
-                    augment=workspace.augment(params),
-                    report=report or (lambda epoch, score: None),
-                )
+@dataclass(frozen=True)
+class _Asked:
+    """What the sampler wants tried."""
+
+    handle: optuna.Trial
+    params: Params
+
+
+class _Batch:
+    """The trials that are asked together, from configurations to scores."""
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        asked: Sequence[_Asked],
+        known: Mapping[int, Trial],
+        *,
+        begin: Begin,
+        finished: Callable[[Trial], None],
+    ) -> None:
+        self.workspace, self.begin, self.finished = workspace, begin, finished
+        self.known = known
+        cell = workspace.cell
+        self.sign = 1 if cell.direction == "max" else -1
+        self.handles = [entry.handle for entry in asked]
+        seeds = [derive_seed(cell.seed, cell.task.name, cell.contender, h.number) for h in self.handles]
+        self.attempts = [Attempt(entry.params, seed) for entry, seed in zip(asked, seeds, strict=True)]
+        self.handle_of = dict(zip(self.attempts, self.handles, strict=True))
+
+    def run(self) -> list[Trial]:
+        """Train what is not known yet. A group of trials lands whole: it is left out only if all of it is known."""
+        budget = self.workspace.cell.budget
+        open_ = []
+        for group in groups(self.workspace, self.attempts):
+            if all(self._number(attempt) in self.known for attempt in group.attempts):
+                self._recall(group)
             else:
-                model, result = fit_estimator(workspace, params, train, valid, seed)
-    except PrunedError:
-        status, reason = "pruned", "worse than the median at this epoch"
-    except TimeUpError:
-        status, reason = "timeout", f"longer than {budget.trial_seconds:g} seconds"
-    except (MemoryError, torch.OutOfMemoryError) as error:
-        status, reason = "oom", _line(error)
-    except SystemExit as error:
-        status, reason = "error", f"a part called sys.exit({error.code!r})"
-    except DataError:  # the disk is full or weights are missing: no contender's fault
-        raise
-    except Exception as error:  # a part's failure is charged to its contender, and shown
-        if _disk_full(error):
-            raise DataError(f"no space is left on the disk: {_line(error)}; free some and run again") from error
-        if _out_of_memory(error):
-            status, reason = "oom", _line(error)
-        else:
-            status, reason = "error", _line(error)
-    ended = status == "ok"
-    return Outcome(status, reason, result if ended else None, time.monotonic() - started), model if ended else None
+                open_.append(group)
+        stages = rungs(budget)
+        for stage in stages:
+            for group in open_:
+                self.begin([(self._number(a), dict(a.params)) for a in group.attempts if not a.ended])
+                group.advance(stage, self._watch)
+                if len(stages) == 1:
+                    self._land(group)
+            if stage != stages[-1]:
+                self._halve(open_, stage)
+        for group in open_ if len(stages) > 1 else ():
+            self._land(group)
+        return [self._trial(attempt) for attempt in self.attempts]
 
-
-def _try(workspace: Workspace, handle: optuna.Trial, params: Params) -> Trial:
-    curve: list[float] = []
-
-    def report(epoch: int, score: float) -> None:
-        curve.append(score)
-        handle.report(score, epoch)
+    def _watch(self, attempt: Attempt) -> None:
+        if self.workspace.cell.budget.pruning != "median":
+            return
+        handle, curve = self.handle_of[attempt], attempt.fit.curve
+        handle.report(curve[-1], len(curve) - 1)
         if handle.should_prune():
-            raise PrunedError
+            raise PrunedError("worse than the median at this epoch")
 
+    def _halve(self, open_: Sequence[Group], rung: int) -> None:
+        """Of all that came as far as this rung, or were done before it, the best go on."""
+        arrived = [a for a in self.attempts if a.status != "error" or len(a.fit.curve) >= rung]
+        arrived = [a for a in arrived if len(a.fit.curve) >= rung or (a.ended and a.status == "ok")]
+        numbered = {id(a): (-self.sign * self._best(a, rung), self._number(a)) for a in arrived}
+        order = sorted(arrived, key=lambda a: numbered[id(a)])
+        losers = set(map(id, order[math.ceil(len(order) / REDUCTION) :]))
+        for group in open_:
+            for attempt in group.attempts:
+                if id(attempt) in losers and not attempt.ended:
+                    group.prune(attempt, f"not among the best third after {rung} epochs")
+
+    def _best(self, attempt: Attempt, rung: int) -> float:
+        curve = attempt.fit.curve[:rung]
+        return max(curve, key=lambda score: self.sign * score) if curve else attempt.fit.score
+
+    def _recall(self, group: Group) -> None:
+        """Let attempts that are known stand where their trials ended."""
+        for attempt in group.attempts:
+            trial = self.known[self._number(attempt)]
+            attempt.fit.curve, attempt.fit.score = list(trial.curve), math.nan if trial.score is None else trial.score
+            attempt.end(trial.status, trial.reason)
+
+    def _land(self, group: Group) -> None:
+        for attempt in group.attempts:
+            if self._number(attempt) not in self.known:
+                self.finished(self._trial(attempt))
+
+    def _trial(self, attempt: Attempt) -> Trial:
+        number, fit = self._number(attempt), attempt.fit
+        if number in self.known:
+            return self.known[number]
+        score = fit.score if attempt.status == "ok" else None
+        return Trial(
+            cell=self.workspace.cell.key,
+            number=number,
+            params=dict(attempt.params),
+            status=attempt.status,
+            reason=attempt.reason,
+            score=score,
+            curve=list(fit.curve) or ([score] if score is not None else []),
+            epochs=len(fit.curve),
+            seconds=attempt.seconds,
+            together=attempt.together,
+        )
+
+    def _number(self, attempt: Attempt) -> int:
+        number: int = self.handle_of[attempt].number
+        return number
+
+
+def rungs(budget: Budget) -> list[int]:
+    """The epochs after which a batch stands still; the last one is the budget's last."""
+    early = {math.ceil(budget.epochs / REDUCTION**k) for k in (1, 2)} if budget.pruning == "halving" else set()
+    return sorted(early | {budget.epochs})
+
+
+def _hopeless(workspace: Workspace, trials: Sequence[Trial]) -> bool:
+    """Whether half of the trials are done and the suite lets a cell give up that did so badly."""
     cell = workspace.cell
-    seed = derive_seed(cell.seed, cell.task.name, cell.contender, handle.number)
-    outcome, _ = run(workspace, params, seed, report=report)
-    score = outcome.fit.score if outcome.fit else None
-    return Trial(
-        cell=cell.key,
-        number=handle.number,
-        params=dict(params),
-        status=outcome.status,
-        reason=outcome.reason,
-        score=score,
-        curve=curve or ([score] if score is not None else []),
-        epochs=len(curve),
-        seconds=outcome.seconds,
-    )
+    if cell.give_up is None or len(trials) < cell.budget.trials / 2:
+        return False
+    sign = 1 if cell.direction == "max" else -1
+    return not any(trial.score is not None and sign * trial.score >= sign * cell.give_up for trial in trials)
 
 
-def _ask(study: optuna.Study, workspace: Workspace, number: int) -> tuple[optuna.Trial, dict[str, Any]]:
+def _ask_batch(study: optuna.Study, workspace: Workspace, numbers: range) -> list[_Asked]:
+    """Ask for a batch; of each `budget.cohort` trials in it, the later ones have the first one's structure."""
+    cell = workspace.cell
+    space = full_space(cell, workspace.catalog)
+    asked: list[_Asked] = []
+    for place, number in enumerate(numbers):
+        fixed: dict[str, Any] = {}
+        if place % cell.budget.cohort:
+            lead = asked[place - place % cell.budget.cohort].params
+            fixed = {name: value for name, value in lead.items() if is_structural(space, name)}
+        asked.append(_ask(study, workspace, number, fixed))
+    return asked
+
+
+def _ask(study: optuna.Study, workspace: Workspace, number: int, fixed: Params) -> _Asked:
     cell = workspace.cell
     seed = derive_seed(cell.seed, cell.task.name, cell.contender, "sampler", number)
     # With the usual ten random trials a small budget would be random search.
-    study.sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=min(10, max(4, cell.budget.trials // 4)))
+    sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=min(10, max(4, cell.budget.trials // 4)))
+    study.sampler = optuna.samplers.PartialFixedSampler(dict(fixed), sampler) if fixed else sampler
     handle = study.ask()
-    return handle, configure(cell, workspace.catalog, lambda name, parameter: _suggest(handle, name, parameter))
+    return _Asked(handle, configure(cell, workspace.catalog, lambda name, parameter: _suggest(handle, name, parameter)))
 
 
 def _suggest(handle: optuna.Trial, name: str, parameter: Parameter) -> Any:
@@ -173,7 +211,7 @@ def _suggest(handle: optuna.Trial, name: str, parameter: Parameter) -> Any:
 def _tell(study: optuna.Study, handle: optuna.Trial, trial: Trial) -> None:
     reported = study.trials[handle.number].intermediate_values
     for epoch, score in enumerate(trial.curve):
-        if epoch not in reported:  # a trial from the store, not run by this process
+        if epoch not in reported:  # a trial from the store, or one that nobody watched
             handle.report(score, epoch)
     if trial.status == "ok":
         study.tell(handle, trial.score)
@@ -191,19 +229,3 @@ def _is_open(workspace: Workspace) -> bool:
 
     configure(workspace.cell, workspace.catalog, choose)
     return bool(asked)
-
-
-def _out_of_memory(error: Exception) -> bool:
-    """torch has no class of its own for this on a CPU."""
-    return isinstance(error, RuntimeError) and (
-        "DefaultCPUAllocator" in str(error) or "not enough memory" in str(error)
-    )
-
-
-def _disk_full(error: Exception) -> bool:
-    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
-
-
-def _line(error: BaseException) -> str:
-    text = " ".join(str(error).split()) or "no message"
-    return text if isinstance(error, MMBenchError) else f"{type(error).__name__}: {text}"[:500]

@@ -19,7 +19,7 @@ from typing import Any, TypeAlias
 
 from mmbench.api.record import Refit, Trial
 from mmbench.engine.space import Cell
-from mmbench.errors import MMBenchError
+from mmbench.errors import DataError, MMBenchError
 
 if sys.platform == "linux":
     import fcntl
@@ -138,8 +138,13 @@ def main(job: Job, setting: Setting, connection: Connection) -> None:
     except MMBenchError as error:
         send("failed", _plain(error), None)
     except Exception as error:
+        from mmbench.engine.data.tables import disk_full
+
         text = " ".join(str(error).split())
-        send("failed", MMBenchError(f"{type(error).__name__}: {text}"), traceback.format_exc())
+        if disk_full(error):
+            send("failed", DataError(f"{text}; free some space and run again"), None)
+        else:
+            send("failed", MMBenchError(f"{type(error).__name__}: {text}"), traceback.format_exc())
     connection.close()
     sys.stdout.flush()
     sys.stderr.flush()

@@ -3,7 +3,9 @@
 The truth of each split stands in a file of its own, so that a process that tunes opens train and validation only.
 """
 
+import errno
 import json
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -120,21 +122,45 @@ def _build(dataset: Dataset, cache: Path, draft: Path) -> None:
 
 @contextmanager
 def building(folder: Path) -> Iterator[Path | None]:
-    """Make `folder` whole or not at all: yields a draft folder to fill, or None if another process was first."""
-    from filelock import FileLock
+    """Make `folder` whole or not at all: yields a draft folder to fill, or None if another process was first.
 
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{folder}.lock"):
-        if folder.exists():
-            yield None
-            return
-        draft = Path(tempfile.mkdtemp(prefix=f"{folder.name}.draft-", dir=folder.parent))
-        try:
-            yield draft
-            draft.replace(folder)
-        except OSError as error:
-            raise DataError(
-                f"can't write {folder}: {error.strerror or error}; free some space and run again"
-            ) from error
-        finally:
-            shutil.rmtree(draft, ignore_errors=True)
+    Raises DataError if it can't be written; what was half made is gone then, or swept by whoever builds it next.
+    """
+    from filelock import FileLock
+    from safetensors import SafetensorError
+
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{folder}.lock"):
+            if folder.exists():
+                yield None
+                return
+            for left in folder.parent.glob(f"{folder.name}.draft-*"):  # by a process that was killed: we have the lock
+                shutil.rmtree(left, ignore_errors=True)
+            draft = Path(tempfile.mkdtemp(prefix=f"{folder.name}.draft-", dir=folder.parent))
+            try:
+                yield draft
+                _sync(draft)
+                draft.replace(folder)
+            finally:
+                shutil.rmtree(draft, ignore_errors=True)
+    except (OSError, SafetensorError) as error:
+        if isinstance(error, SafetensorError) and "I/O error" not in str(error):
+            raise
+        hint = "; free some space and run again" if disk_full(error) else ""
+        raise DataError(f"can't make {folder}: {getattr(error, 'strerror', None) or error}{hint}") from error
+
+
+def disk_full(error: BaseException) -> bool:
+    """Whether this is the disk's fault: no space is left, or none of the user's share."""
+    full = (errno.ENOSPC, errno.EDQUOT)
+    # safetensors has no number to ask for
+    return getattr(error, "errno", None) in full or any(f"(os error {number})" in str(error) for number in full)
+
+
+def _sync(folder: Path) -> None:
+    """Wait until every file is on the disk: a folder in its place must be whole even after a loss of power."""
+    for path in folder.rglob("*"):
+        if path.is_file():
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
