@@ -15,6 +15,9 @@ from mmbench.api.record import Record, Refit
 from mmbench.api.suite import Suite
 from mmbench.board import store, suitefile
 from mmbench.board.store import RunData, Store
+from mmbench.board.trust import registration as registrations
+from mmbench.board.trust import seal
+from mmbench.board.trust.registration import PlannedCell, Registration
 from mmbench.engine import plan as planning
 from mmbench.engine.events import CellFinished, Event, RefitFinished, TargetsKnown, TrialFinished
 from mmbench.engine.plan import Plan
@@ -66,6 +69,21 @@ class Session:
     done: frozenset[str]
     """The keys of the cells that have a record."""
     fresh: bool = False
+    registered: Registration | None = None
+    """The plan that was registered before, if one is to be held to."""
+
+    def registration(self) -> Registration:
+        """The plan in the form in which it is written down."""
+        from mmbench import __version__
+
+        return Registration(
+            suite=self.suite.name,
+            suite_hash=suitefile.suite_hash(self.suite),
+            cells=tuple(PlannedCell(c.task.name, c.contender, c.key, c.space_hash) for c in self.plan.cells),
+            device=self.plan.device,
+            mmbench=__version__,
+            date=registrations.now(),
+        )
 
     def execute(self, *, workers: int | None = None, on_event: Listener = lambda event: None) -> Run:
         """Run what is to do and store all of it; `on_event` hears of everything, in order, on this thread.
@@ -75,17 +93,22 @@ class Session:
         """
         with Store.open(self.folder, self.suite, fresh=self.fresh) as writer:
             self.catalog.manager.hook.mmbench_run_started(suite=self.suite, folder=self.folder)
-            if any(cell.key not in self.done for cell in self.plan.cells):
+            for plan in filter(None, (self.registered, self._todo() and self.registration())):
+                registrations.register(self.folder, plan, self.suite)
+            if self._todo():
                 self._work(writer, workers or os.cpu_count() or 1, on_event)
+            seal.write(self.folder)
         return find_run(str(self.folder))
+
+    def _todo(self) -> set[str]:
+        return {cell.key for cell in self.plan.cells} - self.done
 
     def _work(self, writer: Store, workers: int, on_event: Listener) -> None:
         from mmbench.api.carrier import cache_folder
         from mmbench.engine import runner
         from mmbench.engine.environment import environment
 
-        todo = {cell.key for cell in self.plan.cells} - self.done
-        history = {} if self.fresh else store.history(self.folder, todo)
+        history = {} if self.fresh else store.history(self.folder, self._todo())
         refits: dict[str, list[Refit]] = {key: list(cell.refits) for key, cell in history.items()}
         writer.set_environment(environment(self.plan.device))
         hook = self.catalog.manager.hook
@@ -133,11 +156,13 @@ def open_run(
     name: str | None = None,
     fresh: bool = False,
     device: str = "auto",
+    registered: str | Path | None = None,
 ) -> Session:
     """Check everything that a run needs, and start nothing.
 
     suite: a name, a file, or a Suite. `tasks` and `contenders` choose among the suite's own (a contender may also be
     the name of any fusion); `trials`, `limit` and `seed` change the suite, which makes it another run.
+    `registered`: a file of `mmbench plan --register`, which the run is held to.
     Raises MMBenchError for the first thing that is wrong.
     """
     catalog = plugins_.load(plugins)
@@ -146,7 +171,10 @@ def open_run(
     plan = planning.make(spec, catalog, tasks=tasks, contenders=contenders, device=_device(device))
     folder, note = Store.resolve(Path(results), spec, name, fresh=fresh)
     done = frozenset() if fresh else store.finished(folder)
-    return Session(catalog, spec, plan, folder, note, done, fresh)
+    before = registrations.load(Path(registered)) if registered else None
+    if before:
+        registrations.check(before, spec, () if fresh else registrations.read(folder), begun=bool(done))
+    return Session(catalog, spec, plan, folder, note, done, fresh, before)
 
 
 def run(
@@ -161,10 +189,16 @@ def run(
 
 def find_run(run: str, results: str | Path = "results") -> Run:
     """An earlier run, by its folder or by its name below `results`. Raises StoreError if there is none."""
+    folder = find_folder(run, results)
+    data = store.read_run(folder)
+    return Run(folder=folder, suite=data.suite, data=data)
+
+
+def find_folder(run: str, results: str | Path = "results") -> Path:
+    """The folder of an earlier run, unread. Raises StoreError if there is none."""
     for folder in (Path(run), Path(results) / run):
         if (folder / store.SUITE).is_file():
-            data = store.read_run(folder)
-            return Run(folder=folder, suite=data.suite, data=data)
+            return folder
     found = sorted(path.parent.name for path in Path(results).glob(f"*/{store.SUITE}"))
     have = f"{results} has {', '.join(found)}" if found else "start one with `mmbench run starter`"
     raise StoreError(f"no run {run!r} here: {have}")

@@ -89,9 +89,21 @@ def beside(rows: list[dict[str, Any]]) -> list[str]:
     return wanted if len(wanted) == len(BESIDE) else list(names)
 
 
+MARKS = {
+    "added later": ("†", "added later: it was not in the plan that the run began with."),
+    "changed since": ("‡", "changed since the plan that the run began with: its code, space, data or libraries."),
+}
+
+
+def named(row: dict[str, Any]) -> str:
+    """The contender's name, marked if it is not what was planned."""
+    mark = MARKS.get(row.get("plan") or "")
+    return plain(row["contender"]) + (f" {mark[0]}" if mark else "")
+
+
 POLICY = (
-    "Ranked are the contenders that were scored. One that failed, was skipped or is missing on a task has no rank there "
-    "and no average rank: nothing is imputed, and no mean passes over a gap."
+    "Ranked are the contenders that were scored. One that failed, was skipped or is missing on a task has no rank "
+    "there and no average rank: nothing is imputed, and no mean passes over a gap."
 )
 
 
@@ -107,4 +119,7 @@ def notes(rows: list[dict[str, Any]]) -> list[str]:
             f"gain: minus the best single modality ({', '.join(against)}), which was chosen by its validation score, "
             "never by test; positive is better."
         )
+    text += [
+        f"{mark} {meaning}" for state, (mark, meaning) in MARKS.items() if any(r.get("plan") == state for r in rows)
+    ]
     return [*text, POLICY]

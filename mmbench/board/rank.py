@@ -13,6 +13,7 @@ from mmbench.api.parts import Metric
 from mmbench.api.record import Record, Refit
 from mmbench.board.stats import resampling as stats
 from mmbench.board.store import RunData, load_predictions, load_run_targets
+from mmbench.board.trust.registration import standing
 from mmbench.errors import StoreError
 
 if TYPE_CHECKING:
@@ -138,6 +139,7 @@ def leaderboard(
 
 def _leaderboard(runs: Sequence[RunData], metrics: Mapping[str, Metric], intervals: Collection[str]) -> list[Row]:
     rows: list[Row] = []
+    standings = {run.path: standing(run) for run in runs}
     order = list(dict.fromkeys(task.name for run in runs for task in run.suite.tasks))
     tasks = {record.task for run in runs for record in run.records}
     for task in sorted(tasks, key=lambda t: (t not in order, _index(order, t), t)):
@@ -145,7 +147,9 @@ def _leaderboard(runs: Sequence[RunData], metrics: Mapping[str, Metric], interva
         ranks = _ranks([entry for entry in entries if entry.record.status == "ok" and entry.score is not None])
         reference = _best_single(entries)
         entries.sort(key=lambda entry: _place(entry, ranks))
-        rows += [_row(entry, ranks.get(entry.record.contender), reference, intervals) for entry in entries]
+        for entry in entries:
+            row = _row(entry, ranks.get(entry.record.contender), reference, intervals)
+            rows.append({**row, "plan": standings[entry.run.path](entry.record)})
     return rows
 
 

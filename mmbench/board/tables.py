@@ -17,6 +17,7 @@ from mmbench.board.figures import (
     count,
     duration,
     mebibytes,
+    named,
     notes,
     plain,
     quantity,
@@ -72,7 +73,7 @@ def _title(task: str, row: Row) -> Text:
 
 def _failure(row: Row) -> Text:
     skipped = row["status"] in ("skipped", "missing")
-    text = Text.assemble("  ", ("– " if skipped else "✗ ", "" if skipped else "red"), plain(row["contender"]))
+    text = Text.assemble("  ", ("– " if skipped else "✗ ", "" if skipped else "red"), named(row))
     return text.append(f"  {plain(row['status'])}: {plain(row['reason'] or 'no reason was given')}", style="dim")
 
 
@@ -80,7 +81,7 @@ def _columns(rows: list[Row]) -> list[Column]:
     metric = rows[0]["metric"]
     columns = [
         Column("#", lambda row: Text(str(row["rank"])), 0),
-        Column("contender", lambda row: Text(plain(row["contender"]), overflow="ellipsis"), 0, right=False),
+        Column("contender", lambda row: Text(named(row), overflow="ellipsis"), 0, right=False),
         Column(short(metric), lambda row: Text(with_interval(row["metrics"].get(metric))), 0, right=False),
     ]
     if any(row["fusion_gain"] for row in rows):

@@ -1,0 +1,120 @@
+"""The seal of a run: one small file that names all of it, so that a reader can hold a copy of a line of text.
+
+`seal.json` has the number of rows and the last checksum of each chained file, and the SHA-256 of suite.toml and
+environment.json; the chains' checksums cover every row, and the rows have the SHA-256 of every file of predictions. Its
+own SHA-256 is the seal: what is published, or signed. It has no date and no name of a machine: the same content has the
+same seal. Written by `session` when a run is at its end, and by `mmbench sign`.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mmbench.board.chain import write_file
+from mmbench.board.trust import lines
+from mmbench.board.trust.findings import Finding
+from mmbench.errors import StoreError
+
+SEAL = "seal.json"
+SCHEMA = 1
+CHAINS = ("plan.jsonl", "trials.jsonl", "records.jsonl")
+FILES = ("suite.toml", "environment.json")
+SHORT = 20
+"""As many hexadecimal digits are shown as the seal's name: 80 bits, which nobody finds a second content for."""
+LEAST = 16
+
+
+def compute(folder: Path) -> bytes:
+    """What seal.json must hold for the folder as it is. Raises StoreError if a chain's end is damaged."""
+    chains = {}
+    for name in CHAINS:
+        rows, checksum = lines.head(folder / name)
+        chains[name] = {"rows": rows, "sha256": checksum}
+    content = {"schema": SCHEMA, "chains": chains, "files": {name: digest(folder / name) for name in FILES}}
+    return json.dumps(content, indent=2).encode() + b"\n"
+
+
+def digest(path: Path) -> str | None:
+    """The file's SHA-256; None if it isn't there."""
+    if path.is_symlink():
+        raise StoreError(f"{path} is a symbolic link; a run folder holds its own files only")
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise StoreError(f"{path} can't be read: {error.strerror}") from error
+
+
+def write(folder: Path) -> str:
+    """Seal the folder as it is, and give the seal; a folder that is sealed so already is left alone."""
+    content = compute(folder)
+    if stored(folder) != content:
+        write_file(folder / SEAL, content)
+    return hashlib.sha256(content).hexdigest()
+
+
+def stored(folder: Path) -> bytes | None:
+    """The bytes of seal.json; None if there is none."""
+    path = folder / SEAL
+    if path.is_symlink():
+        raise StoreError(f"{path} is a symbolic link; a run folder holds its own files only")
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise StoreError(f"{path} can't be read: {error.strerror}") from error
+
+
+def name(folder: Path) -> str | None:
+    """The first digits of the stored seal, as boards show it; None if the run has none. Nothing is checked."""
+    content = stored(folder)
+    return None if content is None else hashlib.sha256(content).hexdigest()[:SHORT]
+
+
+def check(folder: Path, chains: Sequence[lines.Lines]) -> Iterator[Finding]:
+    """Hold the files against seal.json; `chains` are the files as `lines.read` has them."""
+    content = stored(folder)
+    if content is None:
+        return
+    try:
+        said: Any = json.loads(content)
+        for chain in chains:
+            yield from _check_chain(chain, said["chains"][chain.name])
+        for file in FILES:
+            if digest(folder / file) != said["files"][file]:
+                yield Finding("seal", file, "is not the file that was sealed")
+        if said["schema"] != SCHEMA:
+            yield Finding("seal", SEAL, f"has schema {said['schema']!r}, not {SCHEMA}")
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        yield Finding("seal", SEAL, f"is no seal that mmbench wrote: {type(error).__name__}: {str(error)[:100]}")
+
+
+def _check_chain(chain: lines.Lines, said: Mapping[str, Any]) -> Iterator[Finding]:
+    rows, there = int(said["rows"]), len(chain.checksums)
+    if there < rows:
+        yield Finding("seal", chain.name, f"has {there} rows, but {rows} were sealed: the last ones were dropped")
+    elif rows and chain.checksums[rows - 1] != said["sha256"]:
+        yield Finding("seal", f"{chain.name}, line {rows}", "is not the row that was sealed: the file was rewritten")
+    elif there > rows:
+        what = f"{there - rows} rows came after the seal, which has {rows}: the run went on and is not at its end"
+        yield Finding("seal", chain.name, what)
+
+
+def check_published(folder: Path, published: str) -> Iterator[Finding]:
+    """Hold the folder's content against a seal, or its first digits, that was published. Raises StoreError for what
+    is no seal."""
+    wanted = published.strip().lower()
+    if not LEAST <= len(wanted) <= 64 or set(wanted) - set("0123456789abcdef"):
+        raise StoreError(f"--seal {published[:80]!r} is no seal: give at least {LEAST} of its hexadecimal digits")
+    try:
+        found = hashlib.sha256(compute(folder)).hexdigest()
+    except StoreError as error:
+        yield Finding("seal", str(folder), str(error))
+        return
+    if not found.startswith(wanted):
+        what = f"the run's seal is {found[: len(wanted)]}, not the published {wanted}: it is not what was published"
+        yield Finding("seal", str(folder), what)
