@@ -27,6 +27,8 @@ from mmbench.plugins import Catalog
 if TYPE_CHECKING:
     import pandas as pd
 
+    from mmbench.board.gate import Board
+
 Listener = Callable[[Event], None]
 
 
@@ -45,9 +47,13 @@ class Run:
 
     def rows(self, catalog: Catalog) -> list[dict[str, Any]]:
         """The leaderboard, a row for each task and contender, as `mmbench leaderboard --format json` prints it."""
-        from mmbench.board import rank
+        return [row for board in self.boards(catalog) for row in board.rows]
 
-        return rank.leaderboard(self.data, catalog.metrics)
+    def boards(self, catalog: Catalog) -> "list[Board]":
+        """The rows in boards of what may be compared: more than one if the run was gone on with by another mmbench."""
+        from mmbench.board import gate
+
+        return gate.boards([self.data], catalog.metrics)
 
     def leaderboard(self) -> "pd.DataFrame":
         """The leaderboard as a table: nested figures become columns such as "metrics.accuracy.mean"."""

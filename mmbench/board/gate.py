@@ -22,6 +22,7 @@ from mmbench.errors import MMBenchError
 
 Row: TypeAlias = dict[str, Any]
 UNKNOWN = "unknown"
+FEW = 4  # how many differences a line names
 
 
 @dataclass(frozen=True)
@@ -156,7 +157,7 @@ def check(runs: Sequence[RunData]) -> None:
         known = {run.path for run in found[0].runs}
         if new := [run for run in group.runs if run.path not in known]:
             pair = f"{called[found[0].runs[0].path]} and {called[new[0].path]}"
-            apart = ", ".join(map(str, differences(found[0], group)))
+            apart = _few(differences(found[0], group))
             raise MMBenchError(
                 f"{pair} can't stand on one board: they differ in {apart}; --separate gives each its own"
             )
@@ -196,6 +197,8 @@ def _brief(what: str, mine: str | None, theirs: str | None) -> Difference:
 def suite_differences(first: Suite, other: Suite) -> list[Difference]:
     """Which settings of two suites differ; of tasks and contenders, the names."""
     one, two = _settings(first), _settings(other)
+    if first.name != other.name:
+        return [Difference("suite", first.name, other.name)]
     found = [Difference(key, str(one[key]), str(two[key])) for key in one if one[key] != two[key]]
     for kind, mine, theirs in (
         ("tasks", first.tasks, other.tasks),
@@ -216,9 +219,15 @@ def _own(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> str:
     """What one suite has that the other has not."""
     new = [name for name in mine if name not in theirs]
     changed = [name for name in mine if name in theirs and mine[name] != theirs[name]]
-    text = [f"with {', '.join(new)}"] if new else []
-    text += [f"its own {', '.join(changed)}"] if changed else []
-    return ", ".join(text) or f"without {', '.join(name for name in theirs if name not in mine)}"
+    text = [f"with {_few(new)}"] if new else []
+    text += [f"its own {_few(changed)}"] if changed else []
+    return ", ".join(text) or f"without {_few([name for name in theirs if name not in mine])}"
+
+
+def _few(items: Sequence[object]) -> str:
+    """The first of them, and how many more there are."""
+    shown = ", ".join(map(str, items[:FEW]))
+    return shown if len(items) <= FEW else f"{shown} and {len(items) - FEW} more"
 
 
 def boards(runs: Sequence[RunData], metrics: Mapping[str, Metric]) -> list[Board]:
@@ -254,7 +263,7 @@ def _title(group: Group, every: Sequence[Group], called: Mapping[Path, str]) -> 
     """The group's runs, and its side of what sets it apart from the first group (the first, from the second)."""
     apart = differences(group, every[1] if group is every[0] else every[0])
     own = " + ".join(called[run.path] for run in group.runs)
-    return f"{own}: {', '.join(f'{difference.what} {difference.mine}' for difference in apart)}"
+    return f"{own}: {_few([f'{difference.what} {difference.mine}' for difference in apart])}"
 
 
 def _distinct(runs: Sequence[RunData], called: Mapping[Path, str]) -> tuple[RunData, ...]:

@@ -1,4 +1,4 @@
-"""A leaderboard's rows in the formats people ask for: terminal, Markdown, CSV, JSON. `rank` makes the rows."""
+"""A leaderboard's rows in the formats people ask for: terminal, Markdown, CSV, JSON, LaTeX. `rank` makes the rows."""
 
 import csv as csv_format
 import io
@@ -13,6 +13,7 @@ from mmbench.board.figures import (
     count,
     duration,
     mebibytes,
+    named,
     notes,
     plain,
     quantity,
@@ -35,9 +36,9 @@ def table(rows: Sequence[Row], console_width: int) -> "list[RenderableType]":
     return tables(rows, console_width)
 
 
-def json(rows: Sequence[Row], *, run: str = "") -> str:
-    """{"run": ..., "rows": [...]}; what was not measured, or is not finite, is null."""
-    content = {"run": run, "rows": _finite(list(rows))}
+def json(rows: Sequence[Row], *, run: str = "", notes: Sequence[str] = ()) -> str:
+    """{"run": ..., "rows": [...]}, and "notes" if there are any; what was not measured, or is not finite, is null."""
+    content = {"run": run, **({"notes": list(notes)} if notes else {}), "rows": _finite(list(rows))}
     return json_format.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
@@ -84,15 +85,17 @@ def _cell(value: Any) -> Any:
 
 def markdown(rows: Sequence[Row]) -> str:
     """A heading and a table for each task, the average ranks, and the notes."""
-    by_task: dict[str, list[Row]] = {}
-    for row in rows:
-        by_task.setdefault(row["task"], []).append(row)
+    by_task = _by_task(rows)
     blocks = [_task(task, own) for task, own in by_task.items()]
     if len(by_task) > 1:
         blocks.append(_across(rows))
     if rows:
         blocks.append("\n\n".join(escape(note) for note in notes(list(rows))))
     return "\n\n".join(blocks) + "\n"
+
+
+def _by_task(rows: Sequence[Row]) -> dict[str, list[Row]]:
+    return {task: [row for row in rows if row["task"] == task] for task in dict.fromkeys(row["task"] for row in rows)}
 
 
 def escape(text: object) -> str:
@@ -110,10 +113,10 @@ def _task(task: str, rows: list[Row]) -> str:
     for row in rows:
         if row["rank"] is None:
             said = f"{row['status']}: {row['reason'] or 'no reason was given'}"
-            lines.append(_line(["–", row["contender"], said, *[""] * (len(heads) - 3)]))
+            lines.append(_line(["–", named(row), said, *[""] * (len(heads) - 3)]))
             continue
         cost, spent = row["cost"], row["spent"]
-        cells = [row["rank"], row["contender"], with_interval(row["metrics"].get(metric))]
+        cells = [row["rank"], named(row), with_interval(row["metrics"].get(metric))]
         cells += [with_interval(row["fusion_gain"], sign=True), score((row["default"] or {}).get("mean"))]
         cells += [score(row["metrics"].get(name, {}).get("mean")) for name in others]
         cells += [count(cost["parameters"]), quantity(cost["latency_ms_p50"]), count(cost["throughput"])]
@@ -147,3 +150,55 @@ def _head(names: Sequence[str]) -> list[str]:
 
 def _line(cells: Sequence[object]) -> str:
     return "| " + " | ".join(escape(cell) for cell in cells) + " |"
+
+
+LATEX = {char: f"\\{char}" for char in "&%$#_{}"} | {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    '"': "''",
+    "–": "--",
+}
+
+
+def latex(rows: Sequence[Row]) -> str:
+    """A table for each task, for the package booktabs, and the notes; the cells are text in which TeX finds no command.
+
+    Contenders without a score stand below the rest with their reason.
+    """
+    blocks = [_latex_task(task, own) for task, own in _by_task(rows).items()]
+    if rows:
+        blocks.append("\n\n".join(rf"{{\footnotesize {escape_latex(note)}\par}}" for note in notes(list(rows))))
+    return "\n\n".join(blocks) + "\n"
+
+
+def escape_latex(text: object) -> str:
+    return "".join(LATEX.get(char, char) for char in plain(text))
+
+
+def _latex_task(task: str, rows: list[Row]) -> str:
+    metric = rows[0]["metric"]
+    heads = ["", "contender", metric, "fusion gain", "default", "parameters", "ms"]
+    better = "higher is better" if rows[0]["direction"] == "max" else "lower is better"
+    lines = [r"\begin{table}", rf"\caption{{{escape_latex(f'{task}: {metric}, {better}')}}}", r"\centering"]
+    lines += [r"\begin{tabular}{rlllrrr}", r"\toprule", _latex_line(heads), r"\midrule"]
+    for row in rows:
+        if row["rank"] is None:
+            said = escape_latex(f"{row['status']}: {row['reason'] or 'no reason was given'}")
+            line = f"-- & {escape_latex(named(row))} & "
+            lines.append(rf"{line}\multicolumn{{5}}{{p{{0.6\linewidth}}}}{{{said}}} \\")
+            continue
+        cells = [row["rank"], named(row), with_interval(row["metrics"].get(metric))]
+        cells += [with_interval(row["fusion_gain"], sign=True), score((row["default"] or {}).get("mean"))]
+        cells += [count(row["cost"]["parameters"]), quantity(row["cost"]["latency_ms_p50"])]
+        lines.append(_latex_line(cells))
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}"])
+
+
+def _latex_line(cells: Sequence[object]) -> str:
+    """A line of the table; a number's hyphen is a minus."""
+    texts = [re.sub(r"(?<![\w-])-(?=[.\d])", "$-$", escape_latex(cell)) for cell in cells]
+    return " & ".join(texts) + r" \\"

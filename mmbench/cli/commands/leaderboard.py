@@ -1,18 +1,25 @@
-"""`mmbench leaderboard`: the rows of a run, for eyes, for papers and for programs."""
+"""`mmbench leaderboard`: the rows of one run or several, for eyes, for papers and for programs."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
+from mmbench.board.stats import pareto
 from mmbench.cli import options, terminal
 from mmbench.errors import MMBenchError
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from mmbench.board.gate import Board
+    from mmbench.session import Run
+
+Table: TypeAlias = tuple[str, list[str], list[list[str]]]
+"""Its title, its columns, its cells."""
 
 
 class Form(StrEnum):
@@ -22,6 +29,7 @@ class Form(StrEnum):
     markdown = "markdown"
     csv = "csv"
     json = "json"
+    latex = "latex"
 
 
 class By(StrEnum):
@@ -29,44 +37,118 @@ class By(StrEnum):
 
     task = "task"
     metric = "metric"
+    pareto = "pareto"
+
+
+class Cost(StrEnum):
+    """What the score is held against: the names of `pareto.COSTS`."""
+
+    latency = "latency"
+    parameters = "parameters"
+    flops = "flops"
+    memory = "memory"
+    device_memory = "device_memory"
+    search = "search"
 
 
 def leaderboard(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="A run's name, or its folder.")],
+    runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="A run's name, or its folder; or several.")],
     form: Annotated[Form, typer.Option("--format", metavar="|".join(Form), help="How to print.")] = Form.table,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write to a file.", show_default=False)
     ] = None,
-    by: Annotated[By, typer.Option(metavar="|".join(By), help="One table a task, or one a metric.")] = By.task,
+    by: Annotated[
+        By, typer.Option(metavar="|".join(By), help="A table a task, one a metric, or the score against a cost.")
+    ] = By.task,
+    cost: Annotated[
+        Cost, typer.Option(metavar="|".join(Cost), help="With --by pareto: the cost that the score is held against.")
+    ] = Cost.latency,
+    separate: Annotated[
+        bool, typer.Option("--separate", help="A board each for runs that can't be compared, instead of an error.")
+    ] = False,
     results: options.Results = Path("results"),
     plugin: options.Plugins = None,
 ) -> None:
-    """Rank the contenders of a run.
+    """Rank the contenders of a run, or of several under the same conditions.
+
+    Runs share a board only with the same suite, data and engine; costs are compared only where they were
+    measured on the same device. Otherwise it says what differs.
 
     \b
     Examples:
       mmbench leaderboard starter
       mmbench leaderboard starter --by metric
+      mmbench leaderboard starter --by pareto --cost parameters
+      mmbench leaderboard starter results/elsewhere --separate
       mmbench leaderboard starter --format markdown -o leaderboard.md
       mmbench leaderboard results/starter --format json
     """
-    from mmbench import plugins, session
+    from mmbench import plugins
+    from mmbench.board import gate
+
+    if by is not By.task and form not in (Form.table, Form.markdown):
+        raise MMBenchError(f"--by {by} is for the formats table and markdown: csv and json hold all figures")
+    found = find_runs(runs, results)
+    data = [run.data for run in found]
+    if not separate:
+        gate.check(data)
+    boards = gate.boards(data, plugins.load(plugin or ()).metrics)
+    if len(boards) > 1:
+        terminal.warn(f"not all rows can be compared: {len(boards)} boards, whose titles say what differs")
+    with _target(output) as console:
+        if by is By.task:
+            write_boards(console, boards, form=form, run=" + ".join(gate.names(data).values()))
+        else:
+            _write_tables(console, boards, by_metric if by is By.metric else _by_cost(cost), form=form)
+
+
+def find_runs(runs: Sequence[str], results: Path) -> "list[Run]":
+    """The runs of those names or folders, each once. Raises StoreError if there is none."""
+    from mmbench import session
+
+    found = {run.folder.resolve(): run for run in (session.find_run(name, results) for name in runs)}
+    return list(found.values())
+
+
+def write_boards(console: "Console", boards: "Sequence[Board]", *, form: Form, run: str) -> None:
+    """Print boards one below the other, each with its notes; csv and json hold the rows of all, with their board."""
     from mmbench.board import report
 
-    if by is By.metric and form not in (Form.table, Form.markdown):
-        raise MMBenchError("--by is for the formats table and markdown: csv and json hold all metrics")
-    found = session.find_run(run, results)
-    rows = found.rows(plugins.load(plugin or ()))
-    with _target(output) as console:
-        if by is By.metric:
-            for title, columns, cells in by_metric(rows):
-                terminal.write(console, *_draw(title, columns, cells, form=form))
-        elif form is Form.table:
-            terminal.write(console, *report.table(rows, console.width))
-        elif form is Form.json:
-            terminal.write(console, report.json(rows, run=found.folder.name).rstrip("\n"))
-        else:
-            terminal.write(console, (report.csv if form is Form.csv else report.markdown)(rows).rstrip("\n"))
+    rows = [row for board in boards for row in board.rows]
+    if form is Form.json:
+        notes = list(dict.fromkeys(note for board in boards for note in board.notes))
+        terminal.write(console, report.json(rows, run=run, notes=notes).rstrip("\n"))
+    elif form is Form.csv:
+        terminal.write(console, report.csv(rows).rstrip("\n"))
+    elif form is Form.table:
+        for board in boards:
+            terminal.write(console, *_heading(board, form), *report.table(board.rows, console.width))
+            terminal.write(console, *_notes(board, form))
+    else:
+        draw = report.latex if form is Form.latex else report.markdown
+        blocks = [text for board in boards for text in (*_heading(board, form), draw(board.rows), *_notes(board, form))]
+        terminal.write(console, "\n\n".join(block.strip("\n") for block in blocks if block))
+
+
+def _heading(board: "Board", form: Form) -> list[str]:
+    from mmbench.board import report
+    from mmbench.board.figures import plain
+
+    if not board.title:
+        return []
+    if form is Form.latex:
+        return [rf"\paragraph{{{report.escape_latex(board.title)}}}"]
+    return [f"# {report.escape(board.title)}"] if form is Form.markdown else [plain(board.title), ""]
+
+
+def _notes(board: "Board", form: Form) -> list[str]:
+    from mmbench.board import report
+    from mmbench.board.figures import plain
+
+    if form is Form.latex:
+        return [rf"{{\footnotesize {report.escape_latex(note)}\par}}" for note in board.notes]
+    escape = report.escape if form is Form.markdown else plain
+    return [escape(note) for note in board.notes]
 
 
 @contextmanager
@@ -82,25 +164,70 @@ def _target(output: Path | None) -> "Iterator[Console]":
         raise MMBenchError(f"can't write {output}: {error.strerror}") from error
 
 
-def by_metric(rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, list[str], list[list[str]]]]:
-    """A table for each metric: (title, columns, cells); a line a contender, a column a task, means and intervals."""
+def _write_tables(
+    console: "Console",
+    boards: "Sequence[Board]",
+    make: Callable[[Sequence[Mapping[str, Any]]], Iterator[Table]],
+    *,
+    form: Form,
+) -> None:
+    from mmbench.board.figures import POLICY
+
+    for board in boards:
+        terminal.write(console, *_heading(board, form))
+        for table in make(board.rows):
+            terminal.write(console, *_draw(table, form=form))
+        terminal.write(console, POLICY, *_notes(board, form))
+
+
+def by_metric(rows: Sequence[Mapping[str, Any]]) -> Iterator[Table]:
+    """A table for each metric; a line a contender, a column a task, means and intervals. What has no score says why."""
     directions = {row["metric"]: row["direction"] for row in rows}
     for metric in dict.fromkeys(name for row in rows for name in row["metrics"]):
-        scored = {(row["contender"], row["task"]): row["metrics"][metric] for row in rows if metric in row["metrics"]}
-        tasks = list(dict.fromkeys(task for _, task in scored))
-        contenders = dict.fromkeys(contender for contender, _ in scored)
-        cells = [[contender, *(_score(scored.get((contender, task))) for task in tasks)] for contender in contenders]
+        tasks = list(dict.fromkeys(row["task"] for row in rows if metric in row["metrics"]))
+        own = {(row["contender"], row["task"]): row for row in rows if row["task"] in tasks}
+        contenders = dict.fromkeys(contender for contender, _ in own)
+        cells = [
+            [contender, *(_score(own.get((contender, task)), metric) for task in tasks)] for contender in contenders
+        ]
         better = {"max": ", higher is better", "min": ", lower is better"}.get(directions.get(metric, ""), "")
         yield f"{metric}{better}", ["contender", *tasks], cells
 
 
-def _score(summary: dict[str, Any] | None) -> str:
+def _score(row: Mapping[str, Any] | None, metric: str) -> str:
     from mmbench.board.figures import with_interval
 
-    return with_interval(summary) if summary else ""
+    if row is None:
+        return ""
+    return with_interval(row["metrics"].get(metric)) if row["status"] == "ok" else row["status"]
 
 
-def _draw(title: str, columns: list[str], cells: list[list[str]], *, form: Form) -> Sequence[object]:
+def _by_cost(cost: Cost) -> Callable[[Sequence[Mapping[str, Any]]], Iterator[Table]]:
+    """Score against a cost: a table for each task, the cheapest first; a star marks the front."""
+    from mmbench.board.figures import count, quantity, score, with_interval
+
+    def tables(rows: Sequence[Mapping[str, Any]]) -> Iterator[Table]:
+        for task in pareto.tradeoffs(rows, cost):
+            cells = [
+                [
+                    "*" if point.front else "",
+                    point.row["contender"],
+                    count(point.cost) if point.cost >= 1000 else quantity(point.cost),
+                    with_interval(point.row["metrics"][task.metric]),
+                ]
+                for point in task.points
+            ]
+            cells += [["", contender, "–", "–"] for contender in task.left_out]
+            best = max if task.direction == "max" else min
+            ends = f", {score(best(p.score for p in task.points))} at best" if task.points else ""
+            title = f"{task.task}: {task.metric}{ends}, against {pareto.COSTS[cost][2]}; * none is better in both"
+            yield title, ["front", "contender", cost.value, task.metric], cells
+
+    return tables
+
+
+def _draw(table: Table, *, form: Form) -> Sequence[object]:
+    title, columns, cells = table
     if form is Form.table:
         return [title, "", terminal.table(columns, cells, right=columns[1:]), ""]
     from mmbench.board.report import escape

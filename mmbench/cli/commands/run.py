@@ -85,10 +85,9 @@ def _execute(opened: "Session", *, workers: int | None, quiet: bool, again: str)
 
 
 def _conclude(done: "Run", opened: "Session") -> None:
-    from mmbench.board import report
+    from mmbench.cli.commands.leaderboard import Form, write_boards
 
-    console = terminal.console()
-    terminal.write(console, *report.table(done.rows(opened.catalog), console.width))
+    write_boards(terminal.console(), done.boards(opened.catalog), form=Form.table, run=done.folder.name)
     failed = done.failed
     if failed:
         terminal.show("", f"{len(failed)} failed:")
