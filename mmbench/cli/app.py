@@ -1,16 +1,19 @@
 """`mmbench`: puts the commands together, and turns what the user can mend into one line and exit code 2.
 
-Exit codes: 0 done; 1 finished, with failures; 2 wrong input; 130 stopped by Ctrl-C; 141 the reader of stdout left.
+Exit codes: 0 done; 1 finished, with failures; 2 wrong input, or a full disk; 130 stopped by Ctrl-C, 143 by SIGTERM,
+129 by SIGHUP; 141 the reader of stdout left.
 """
 
+import errno
 import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Annotated
 
 import typer
 
-from mmbench.cli import terminal
+from mmbench.cli import stopping, terminal
 from mmbench.cli.commands import check, doctor, leaderboard, listing, new, plan, run
 from mmbench.errors import MMBenchError, PluginError
 
@@ -26,9 +29,13 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "doctor": doctor.doctor,
 }
 
+UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS)
+"""What the machine refuses, and no bug of ours: a full disk, a terminal that is gone."""
+
 
 def main() -> None:
     """The entry point of the `mmbench` command."""
+    stopping.listen()
     sys.exit(call(sys.argv[1:]))
 
 
@@ -45,12 +52,24 @@ def call(arguments: Sequence[str]) -> int:
         hint = f" (see: {context.command_path} --help)" if context else ""
         terminal.warn(f"{error.format_message().rstrip('.')}{hint}", level="error")
         return 2
-    except KeyboardInterrupt:
-        return 130
+    except KeyboardInterrupt as error:
+        return stopping.exit_code(error)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it flushes at exit
+        _leave_stdout()
         return 141
+    except OSError as error:
+        if error.errno not in UNWRITABLE:
+            raise
+        with suppress(OSError):
+            terminal.warn(f"{error.filename or 'stdout'} can't be written: {error.strerror}", level="error")
+        _leave_stdout()
+        return 2
     return code if isinstance(code, int) else 0
+
+
+def _leave_stdout() -> None:
+    """Or Python complains when it flushes at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def build(arguments: Sequence[str] = ()) -> typer.Typer:

@@ -2,12 +2,13 @@
 
 import shlex
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mmbench.cli import options, terminal
+from mmbench.cli import options, stopping, terminal
 
 if TYPE_CHECKING:
     from mmbench.session import Run, Session
@@ -78,10 +79,11 @@ def _execute(opened: "Session", *, workers: int | None, quiet: bool, again: str)
             if opened.note:
                 watch.say(opened.note)
             return opened.execute(workers=workers, on_event=watch)
-    except KeyboardInterrupt:
-        told = f"{watch.state.told} of {len(cells)} cells are done and stored"
-        terminal.warn(f"{told}; the same command goes on from here: {again}", level="stopped")
-        raise typer.Exit(130) from None
+    except KeyboardInterrupt as error:
+        told = f"{stopping.cause(error)}{watch.state.told} of {len(cells)} cells are done and stored"
+        with suppress(OSError):  # the terminal may be what is gone
+            terminal.warn(f"{told}; the same command goes on from here: {again}", level="stopped")
+        raise typer.Exit(stopping.exit_code(error)) from None
 
 
 def _conclude(done: "Run", opened: "Session") -> None:
