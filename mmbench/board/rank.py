@@ -44,7 +44,7 @@ HEADLINE = (
 
 
 @dataclass
-class _Entry:
+class Entry:
     """A record with what its predictions say."""
 
     record: Record
@@ -80,7 +80,7 @@ class _Entry:
         return [refit for refit in self.record.refits if refit.role == role and refit.status == "ok"]
 
     @cached_property
-    def _predictions(self) -> "dict[str, list[Array]]":
+    def predictions(self) -> "dict[str, list[Array]]":
         """{role: predictions of each seed}; none for a role if any of its seeds has none."""
         found: dict[str, list[Array]] = {}
         for role in ("tuned", "default"):
@@ -97,7 +97,7 @@ class _Entry:
         return self._draws[metric, role]
 
     def _draw(self, metric: str, role: str) -> stats.Draws | None:
-        predictions = self._predictions.get(role)
+        predictions = self.predictions.get(role)
         if not predictions or self.truth is None or self.rows is None or metric not in self.metrics:
             return None
         where = f"{self.run.path}: task {self.record.task!r}, contender {self.record.contender!r}"
@@ -126,8 +126,9 @@ def leaderboard(
 ) -> list[Row]:
     """A row for each task and contender: the suite's tasks in order, best contender first.
 
-    Several runs make one board only where `gate` puts them together: same conditions, no contender twice. Rows that did not end well have their status and reason, and no rank. `intervals` names the metrics that get one
-    beside the tuned metric. What was not measured is None. Raises StoreError if stored predictions are damaged.
+    Several runs make one board only where `gate` puts them together: same conditions, no contender twice. Rows that
+    did not end well have their status and reason, and no rank. `intervals` names the metrics that get one beside the
+    tuned metric. What was not measured is None. Raises StoreError if stored predictions are damaged.
     """
     import numpy as np  # noqa: F401  the limit holds for libraries that are loaded
     from threadpoolctl import threadpool_limits
@@ -143,32 +144,33 @@ def _leaderboard(runs: Sequence[RunData], metrics: Mapping[str, Metric], interva
     order = list(dict.fromkeys(task.name for run in runs for task in run.suite.tasks))
     tasks = {record.task for run in runs for record in run.records}
     for task in sorted(tasks, key=lambda t: (t not in order, _index(order, t), t)):
-        entries = _entries(runs, metrics, task)
-        ranks = _ranks([entry for entry in entries if entry.record.status == "ok" and entry.score is not None])
-        reference = _best_single(entries)
-        entries.sort(key=lambda entry: _place(entry, ranks))
-        for entry in entries:
+        found = entries(runs, metrics, task)
+        ranks = _ranks([entry for entry in found if entry.record.status == "ok" and entry.score is not None])
+        reference = _best_single(found)
+        found.sort(key=lambda entry: _place(entry, ranks))
+        for entry in found:
             row = _row(entry, ranks.get(entry.record.contender), reference, intervals)
             rows.append({**row, "plan": standings[entry.run.path](entry.record)})
     return rows
 
 
-def _entries(runs: Sequence[RunData], metrics: Mapping[str, Metric], task: str) -> list[_Entry]:
+def entries(runs: Sequence[RunData], metrics: Mapping[str, Metric], task: str) -> list[Entry]:
+    """The records of `task`, all with the same test targets, ready to be drawn and compared."""
     truth = next((load_run_targets(run, task) for run in runs if task in run.targets), None)
     rows = stats.item_rows(len(truth)) if truth is not None and len(truth) else None
-    return [_Entry(record, run, metrics, truth, rows) for run in runs for record in run.records if record.task == task]
+    return [Entry(record, run, metrics, truth, rows) for run in runs for record in run.records if record.task == task]
 
 
 def _index(order: Sequence[str], name: str) -> int:
     return order.index(name) if name in order else len(order)
 
 
-def _place(entry: _Entry, ranks: Mapping[str, int]) -> tuple[float, float, str]:
+def _place(entry: Entry, ranks: Mapping[str, int]) -> tuple[float, float, str]:
     name = entry.record.contender
     return ranks.get(name, float("inf")), -entry.sign * (entry.score or 0.0), name
 
 
-def _ranks(entries: Sequence[_Entry]) -> dict[str, int]:
+def _ranks(entries: Sequence[Entry]) -> dict[str, int]:
     """Ranks by the mean score; those that can't be told apart share one. Without predictions, equal means do."""
     by_name = {entry.record.contender: entry for entry in entries}
     names = sorted(by_name, key=lambda name: (-by_name[name].sign * (by_name[name].score or 0.0), name))
@@ -183,13 +185,13 @@ def _ranks(entries: Sequence[_Entry]) -> dict[str, int]:
     return stats.tied_ranks(names, p_value)
 
 
-def _best_single(entries: Sequence[_Entry]) -> _Entry | None:
+def _best_single(entries: Sequence[Entry]) -> Entry | None:
     """The single modality to beat, chosen by its score on validation, never on test."""
     singles = [e for e in entries if e.single and e.record.status == "ok" and e.valid is not None]
     return min(singles, key=lambda e: (-e.sign * (e.valid or 0.0), e.record.contender), default=None)
 
 
-def _gain(entry: _Entry, reference: _Entry | None) -> Row | None:
+def _gain(entry: Entry, reference: Entry | None) -> Row | None:
     """The entry minus the best single modality, positive where it is better."""
     if reference is None or entry.single or entry.score is None or reference.score is None:
         return None
@@ -202,7 +204,7 @@ def _gain(entry: _Entry, reference: _Entry | None) -> Row | None:
     return gain | {"against": reference.record.contender}
 
 
-def _default(entry: _Entry) -> Row | None:
+def _default(entry: Entry) -> Row | None:
     """The default configuration's score; it is not refitted where it is the one that won."""
     record = entry.record
     won = not entry.refits("default") and dict(record.params) == dict(record.default_params)
@@ -232,7 +234,7 @@ def _area(points: Sequence[tuple[float, float]]) -> float:
     return total / (points[-1][0] - points[0][0])
 
 
-def _row(entry: _Entry, rank: int | None, reference: _Entry | None, intervals: Collection[str]) -> Row:
+def _row(entry: Entry, rank: int | None, reference: Entry | None, intervals: Collection[str]) -> Row:
     record = entry.record
     fine = record.status == "ok"
     wanted = {record.metric, *intervals}
