@@ -1,6 +1,7 @@
 """Datasets on disk: loaded once by their plugin, kept under the cache by fingerprint, read by split.
 
-The truth of each split stands in a file of its own, so that a process that tunes opens train and validation only.
+The rows hold what contenders may see; the truth stands in files of its own, that of test outside the dataset's
+folder, where processes that tune are kept from reading it (`executors.sandbox`).
 """
 
 import errno
@@ -8,7 +9,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,7 +52,8 @@ class Table:
         import numpy as np
         from safetensors.numpy import load_file
 
-        target = load_file(self.folder / f"targets-{split}.safetensors")["target"]
+        file = truth_file(self.folder) if split == "test" else self.folder / f"targets-{split}.safetensors"
+        target = load_file(file)["target"]
         rows = self.rows(split, len(target))
         return np.arange(len(rows)) if self.dataset.target.type == "match" else target[rows]
 
@@ -70,24 +72,37 @@ class Table:
 
 def where(dataset: Dataset, cache: Path) -> Path:
     """The folder in which `dataset` is kept, whether it is there yet or not."""
-    return cache / "datasets" / f"{dataset.name}-{fingerprint(dataset)}"
+    return cache / "tables" / f"{dataset.name}-{fingerprint(dataset)}"
+
+
+def truth_folder(cache: Path) -> Path:
+    """Where the truth of every test split lies."""
+    return cache / "truth"
+
+
+def truth_file(folder: Path) -> Path:
+    """That of the dataset kept in `folder`."""
+    return truth_folder(folder.parents[1]) / f"{folder.name}.safetensors"
 
 
 def is_ready(dataset: Dataset, cache: Path) -> bool:
-    return (where(dataset, cache) / "facts.json").exists()
+    folder = where(dataset, cache)
+    return (folder / "facts.json").exists() and truth_file(folder).exists()
 
 
 def materialise(dataset: Dataset, cache: Path, limit: int | None = None) -> Table:
     """Load `dataset` into the cache unless it is there. Two processes at once load it once."""
     folder = where(dataset, cache)
     if not is_ready(dataset, cache):
+        if (folder / "facts.json").exists() and not truth_file(folder).exists():
+            shutil.rmtree(folder, ignore_errors=True)  # without its truth it is no use
         with building(folder) as draft:
             if draft:
-                _build(dataset, cache, draft)
+                _build(dataset, cache, draft, truth_file(folder))
     return Table(dataset, folder, limit)
 
 
-def _build(dataset: Dataset, cache: Path, draft: Path) -> None:
+def _build(dataset: Dataset, cache: Path, draft: Path, truth: Path) -> None:
     import numpy as np
     from datasets import ClassLabel, disable_progress_bars
     from safetensors.numpy import save_file
@@ -104,11 +119,14 @@ def _build(dataset: Dataset, cache: Path, draft: Path) -> None:
         for modality in dataset.columns:
             if modality not in split.features:
                 raise DataError(f"dataset {dataset.name!r}, split {name!r}: column {modality!r} is missing")
-        split.save_to_disk(str(draft / "rows" / name))
+        split.select_columns(list(dataset.columns)).save_to_disk(str(draft / "rows" / name))  # none of the target's
         target = columns.targets(split, dataset.target)
         if target.dtype.kind == "f" and not np.isfinite(target).all():
             raise DataError(f"dataset {dataset.name!r}, split {name!r}: a target is missing or not finite")
-        save_file({"target": target}, draft / f"targets-{name}.safetensors")
+        if name == "test":
+            _put({"target": target}, truth)
+        else:
+            save_file({"target": target}, draft / f"targets-{name}.safetensors")
         facts["rows"][name] = len(split)
         if target.ndim == 2:
             facts["outputs"] = target.shape[1]
@@ -118,6 +136,17 @@ def _build(dataset: Dataset, cache: Path, draft: Path) -> None:
             raise DataError(f"dataset {dataset.name!r}: the target column must be a ClassLabel, not {feature}")
         facts["classes"], facts["outputs"] = feature.names, feature.num_classes
     (draft / "facts.json").write_text(json.dumps(facts))
+
+
+def _put(arrays: "Mapping[str, np.ndarray[Any, Any]]", file: Path) -> None:
+    """Write a file of the truth, whole or not at all; the lock of its dataset is ours."""
+    from safetensors.numpy import save_file
+
+    file.parent.mkdir(exist_ok=True)
+    draft = file.with_suffix(".draft")
+    save_file(arrays, draft)
+    _sync(draft.parent, draft.name)
+    draft.replace(file)
 
 
 @contextmanager
@@ -158,9 +187,9 @@ def disk_full(error: BaseException) -> bool:
     return getattr(error, "errno", None) in full or any(f"(os error {number})" in str(error) for number in full)
 
 
-def _sync(folder: Path) -> None:
+def _sync(folder: Path, pattern: str = "*") -> None:
     """Wait until every file is on the disk: a folder in its place must be whole even after a loss of power."""
-    for path in folder.rglob("*"):
+    for path in folder.rglob(pattern):
         if path.is_file():
             with path.open("rb") as file:
                 os.fsync(file.fileno())
