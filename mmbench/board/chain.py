@@ -192,6 +192,7 @@ class Chain:
         if self._broken:
             raise StoreError(f"{self.path}: an earlier row could not be written; run the same command again")
         line, checksum = to_line(self._lines, self._checksum, kind, row)
+        self._check_place()
         try:
             rest = memoryview(line)
             while rest:
@@ -203,6 +204,16 @@ class Chain:
                 raise StoreError(f"{self.path} can't be written: {error.strerror}; no earlier row is lost") from error
             raise
         self._size, self._lines, self._checksum = self._size + len(line), self._lines + 1, checksum
+
+    def _check_place(self) -> None:
+        """Whoever removed, replaced or edited the file meanwhile would lose what is written to it from now on."""
+        own = os.fstat(self._file.fileno())
+        try:
+            there = self.path.lstat()
+        except OSError as error:
+            raise StoreError(f"{self.path} was taken away while the run was writing to it: {error.strerror}") from error
+        if not os.path.samestat(own, there) or own.st_size != self._size:
+            raise StoreError(f"{self.path} was changed by somebody else while the run was writing to it")
 
     def _take_back(self) -> None:
         self._broken = True
