@@ -37,6 +37,13 @@ class Conditions:
     split: str | None
     targets: str | None
 
+    def apart(self, other: "Conditions") -> str:
+        """In what they differ, by the names of the fields; empty where they are the same."""
+        mine, theirs = asdict(self), asdict(other)
+        return ", ".join(
+            f"{key} {mine[key] or UNKNOWN}; {theirs[key] or UNKNOWN}" for key in mine if mine[key] != theirs[key]
+        )
+
     def allow(self, other: "Conditions") -> bool:
         """Whether a record without a score, which says less, may stand beside one under these."""
         pairs = zip(asdict(self).values(), asdict(other).values(), strict=True)
@@ -243,17 +250,28 @@ def boards(runs: Sequence[RunData], metrics: Mapping[str, Metric]) -> list[Board
 
 def _board(group: Group, every: Sequence[Group], called: Mapping[Path, str], metrics: Mapping[str, Metric]) -> Board:
     from mmbench.board import rank
+    from mmbench.board.trust import registration
 
     title = _title(group, every, called) if len(every) > 1 else ""
     runs = _distinct(group.runs, called)
     missing = {(record.task, record.contender): record for record in _missing(runs, group, every)}
-    known = {(record.task, record.contender): (run, record) for run in runs for record in run.records}
+    known = {
+        (new.task, new.contender): (run, old)
+        for run, renamed in zip(group.runs, runs, strict=True)
+        for old, new in zip(run.records, renamed.records, strict=True)
+    }
     last = replace(runs[-1], records=(*runs[-1].records, *missing.values()))
     rows = rank.leaderboard([*runs[:-1], last], metrics)
     for row in rows:
         key = row["task"], row["contender"]
-        row["status"] = "missing" if key in missing else row["status"]
-        row |= {"run": called[known[key][0].path] if key in known else None, "board": title}
+        row |= {"run": None, "board": title}
+        if key in missing:
+            row |= {"status": "missing", "plan": None}
+        else:
+            run, record = known[key]
+            row["run"] = called[run.path]
+            if record.contender != row["contender"]:
+                row["plan"] = registration.standing(run)(record)
     records = {key: record for key, (_, record) in known.items()}
     notes = [*_set_costs_apart(rows, records), *_mixed(list(records.values())), *_never_run(group, every)]
     return Board(title, runs, rows, notes)

@@ -38,17 +38,18 @@ def table(rows: Sequence[Row], console_width: int) -> "list[RenderableType]":
 
 def json(rows: Sequence[Row], *, run: str = "", notes: Sequence[str] = ()) -> str:
     """{"run": ..., "rows": [...]}, and "notes" if there are any; what was not measured, or is not finite, is null."""
-    content = {"run": run, **({"notes": list(notes)} if notes else {}), "rows": _finite(list(rows))}
+    content = {"run": run, **({"notes": list(notes)} if notes else {}), "rows": finite(list(rows))}
     return json_format.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
+    """The same with null for what JSON has no number for."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
-        return {key: _finite(entry) for key, entry in value.items()}
+        return {key: finite(entry) for key, entry in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(entry) for entry in value]
+        return [finite(entry) for entry in value]
     return value
 
 

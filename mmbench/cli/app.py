@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from mmbench.cli import stopping, terminal
-from mmbench.cli.commands import check, doctor, leaderboard, listing, new, plan, run
+from mmbench.cli.commands import check, compare, doctor, leaderboard, listing, new, plan, run
 from mmbench.errors import MMBenchError, PluginError
 
 COMMANDS: dict[str, Callable[..., None]] = {
@@ -22,6 +22,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "plan": plan.plan,
     "prepare": plan.prepare,
     "leaderboard": leaderboard.leaderboard,
+    "compare": compare.compare,
     "list": listing.listing,
     "info": listing.info,
     "new": new.new,

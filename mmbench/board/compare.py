@@ -1,0 +1,165 @@
+"""Two contenders of a run, held against each other on the same test items: what `mmbench compare` shows.
+
+For each task that both were scored on: the difference of the means over seeds, its 95% interval from the resamples that
+the leaderboard draws too, and p, corrected by Holm for the number of tasks. Where the target is one label, also on how
+many items which of the two was right.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from mmbench.api.parts import Metric
+from mmbench.board.gate import conditions
+from mmbench.board.rank import Entry, entries
+from mmbench.board.stats import resampling as stats
+from mmbench.board.store import RunData
+from mmbench.errors import MMBenchError, unknown
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    Array: TypeAlias = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A against B on one task. `reason` says why there is none, where there is none; all else is then None or empty."""
+
+    task: str
+    metric: str
+    direction: str
+    reason: str | None = None
+    first: float | None = None
+    second: float | None = None
+    difference: float | None = None
+    """A minus B in units of the metric; its interval alike."""
+    low: float | None = None
+    high: float | None = None
+    p: float | None = None
+    holm: float | None = None
+    """p, corrected for the tasks that were compared."""
+    better: str | None = None
+    """The one that is better at 5% after the correction; None if neither is."""
+    seeds: tuple[tuple[int, ...], tuple[int, ...]] = ((), ())
+    items: int | None = None
+    discordance: Mapping[str, float] | None = None
+    """{"both", "first", "second", "neither"}: on how many items these were right, the mean over all pairs of seeds."""
+
+
+def compare(
+    run: RunData,
+    metrics: Mapping[str, Metric],
+    *,
+    first: str,
+    second: str,
+    tasks: Collection[str] = (),
+    metric: str | None = None,
+) -> list[Comparison]:
+    """A comparison for each of `tasks` (by default all); by `metric`, or each task's tuned one.
+
+    Raises MMBenchError for a name that the run does not have, for two times the same, and if no task has both.
+    """
+    contenders = {record.contender for record in run.records}
+    for name in (first, second):
+        if name not in contenders:
+            raise MMBenchError(f"{run.path}: {unknown('contender', name, contenders)}")
+    if first == second:
+        raise MMBenchError(f"{first!r} can't be compared with itself; name another contender")
+    known = list(dict.fromkeys(record.task for record in run.records))
+    for task in tasks:
+        if task not in known:
+            raise MMBenchError(f"{run.path}: {unknown('task', task, known)}")
+    _check_metric(run, metric)
+    chosen = [task for task in known if not tasks or task in tasks]
+    return _corrected([_on(run, metrics, task, (first, second), metric) for task in chosen], first, second)
+
+
+def _check_metric(run: RunData, metric: str | None) -> None:
+    scored = {name for record in run.records for refit in record.refits for name in refit.metrics}
+    if metric is not None and metric not in scored:
+        raise MMBenchError(f"{run.path}: {unknown('metric', metric, scored)}")
+
+
+def _on(
+    run: RunData, metrics: Mapping[str, Metric], task: str, names: tuple[str, str], metric: str | None
+) -> Comparison:
+    by_name = {entry.record.contender: entry for entry in entries([run], metrics, task)}
+    any_record = next(iter(by_name.values())).record
+    metric = metric or any_record.metric
+    empty = Comparison(task, metric, any_record.directions.get(metric, "max"))
+    reason = next((f"{name}: {text}" for name in names if (text := _unfit(by_name.get(name), metric))), None)
+    if reason is not None:
+        return replace(empty, reason=reason)
+    one, other = (by_name[name] for name in names)
+    apart = conditions(one.record, run).apart(conditions(other.record, run))
+    if apart:
+        return replace(empty, reason=f"not run under the same conditions: {apart}")
+    draws = one.draws(metric), other.draws(metric)
+    if draws[0] is None or draws[1] is None:
+        return replace(empty, reason=f"predictions or the plugin of {metric} are missing, so nothing can be resampled")
+    found = stats.difference(draws[0], draws[1])
+    return replace(
+        empty,
+        first=draws[0].mean,
+        second=draws[1].mean,
+        difference=found.mean,
+        low=found.low,
+        high=found.high,
+        p=found.p,
+        seeds=(_seeds(one), _seeds(other)),
+        items=None if one.truth is None else len(one.truth),
+        discordance=_discordance(one, other),
+    )
+
+
+def _unfit(entry: Entry | None, metric: str) -> str | None:
+    """Why a contender has no score to compare."""
+    if entry is None:
+        return "it has no record on this task"
+    if entry.record.status != "ok":
+        return f"{entry.record.status}: {entry.record.reason or 'no reason was given'}"
+    return None if entry.record.scores(metric) else f"it has no {metric}"
+
+
+def _seeds(entry: Entry) -> tuple[int, ...]:
+    return tuple(refit.seed for refit in entry.refits("tuned"))
+
+
+def _corrected(found: Sequence[Comparison], first: str, second: str) -> list[Comparison]:
+    """Holm's correction over the tasks that were compared, and who is better after it."""
+    tested = [comparison for comparison in found if comparison.p is not None]
+    adjusted = dict(zip((c.task for c in tested), stats.holm([c.p or 0.0 for c in tested]), strict=True))
+    result = []
+    for comparison in found:
+        p, better = adjusted.get(comparison.task), None
+        if p is not None and p < stats.LEVEL and comparison.difference:
+            more = comparison.difference > 0
+            better = first if more == (comparison.direction == "max") else second
+        result.append(replace(comparison, holm=p, better=better))
+    return result
+
+
+def _discordance(one: Entry, other: Entry) -> dict[str, float] | None:
+    """Items by who was right; None unless the target is one label and predictions are its probabilities."""
+    a, b = _right(one), _right(other)
+    if a is None or b is None:
+        return None
+    both = float((a * b).sum())
+    return {
+        "both": both,
+        "first": float(a.sum()) - both,
+        "second": float(b.sum()) - both,
+        "neither": float(((1 - a) * (1 - b)).sum()),
+    }
+
+
+def _right(entry: Entry) -> "Array | None":
+    """For each item [N] the share of the seeds that decide for its label."""
+    import numpy as np
+
+    predictions = entry.predictions.get("tuned")
+    metric = entry.metrics.get(entry.record.metric)
+    if not predictions or entry.truth is None or metric is None or "label" not in metric.targets:
+        return None
+    return np.asarray(np.mean([prediction.argmax(1) == entry.truth for prediction in predictions], axis=0))

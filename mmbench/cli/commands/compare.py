@@ -1,0 +1,110 @@
+"""`mmbench compare`: a paired test of two contenders of a run, task by task."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mmbench.cli import options, terminal
+
+if TYPE_CHECKING:
+    from mmbench.board.compare import Comparison
+
+COLUMNS = ("task", "metric", "A", "B", "A - B", "p", "Holm", "better")
+
+
+class Form(StrEnum):
+    """How the comparison is printed."""
+
+    table = "table"
+    markdown = "markdown"
+    json = "json"
+
+
+def compare(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="A run's name, or its folder.")],
+    first: Annotated[str, typer.Argument(metavar="A", help="A contender of the run.")],
+    second: Annotated[str, typer.Argument(metavar="B", help="Another one.")],
+    task: options.Tasks = None,
+    metric: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Another metric than the tuned one.", show_default=False)
+    ] = None,
+    form: Annotated[Form, typer.Option("--format", metavar="|".join(Form), help="How to print.")] = Form.table,
+    results: options.Results = Path("results"),
+    plugin: options.Plugins = None,
+) -> None:
+    """Test whether two contenders differ, on the same test items.
+
+    The difference is A minus B, with its 95% interval over seeds and items; p is corrected by Holm for the
+    number of tasks. For labels it also says on how many items which of the two was right.
+
+    \b
+    Examples:
+      mmbench compare starter gated concat
+      mmbench compare starter auto "only text" --task emoji_group
+      mmbench compare starter gated concat --metric f1 --format json
+    """
+    from mmbench import plugins, session
+    from mmbench.board import compare as comparing
+    from mmbench.board.report import escape, finite
+
+    data = session.find_run(run, results).data
+    metrics = plugins.load(plugin or ()).metrics
+    found = comparing.compare(data, metrics, first=first, second=second, tasks=task or (), metric=metric)
+    if form is Form.json:
+        terminal.show_json(
+            {"run": data.path.resolve().name, "a": first, "b": second, "tasks": finite([*map(asdict, found)])}
+        )
+        return
+    title = f"A: {first}, B: {second}"
+    if form is Form.table:
+        terminal.show(terminal.one_line(title), "")
+        terminal.show(terminal.table(COLUMNS, [_cells(c) for c in found], right=COLUMNS[2:7]), "")
+        terminal.show(*map(terminal.one_line, _notes(found)))
+        return
+    lines = [[escape(cell) for cell in line] for line in (COLUMNS, *map(_cells, found))]
+    lines.insert(1, ["---"] * len(COLUMNS))
+    terminal.show(f"## {escape(title)}", "", *(f"| {' | '.join(line)} |" for line in lines), "")
+    terminal.show("\n\n".join(map(escape, _notes(found))))
+
+
+def _cells(comparison: "Comparison") -> list[str]:
+    from mmbench.board.figures import plain, score, with_interval
+
+    name = [plain(comparison.task), plain(comparison.metric)]
+    if comparison.reason is not None:
+        return [*name, "–", "–", "–", "–", "–", "not compared"]
+    apart = {"mean": comparison.difference, "low": comparison.low, "high": comparison.high}
+    scores = [score(comparison.first), score(comparison.second), with_interval(apart, sign=True)]
+    return [*name, *scores, _p(comparison.p), _p(comparison.holm), plain(comparison.better or "can't be told apart")]
+
+
+def _p(value: float | None) -> str:
+    return "–" if value is None else "<.001" if value < 0.001 else f"{value:.3f}".replace("0.", ".", 1)
+
+
+def _notes(found: "Sequence[Comparison]") -> list[str]:
+    compared = [comparison for comparison in found if comparison.reason is None]
+    notes = [f"{c.task}: {c.reason}." for c in found if c.reason is not None]
+    notes += [f"{c.task}: {_items(c.discordance, c.items)}" for c in compared if c.discordance]
+    seeds = dict.fromkeys(c.seeds for c in compared)
+    if seeds:
+        text = "; ".join(f"A {', '.join(map(str, a))} and B {', '.join(map(str, b))}" for a, b in seeds)
+        notes.append(
+            f"Seeds: {text}. A - B is the difference of the means over them, in units of the metric, with its 95% "
+            "interval from resamples of seeds and items together, the same items for both. Holm: p corrected for "
+            f"{len(compared)} {'task' if len(compared) == 1 else 'tasks'}; better: at 5% after it."
+        )
+    return notes
+
+
+def _items(counts: Mapping[str, float], items: int | None) -> str:
+    """The four counts in words; they are whole where each has one seed."""
+    both, first, second, neither = (f"{counts[key]:.1f}" for key in ("both", "first", "second", "neither"))
+    return (
+        f"of {items} items both were right on {both}, only A on {first}, only B on {second}, neither on {neither} "
+        "(mean over all pairs of seeds)."
+    )
