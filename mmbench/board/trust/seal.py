@@ -75,6 +75,11 @@ def name(folder: Path) -> str | None:
     return None if content is None else hashlib.sha256(content).hexdigest()[:SHORT]
 
 
+def notes(called: Mapping[Path, str]) -> list[str]:
+    """What a board says of the seals of its runs, {folder: name}; a run without one is not spoken of."""
+    return [f"{run}: seal {found}" for folder, run in called.items() if (found := name(folder))]
+
+
 def check(folder: Path, chains: Sequence[lines.Lines]) -> Iterator[Finding]:
     """Hold the files against seal.json; `chains` are the files as `lines.read` has them."""
     content = stored(folder)

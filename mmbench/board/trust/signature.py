@@ -141,7 +141,9 @@ def private_key(path: Path, ask: Callable[[], str]) -> "Ed25519PrivateKey":
         except TypeError:  # it has a passphrase
             key = load_ssh_private_key(content, ask().encode())
     except UnsupportedAlgorithm as error:
-        raise MMBenchError(f"{path}: {error}; `pip install mmbench[sign]` brings what keys with a passphrase need") from error
+        raise MMBenchError(
+            f"{path}: {error}; `pip install mmbench[sign]` brings what keys with a passphrase need"
+        ) from error
     except (ValueError, TypeError) as error:
         reason = "the passphrase is wrong, or " if "ASSPHRASE" in str(error).upper() else ""
         raise MMBenchError(f"{path}: {reason}this is no OpenSSH private key: {error}") from error
@@ -185,7 +187,9 @@ def _key_of(line: str) -> str | None:
     for option in words[1:place]:  # the first word names whose key it is
         name, _, value = option.partition("=")
         if name.lower() != "namespaces":
-            raise ValueError(f"option {name!r} is not understood here; check with `ssh-keygen -Y verify -n {NAMESPACE}`")
+            raise ValueError(
+                f"option {name!r} is not understood here; check with `ssh-keygen -Y verify -n {NAMESPACE}`"
+            )
         if NAMESPACE not in value.split(","):
             return None
     return words[place + 1]

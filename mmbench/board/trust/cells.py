@@ -1,0 +1,217 @@
+"""Holds a cell's record against the trials and refits that it was made of: the counts, the choice of the winner, the
+budget, one look at test a seed. Used by `verify`; `scores` recomputes the scores themselves.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any, TypeVar
+
+from mmbench.api.record import Record, Refit, Trial
+from mmbench.api.suite import Suite
+from mmbench.board import suitefile
+from mmbench.board.trust.contents import Cell, Contents, place
+from mmbench.board.trust.findings import Finding, altered, short
+
+T = TypeVar("T")
+TRIALS = "trials.jsonl"
+
+
+def check(contents: Contents, suite: Suite) -> Iterator[Finding]:
+    """Everything about the run's cells but their scores."""
+    for key, cell in contents.cells.items():
+        yield from _counted_once(key, cell)
+        for where, record in cell.records[:1]:
+            yield from _check_suite(where, record, suite)
+            yield from _check_trials(cell, record, suite)
+            yield from _check_winner(where, cell, record)
+            yield from _check_refits(where, cell, record, suite)
+            yield from _check_spent(where, cell, record, suite)
+    yield from _without_record(contents)
+
+
+def _counted_once(key: str, cell: Cell) -> Iterator[Finding]:
+    """No trial is stored twice, no seed scored twice on test, no record written twice."""
+    name = cell.name or f"cell {key}"
+    trials: dict[int, str] = {}
+    for where, trial in cell.trials:
+        if trial.number in trials:
+            yield Finding(
+                "budget", f"{where}, {name}", f"trial {trial.number} stands in {trials[trial.number]} already"
+            )
+        trials.setdefault(trial.number, where)
+    tested: dict[tuple[str, int], str] = {}
+    for where, refit in cell.refits:
+        if refit.status == "ok":
+            seed = (refit.role, refit.seed)
+            if seed in tested:
+                what = f"test was scored before with this seed, in {tested[seed]}: a second look"
+                yield Finding("refits", _at(where, name, refit), what)
+            tested.setdefault(seed, where)
+    for where, _ in cell.records[1:]:
+        yield Finding("record", where, f"is a second record of the same cell; the first stands in {cell.records[0][0]}")
+
+
+def _check_suite(where: str, record: Record, suite: Suite) -> Iterator[Finding]:
+    digest = suitefile.suite_hash(suite)
+    stated = record.suite.get("hash")
+    if stated != digest:
+        what = f"it was made for a suite of hash {short(stated)}; suite.toml's is {digest}: one of them was changed"
+        yield Finding("suite", where, what)
+    budget: dict[str, Any] = asdict(suite.budget)
+    pairs = [(name, value, budget.get(name)) for name, value in record.budget.items()]
+    yield from altered("budget", where, pairs, against="suite.toml")
+    task = next((task for task in suite.tasks if task.name == record.task), None)
+    if task is None:
+        yield Finding("suite", where, f"suite.toml has no task {record.task!r}")
+        return
+    facts = [("the metric", record.metric, task.metric), ("the data set", record.dataset.get("name"), task.dataset)]
+    yield from altered("suite", where, facts, against="suite.toml")
+
+
+def _check_trials(cell: Cell, record: Record, suite: Suite) -> Iterator[Finding]:
+    name = place(record)
+    numbers = sorted({trial.number for _, trial in cell.trials})
+    gaps = sorted(set(range(numbers[-1] + 1)) - set(numbers)) if numbers else []
+    if gaps:
+        yield Finding("budget", f"{TRIALS}, {name}", f"trials are missing: {', '.join(map(str, gaps))}")
+    granted = suite.budget.trials
+    if len(numbers) > granted:
+        yield Finding("budget", f"{TRIALS}, {name}", f"has {len(numbers)} trials; suite.toml grants {granted}")
+    # A contender with nothing to tune needs one trial; others use all, unless the suite lets them give up.
+    gives_up = any(task.name == record.task and getattr(task, "give_up", None) is not None for task in suite.tasks)
+    if record.status == "ok" and 1 < len(numbers) < granted and not gives_up:
+        yield Finding("budget", f"{TRIALS}, {name}", f"has {len(numbers)} trials of {granted}: some were dropped")
+    if record.status == "skipped" and (numbers or cell.refits):
+        yield Finding("record", f"{TRIALS}, {name}", "was skipped by its record, but has trials or refits")
+    sign = _sign(record)
+    for where, trial in cell.trials:
+        if trial.epochs > suite.budget.epochs:
+            what = f"trained {trial.epochs} epochs; suite.toml grants {suite.budget.epochs}"
+            yield Finding("budget", f"{where}, {name}, trial {trial.number}", what)
+        best = max((value for value in trial.curve if value == value), key=lambda v: sign * v, default=None)
+        if trial.status == "ok" and trial.score is not None and best is not None and trial.score != best:
+            what = f"its score is {trial.score!r}, but the best of its curve is {best!r}"
+            yield Finding("trials", f"{where}, {name}, trial {trial.number}", what)
+
+
+def _check_winner(where: str, cell: Cell, record: Record) -> Iterator[Finding]:
+    """The record's parameters are those of the best trial on validation, and trial 0 is the default."""
+    winner = _winner(cell, record)
+    if record.params != (dict(winner.params) if winner else {}):
+        of = (
+            f"trial {winner.number}, the best on validation ({winner.score!r})"
+            if winner
+            else "no trial: none ended well"
+        )
+        yield Finding("record", where, f"its parameters are not those of {of}: {_differing(record.params, winner)}")
+    first = next((trial for _, trial in cell.trials if trial.number == 0), None)
+    if first and first.params != record.default_params:
+        what = f"its default parameters are not those of trial 0: {_differing(record.default_params, first)}"
+        yield Finding("record", where, what)
+
+
+def _check_refits(where: str, cell: Cell, record: Record, suite: Suite) -> Iterator[Finding]:
+    stored = {(refit.role, refit.seed, refit.status): (at, refit) for at, refit in cell.refits}
+    for refit in record.refits:
+        at, other = stored.pop((refit.role, refit.seed, refit.status), ("", None))
+        if other is None:
+            yield Finding("refits", f"{where}, {_seed(refit)}", f"{TRIALS} has no such refit")
+            continue
+        pairs = _flat(asdict(refit), asdict(other))
+        yield from altered("refits", f"{where}, {_seed(refit)}", pairs, against=at)
+    for at, refit in stored.values():
+        yield Finding("refits", _at(at, place(record), refit), "is not in the cell's record")
+    due = _due(cell, record, suite) if record.status == "ok" else set()
+    for role, seed in sorted(due - {(refit.role, refit.seed) for refit in record.refits}):
+        yield Finding("refits", where, f"the refit {role} seed {seed} is missing")
+    for refit in record.refits:
+        if record.status == "ok" and (refit.role, refit.seed) not in due:
+            yield Finding("refits", f"{where}, {_seed(refit)}", "no such refit was due")
+        own = record.params if refit.role == "tuned" else record.default_params
+        if refit.params != own:
+            differing = _different(refit.params, own)
+            yield Finding("refits", f"{where}, {_seed(refit)}", f"its parameters are not the record's: {differing}")
+        if record.status == "ok" and refit.role == "tuned" and refit.status != "ok":
+            yield Finding("record", where, f"is ok, but {_seed(refit)} ended as {refit.status}")
+
+
+def _due(cell: Cell, record: Record, suite: Suite) -> set[tuple[str, int]]:
+    winner = _winner(cell, record)
+    roles = ("tuned", "default") if winner is not None and winner.number else ("tuned",)
+    return {(role, seed) for role in roles for seed in range(suite.budget.refit_seeds)}
+
+
+def _check_spent(where: str, cell: Cell, record: Record, suite: Suite) -> Iterator[Finding]:
+    trials, refits = [trial for _, trial in cell.trials], [refit for _, refit in cell.refits]
+    ended = Counter(trial.status for trial in trials)
+    due = {
+        "trials": len(trials),
+        "pruned": ended["pruned"],
+        "failed": len(trials) - ended["ok"] - ended["pruned"],
+        "test_accesses": sum(refit.status == "ok" for refit in refits),
+    }
+    pairs = [(f"spent.{name}", record.spent.get(name), count) for name, count in due.items()]
+    yield from altered("budget", where, pairs, against=f"the rows of {TRIALS}")
+    seconds = sum(trial.seconds for trial in trials) + sum(refit.seconds for refit in refits)
+    stated = record.spent.get("seconds")
+    if not isinstance(stated, int | float) or not math.isclose(stated, seconds, rel_tol=1e-9, abs_tol=1e-9):
+        yield from altered("budget", where, [("spent.seconds", stated, seconds)], against=f"the rows of {TRIALS}")
+
+
+def _without_record(contents: Contents) -> Iterator[Finding]:
+    """Rows of a cell that no record speaks of: unless it was left for another version of the same contender."""
+    named = {cell.cell: (cell.task, cell.contender) for _, plan in contents.plans for cell in plan.cells}
+    recorded = set(contents.latest())
+    for key, cell in contents.cells.items():
+        if not cell.records and named.get(key) not in recorded:
+            name = "/".join(named.get(key, (f"cell {key}",)))
+            count = f"{len(cell.trials)} trials and {len(cell.refits)} refits"
+            what = f"has {count}, but no record: the run is not at its end, or the record was dropped"
+            yield Finding("record", f"records.jsonl, {name}", what)
+
+
+def _winner(cell: Cell, record: Record) -> Trial | None:
+    """The best trial that ended well; the earliest of equals."""
+    sign = _sign(record)
+    ended = [trial for _, trial in cell.trials if trial.status == "ok" and trial.score is not None]
+    return min(ended, key=lambda trial: (-sign * (trial.score or 0.0), trial.number), default=None)
+
+
+def _sign(record: Record) -> int:
+    return -1 if record.directions.get(record.metric) == "min" else 1
+
+
+def _differing(params: Mapping[str, Any], trial: Trial | None) -> str:
+    return _different(params, trial.params if trial else {})
+
+
+def _different(one: Mapping[str, Any], other: Mapping[str, Any]) -> str:
+    names = [name for name in {**one, **other} if one.get(name) != other.get(name)]
+    return "; ".join(f"{name} is {short(one.get(name))}, not {short(other.get(name))}" for name in names[:3])
+
+
+def _flat(one: Any, other: Any, prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """(dotted name, value, value) of each entry of two alike structures."""
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        for name in {**one, **other}:
+            yield from _flat(one.get(name), other.get(name), f"{prefix}.{name}" if prefix else str(name))
+    elif one != one and other != other:
+        return  # both are NaN
+    else:
+        yield prefix, _listed(one), _listed(other)
+
+
+def _listed(value: Any) -> Any:
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [_listed(entry) for entry in value]
+    return value
+
+
+def _seed(refit: Refit) -> str:
+    return f"{refit.role} seed {refit.seed}"
+
+
+def _at(where: str, name: str, refit: Refit) -> str:
+    return f"{where}, {name}, {_seed(refit)}"
