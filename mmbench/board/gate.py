@@ -250,7 +250,7 @@ def boards(runs: Sequence[RunData], metrics: Mapping[str, Metric]) -> list[Board
 
 def _board(group: Group, every: Sequence[Group], called: Mapping[Path, str], metrics: Mapping[str, Metric]) -> Board:
     from mmbench.board import rank
-    from mmbench.board.trust import registration
+    from mmbench.board.trust import registration, seal
 
     title = _title(group, every, called) if len(every) > 1 else ""
     runs = _distinct(group.runs, called)
@@ -274,6 +274,7 @@ def _board(group: Group, every: Sequence[Group], called: Mapping[Path, str], met
                 row["plan"] = registration.standing(run)(record)
     records = {key: record for key, (_, record) in known.items()}
     notes = [*_set_costs_apart(rows, records), *_mixed(list(records.values())), *_never_run(group, every)]
+    notes += seal.notes({run.path: called[run.path] for run in runs})
     return Board(title, runs, rows, notes)
 
 

@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from mmbench.cli import stopping, terminal
-from mmbench.cli.commands import check, compare, doctor, leaderboard, listing, new, plan, run
+from mmbench.cli.commands import check, compare, doctor, leaderboard, listing, new, plan, run, verify
 from mmbench.errors import MMBenchError, PluginError
 
 COMMANDS: dict[str, Callable[..., None]] = {
@@ -23,6 +23,8 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "prepare": plan.prepare,
     "leaderboard": leaderboard.leaderboard,
     "compare": compare.compare,
+    "verify": verify.verify,
+    "sign": verify.sign,
     "list": listing.listing,
     "info": listing.info,
     "new": new.new,

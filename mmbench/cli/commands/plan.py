@@ -1,5 +1,6 @@
 """`mmbench plan` and `mmbench prepare`: what a run would do, and fetching what it needs, before anything is trained."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -18,6 +19,14 @@ def plan(
     results: options.Results = Path("results"),
     name: options.Name = None,
     device: options.Device = "auto",
+    register: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Write the plan to this file, to be published and given to `run --plan`.",
+            show_default=False,
+        ),
+    ] = None,
     plugin: options.Plugins = None,
 ) -> None:
     """Show what `run` would do with the same options.
@@ -29,8 +38,10 @@ def plan(
     Examples:
       mmbench plan starter
       mmbench plan starter --task emoji_group --trials 50
+      mmbench plan starter --register registration.json
     """
     from mmbench import session
+    from mmbench.board.trust import registration
 
     opened = session.open_run(
         suite,
@@ -61,6 +72,9 @@ def plan(
         f"plan {opened.plan.hash}",
         f"run folder {opened.folder}",
     )
+    if register is not None:
+        registration.save(register, replace(opened.registration(), made_before=True))
+        terminal.show(f"registered in {register}: publish it, then `run` with the same options and --plan {register}")
 
 
 def prepare(

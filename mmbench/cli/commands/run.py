@@ -30,6 +30,15 @@ def run(
     name: options.Name = None,
     fresh: options.Fresh = False,
     device: options.Device = "auto",
+    held: Annotated[
+        Path | None,
+        typer.Option(
+            "--plan",
+            metavar="FILE",
+            help="Hold a new run to this registration, which `plan --register` wrote.",
+            show_default=False,
+        ),
+    ] = None,
     plugin: options.Plugins = None,
     quiet: options.Quiet = False,
 ) -> None:
@@ -59,6 +68,7 @@ def run(
         name=name,
         fresh=fresh,
         device=device,
+        registered=held,
     )
     done = _execute(opened, workers=workers, quiet=quiet, again=_again(context.obj or [suite]))
     _conclude(done, opened)
@@ -87,6 +97,7 @@ def _execute(opened: "Session", *, workers: int | None, quiet: bool, again: str)
 
 
 def _conclude(done: "Run", opened: "Session") -> None:
+    from mmbench.board.trust import seal
     from mmbench.cli.commands.leaderboard import Form, write_boards
 
     write_boards(terminal.console(), done.boards(opened.catalog), form=Form.table, run=done.folder.name)
@@ -95,6 +106,7 @@ def _conclude(done: "Run", opened: "Session") -> None:
         terminal.show("", f"{len(failed)} failed:")
         terminal.show(*(f"  {terminal.one_line(f'{r.task}, {r.contender}: {r.status}: {r.reason}')}" for r in failed))
     folder = shlex.quote(str(done.folder))
-    terminal.show("", f"stored in {folder}; next:", f"  mmbench leaderboard {folder} --format markdown")
+    sealed = f", seal {name}" if (name := seal.name(done.folder)) else ""
+    terminal.show("", f"stored in {folder}{sealed}; next:", f"  mmbench leaderboard {folder} --format markdown")
     if failed:
         raise typer.Exit(1)
