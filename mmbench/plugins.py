@@ -188,6 +188,11 @@ def _check(part: type[Part], role: str, module: str) -> None:
         kinds += part.columns.values()
     if issubclass(part, Encoder):
         kinds.append(part.kind)
+        for carrier in part.carriers:
+            if carrier.holds != "weights":
+                raise PluginError(
+                    f'{where}: its carrier {carrier.package!r} needs holds="weights", or it can\'t be read'
+                )
     for kind in kinds:
         if kind not in KINDS:
             raise PluginError(f"{where}: {unknown('kind of modality', kind, KINDS)}")

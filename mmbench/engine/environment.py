@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from mmbench.engine.executors import sandbox
 from mmbench.engine.plan import engine_hash, libraries
 
 
@@ -24,6 +25,7 @@ def environment(device: str) -> dict[str, Any]:
         "processor": _processor(),
         "cores": os.cpu_count(),
         "threads": 1,
+        "sandbox": sandbox.state(),
         "device": device,
         "libraries": libraries(),
     }

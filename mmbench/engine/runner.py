@@ -61,14 +61,15 @@ def run(
     done: frozenset[str] = frozenset(),
     history: Mapping[str, tuple[list[Trial], list[Refit]]] | None = None,
     workers: int = 1,
+    hidden: tuple[Path, ...] = (),
 ) -> Generator[Event]:
     """Run the plan's cells, those whose keys are in `done` left out, going on from `history` {cell key: (trials,
     refits)}. What it yields depends on the suite and the code alone, not on `workers`, but for the order and times.
 
-    Raises MMBenchError if data or weights can't be had.
+    Workers are kept from reading what is below `hidden`. Raises MMBenchError if data or weights can't be had.
     """
     cells = [cell for cell in plan.cells if cell.key not in done]
-    setting = Setting(cache=cache, device=plan.device, plugins=catalog.sources, environ=dict(os.environ))
+    setting = Setting(cache, plan.device, catalog.sources, environ=dict(os.environ), hidden=hidden)
     yield from (CellFinished(c, _record(plan, catalog, Progressing(c), "skipped", c.skip)) for c in cells if c.skip)
     cells = [cell for cell in cells if not cell.skip]
     if not cells:

@@ -72,6 +72,8 @@ class Setting:
     plugins: tuple[str, ...]
     environ: Mapping[str, str]
     """The parent's environment now; the server that workers are forked from may be older."""
+    hidden: tuple[Path, ...] = ()
+    """Folders with the truth of test, beside those of the cache: what runs have stored."""
 
 
 def perform(job: Job, setting: Setting, send: Send) -> None:
@@ -116,6 +118,15 @@ def _search(job: Search, workspace: Any, send: Send) -> None:
             send("refit", result, predictions)
 
 
+def _confine(job: Job, setting: Setting) -> None:
+    """Before any code of a plugin: only a job that loads data may read the truth of test, and what it is made from."""
+    if not isinstance(job, LoadData):
+        from mmbench.engine.executors import sandbox
+
+        cache = setting.cache
+        sandbox.confine([cache / "truth", cache / "carriers", *setting.hidden], own=cache)
+
+
 def main(job: Job, setting: Setting, connection: Connection) -> None:
     """The entry of a worker process: one job, then the end."""
     _belong_to_parent()
@@ -133,6 +144,7 @@ def main(job: Job, setting: Setting, connection: Connection) -> None:
             os._exit(1)
 
     try:
+        _confine(job, setting)
         perform(job, setting, send)
         send("done")
     except MMBenchError as error:

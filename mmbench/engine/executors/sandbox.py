@@ -1,0 +1,142 @@
+"""Keeps the truth of test from the processes that tune: once confined, they can't open the files that hold it.
+
+Linux has Landlock for this, since 5.13 (we need 5.19): a process gives up rights of its own, for good, and without
+being root. What is left of the machine stays as it was: see `confine`. The worker calls it before any plugin's code
+runs; `state` says for the record whether this machine can. What it does not hold against is in SECURITY.md.
+"""
+
+import ctypes
+import os
+import stat
+import sys
+import tempfile
+from collections.abc import Iterable
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+
+from mmbench.errors import MMBenchError
+
+SWITCH = "MMBENCH_SANDBOX"
+"""Set to "off", workers are not confined; every record says so."""
+
+# linux/landlock.h. The numbers of these calls are the same on every architecture.
+CREATE_RULESET, ADD_RULE, RESTRICT_SELF = 444, 445, 446
+WANTS_VERSION = 1
+PATH_BENEATH = 1
+READ_FILE, REFER = 1 << 2, 1 << 13
+"""Opening a file to read; moving or linking it to another folder, which would be a way around."""
+NO_NEW_PRIVILEGES = 38  # linux/prctl.h
+OLDEST = 2  # the first version that can grant REFER: before, no file could be moved at all
+
+OWN = ("features", "scratch", "tables", "weights")
+LIBRARIES, GPU = (".cache/huggingface", ".cache/torch"), (".nv", ".triton")
+GPU_DRIVER = Path("/proc/driver/nvidia/version")
+
+
+class _Ruleset(ctypes.Structure):
+    _fields_ = [("handled", ctypes.c_uint64)]
+
+
+class _Beneath(ctypes.Structure):
+    _pack_ = 1
+    _fields_ = [("allowed", ctypes.c_uint64), ("folder", ctypes.c_int32)]
+
+
+def state() -> str:
+    """What a record says: "landlock 7", or "none" and why."""
+    trouble = _trouble()
+    return f"none: {trouble}" if trouble else f"landlock {_version()}"
+
+
+def confine(hidden: Iterable[Path], *, own: Path) -> None:
+    """From now on this process and its children can't read what is below `hidden`, nor the memory of other processes.
+
+    Landlock can only allow, so all that stands beside a hidden folder, or beside one of the folders around it, is
+    allowed. Hence the one side effect: a file made later directly in one of those (such as the home folder, for a
+    cache that lies there) can't be read back by this process. Hence the folders that libraries keep there are made
+    first, as are those of `own`, the cache; temporary files go there if the system's place for them is such a folder.
+    Does nothing where the machine has no Landlock, or where it is switched off.
+    """
+    if _trouble():
+        return
+    paths = {path.resolve() for path in hidden}
+    around = {folder for path in paths for folder in path.parents}
+    _make_room(around, own)
+    ruleset = _Ruleset(READ_FILE | REFER)
+    rules = _call(CREATE_RULESET, ctypes.byref(ruleset), ctypes.c_size_t(ctypes.sizeof(ruleset)), 0)
+    try:
+        for folder in around:
+            _allow_beside(folder, around | paths, rules)
+        if _libc().prctl(NO_NEW_PRIVILEGES, 1, 0, 0, 0):
+            raise _error()
+        _call(RESTRICT_SELF, rules, 0)
+    finally:
+        os.close(rules)
+
+
+def _make_room(around: set[Path], own: Path) -> None:
+    for name in OWN:
+        (own / name).mkdir(parents=True, exist_ok=True)
+    for place in (Path.home() / name for name in LIBRARIES + GPU * GPU_DRIVER.exists()):
+        if place.parent in around:
+            with suppress(OSError):
+                place.mkdir(exist_ok=True)
+    if Path(tempfile.gettempdir()).resolve() in around:
+        os.environ["TMPDIR"] = tempfile.tempdir = str(own / "scratch")
+
+
+def _allow_beside(folder: Path, but: set[Path], rules: int) -> None:
+    """Allow all that `folder` holds, `but` those; of a folder that can't be listed, nothing."""
+    with suppress(OSError):
+        for entry in list(os.scandir(folder)):
+            if Path(entry.path) not in but and not entry.is_symlink():  # what a link leads to is allowed where it lies
+                with suppress(OSError):  # gone meanwhile
+                    _allow(entry.path, rules)
+
+
+def _allow(path: str, rules: int) -> None:
+    place = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        rights = READ_FILE | REFER if stat.S_ISDIR(os.fstat(place).st_mode) else READ_FILE
+        _call(ADD_RULE, rules, PATH_BENEATH, ctypes.byref(_Beneath(rights, place)), 0)
+    finally:
+        os.close(place)
+
+
+@cache
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None, use_errno=True)
+
+
+def _call(number: int, *arguments: object) -> int:
+    result: int = _libc().syscall(ctypes.c_long(number), *arguments)
+    if result < 0:
+        raise _error()
+    return result
+
+
+def _error() -> OSError:
+    return OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+
+
+def _version() -> int:
+    """Landlock's version here; 0 if there is none."""
+    if sys.platform != "linux":
+        return 0
+    try:
+        return _call(CREATE_RULESET, None, ctypes.c_size_t(0), WANTS_VERSION)
+    except OSError:
+        return 0
+
+
+def _trouble() -> str | None:
+    """Why this process can't be confined; None if it can."""
+    switch = os.environ.get(SWITCH, "")
+    if switch == "off":
+        return f"switched off by {SWITCH}"
+    if switch not in ("", "on"):
+        raise MMBenchError(f"{SWITCH} is {switch!r}: it can be on or off")
+    if sys.platform != "linux":
+        return f"{sys.platform} has no Landlock"
+    return None if _version() >= OLDEST else "this kernel has no Landlock, or one before Linux 5.19"
