@@ -31,17 +31,23 @@ def values(split: "Dataset", modality: str, kind: str) -> list[Any]:
     series: float32 [T, C]; video: uint8 [T, H, W, 3]. Arrays are the caller's own, writable.
     Raises DataError if the column isn't there or doesn't hold such values.
     """
+    return decode(_column(split, modality), modality, kind)
+
+
+def decode(column: "pa.ChunkedArray", modality: str, kind: str, *, first: int = 0) -> list[Any]:
+    """As `values`, of an Arrow column or a part of one that begins at row `first`."""
     if kind not in KINDS:
         raise DataError(unknown("kind of modality", kind, KINDS))
-    column = _column(split, modality)
     if column.null_count == len(column):  # of any type: a reader that finds no value can't tell which
         return [None] * len(column)
     if kind in _DEPTH:
         return _arrays(column, modality, kind)
     if kind == "text":
         return _texts(column, modality)
-    decode = _image if kind == "image" else _sound
-    return [None if cell is None else decode(cell, f"column {modality!r}, row {n}") for n, cell in _cells(column)]
+    read = _image if kind == "image" else _sound
+    return [
+        None if cell is None else read(cell, f"column {modality!r}, row {first + n}") for n, cell in _cells(column)
+    ]
 
 
 def targets(split: "Dataset", target: Target) -> "Array":

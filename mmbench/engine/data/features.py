@@ -2,20 +2,34 @@
 
 The key is made of the data, the encoder's code and parameters, and the library versions: change any and it is a miss.
 A missing value never reaches an encoder; its row is zero and `present` is False.
+
+Rows are read and written a few at a time, between files that are mapped into memory, so that memory does not grow with
+the data. Each array is a file of its own, SPLIT.NAME.npy. While it is made the folder is called KEY.BOOT.draft: any
+number of processes work on it together, each on a unit of rows at a time (`units`), and what one that was killed had
+finished stays. The last one to finish gives the folder its name.
 """
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+import os
+import platform
+import re
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
+from mmbench.api.data import SPLITS
 from mmbench.api.parts import Corruption, Encoder
 from mmbench.api.progress import report
 from mmbench.api.suite import CorruptionSpec
-from mmbench.engine.data.tables import Table, building
+from mmbench.engine.data import shelf
+from mmbench.engine.data.column import Column
+from mmbench.engine.data.tables import Table, building, disk_full, sync
+from mmbench.engine.data.units import Units
 from mmbench.engine.plan import libraries
 from mmbench.errors import DataError, PluginError
 from mmbench.plugins import source_hash
@@ -23,8 +37,12 @@ from mmbench.plugins import source_hash
 if TYPE_CHECKING:
     import numpy as np
 
-CHUNK = 64  # rows between two reports of progress
+    Array: TypeAlias = np.ndarray[Any, Any]
+
+FORM = 2  # of the files; part of the key
+CHUNK = 64  # rows that an encoder is given at once
 PRESENT = "present"
+LAYOUT = "layout.json"
 
 
 @dataclass(frozen=True)
@@ -41,6 +59,7 @@ class Prepared:
     @cached_property
     def folder(self) -> Path:
         ingredients = [
+            FORM,
             self.table.folder.name,
             self.table.limit,
             self.modality,
@@ -57,96 +76,245 @@ class Prepared:
     def label(self) -> str:
         return f"{self.table.dataset.name}: {self.modality} by {self.encoder.name}"
 
-    def ensure(self) -> None:
-        """Compute what is not there yet; two processes at once compute it once."""
-        if self.folder.exists():
-            return
-        with building(self.folder) as draft:
-            if draft:
-                self._compute(draft)
+    @property
+    def _draft(self) -> Path:
+        return self.folder.with_name(f"{self.folder.name}.{boot()}{shelf.DRAFT}")
+
+    @cached_property
+    def _held(self) -> dict[Path, shelf.Hold]:
+        return {}
+
+    def _hold(self, folder: Path) -> None:
+        """From now on, until this object goes, nobody deletes the folder."""
+        if folder not in self._held:
+            self._held[folder] = shelf.Hold(folder)
+
+    def ensure(self, begun: Callable[[int], None] = lambda units: None) -> None:
+        """Compute what is not there yet, together with whoever else is at it: nothing is computed twice.
+
+        `begun(units)` is called when the encoder is fitted: from then on others can `assist` with so many units.
+        """
+        self._hold(self.folder)
+        while not self.folder.exists():
+            with self._making():
+                if self._lay_out():
+                    units = Units.open(self._draft, self._rows)
+                    begun(len(units))
+                    self._compute(units, wait=True)
+                    self._finish()
+
+    def assist(self) -> None:
+        """Take part in what another process has begun, for as long as it has units that nobody works on."""
+        self._hold(self.folder)
+        with self._making():
+            if (self._draft / LAYOUT).exists():
+                self._compute(Units.open(self._draft, self._rows), wait=False)
 
     def state(self) -> dict[str, Any]:
         """What `Encoder.fit` gave."""
-        from safetensors.numpy import load_file
-
-        state: dict[str, Any] = json.loads((self.folder / "state.json").read_text())
-        return {**state, **load_file(self.folder / "state.safetensors")}
+        return _state(self.folder)
 
     def arrays(self, split: str) -> "dict[str, np.ndarray[Any, Any]]":
-        """{name: [N, ...]} with `present` [N] among them."""
-        from safetensors.numpy import load_file
-
-        return dict(load_file(self.folder / f"{split}.safetensors"))
+        """{name: [N, ...]} with `present` [N] among them, mapped into memory: what is written to them is not kept."""
+        self._hold(self.folder)
+        return _arrays(self.folder, split)
 
     def damaged(self, corruption: Corruption, spec: CorruptionSpec, severity: float) -> "dict[str, Any]":
         """The test split's arrays after `corruption`; only rows whose value changed are computed anew."""
         import numpy as np
-        from safetensors.numpy import load_file, save_file
 
         parameters = {name: parameter.default for name, parameter in corruption.space.items()} | dict(spec.params)
         name = json.dumps([spec.name, source_hash(corruption), severity, sorted(parameters.items()), self.seed])
         folder = self.folder.with_name(f"{self.folder.name}-{hashlib.sha256(name.encode()).hexdigest()[:16]}")
+        self._hold(folder)
         with building(folder) as draft:
             if draft:
-                clean = self.table.values("test", self.modality)
+                clean = list(self.table.values("test", self.modality))
                 generator = np.random.default_rng([self.seed, *self.modality.encode()])
                 values = corruption.apply(clean, severity, generator, parameters)
-                arrays = {name: array.copy() for name, array in self.arrays("test").items()}
                 changed = [i for i, (old, new) in enumerate(zip(clean, values, strict=True)) if new is not old]
-                fresh = self._transform(self.state(), [values[i] for i in changed], f"{self.label}, {spec.name}")
-                for array, new in ((arrays[name], fresh.get(name)) for name in arrays):
-                    array[changed] = 0 if new is None else new
-                save_file(arrays, draft / "test.safetensors")
-        return dict(load_file(folder / "test.safetensors"))
+                for path in self.folder.glob("test.*.npy"):
+                    shutil.copyfile(path, draft / path.name)
+                self._overwrite(
+                    draft, np.array(changed, int), [values[i] for i in changed], f"{self.label}, {spec.name}"
+                )
+                shelf.write_meta(draft, self._meta() | {"what": f"{self.label}, {spec.name} {severity:g}"})
+        return _arrays(folder, "test")
 
-    def _compute(self, draft: Path) -> None:
+    @cached_property
+    def _rows(self) -> dict[str, int]:
+        rows: dict[str, int] = self.table.facts["rows"]
+        return {split: rows[split] for split in SPLITS}
+
+    @contextmanager
+    def _making(self) -> Iterator[None]:
+        """What comes of an error: a draft that has gone is somebody else's doing, any other is of no use any more."""
+        try:
+            yield
+        except FileNotFoundError:
+            if (self._draft / LAYOUT).exists():
+                raise
+        except Exception as error:
+            shutil.rmtree(self._draft, ignore_errors=True)
+            if isinstance(error, OSError):
+                hint = "; free some space and run again" if disk_full(error) else ""
+                raise DataError(f"can't write {self._draft}: {error.strerror or error}{hint}") from error
+            raise
+        finally:
+            if self.folder.exists():
+                shutil.rmtree(self._draft, ignore_errors=True)
+
+    def _lay_out(self) -> bool:
+        """Fit, and make room for the arrays, unless somebody has; False if it is all there."""
         import numpy as np
+        from filelock import FileLock
         from safetensors.numpy import save_file
 
-        columns = {split: self.table.values(split, self.modality) for split in ("train", "validation", "test")}
-        seen = [value for value in columns["train"] if value is not None]
-        if not seen:
-            raise DataError(f"dataset {self.table.dataset.name!r}: {self.modality!r} is missing in every train row")
-        report(f"{self.label}, fit", 0, 1)
-        state = dict(self.encoder.fit(seen, self.params, self.seed))
-        plain = {name: value for name, value in state.items() if not isinstance(value, np.ndarray)}
-        try:
-            (draft / "state.json").write_text(json.dumps(plain))
-        except TypeError as error:
-            raise PluginError(f"encoder {self.encoder.name!r}: its state must be arrays and JSON: {error}") from error
-        arrays = {name: np.ascontiguousarray(value) for name, value in state.items() if name not in plain}
-        save_file(arrays, draft / "state.safetensors")
-        total, done = sum(map(len, columns.values())), 0
-        for split, column in columns.items():
-            save_file(self._transform(state, column, self.label, done, total), draft / f"{split}.safetensors")
-            done += len(column)
+        draft = self._draft
+        with FileLock(f"{self.folder}.lock"):
+            if self.folder.exists() or (draft / LAYOUT).exists():
+                return not self.folder.exists()
+            shutil.rmtree(draft, ignore_errors=True)
+            draft.mkdir(parents=True)
+            train = self.table.values("train", self.modality)
+            seen = train.only(train.present)
+            if not len(seen):
+                raise DataError(f"dataset {self.table.dataset.name!r}: {self.modality!r} is missing in every train row")
+            report(f"{self.label}, fit", 0, 1)
+            state = dict(self.encoder.fit(seen, self.params, self.seed))
+            plain = {name: value for name, value in state.items() if not isinstance(value, np.ndarray)}
+            try:
+                (draft / "state.json").write_text(json.dumps(plain))
+            except TypeError as error:
+                raise PluginError(
+                    f"encoder {self.encoder.name!r}: its state must be arrays and JSON: {error}"
+                ) from error
+            arrays = {name: np.ascontiguousarray(value) for name, value in state.items() if name not in plain}
+            save_file(arrays, draft / "state.safetensors")
+            sample = self.encoder.transform(_state(draft), seen[:1])  # for the shape of a row
+            for split, n in self._rows.items():
+                for name, array in sample.items():
+                    self._check(name, array, 1, array[0])
+                    _create(draft / f"{split}.{name}.npy", array.dtype, (n, *array.shape[1:]))
+                np.save(draft / f"{split}.{PRESENT}.npy", self.table.values(split, self.modality).present)
+            Units.create(draft, self._rows)
+            (draft / LAYOUT).write_text(json.dumps(sorted(sample)))
+            return True
+
+    def _compute(self, units: Units, *, wait: bool) -> None:
+        state = _state(self._draft)
+        columns = {split: self.table.values(split, self.modality) for split in self._rows}
+        arrays = {split: _arrays(self._draft, split, mode="r+") for split in self._rows}
+        report(self.label, *units.rows)
+        with closing(units.claim(wait=wait)) as claimed:
+            for split, start, stop in claimed:
+                present = arrays[split][PRESENT][start:stop]
+                self._transform(state, columns[split], start + present.nonzero()[0], arrays[split])
+                done, total = units.rows
+                report(self.label, min(done + stop - start, total), total)
 
     def _transform(
-        self, state: Mapping[str, Any], column: Sequence[Any], label: str, done: int = 0, total: int | None = None
-    ) -> "dict[str, np.ndarray[Any, Any]]":
+        self, state: Mapping[str, Any], column: Column, rows: "Array", arrays: "Mapping[str, Array]"
+    ) -> None:
+        """Fill some rows of the arrays."""
+        for chunk in (rows[start : start + CHUNK] for start in range(0, len(rows), CHUNK)):
+            self._fill(arrays, chunk, self.encoder.transform(state, column.only(chunk)[:]))
+
+    def _overwrite(self, draft: Path, rows: "Array", values: Sequence[Any], label: str) -> None:
+        """Put other values in some rows of the test split; None takes a row away."""
+        arrays, state = _arrays(draft, "test", mode="r+"), self.state()
+        gone = [value is None for value in values]
+        for array in arrays.values():
+            array[rows[gone]] = 0
+        left = [value for value in values if value is not None]
+        kept = rows[[not absent for absent in gone]]
+        arrays[PRESENT][kept] = True
+        for start in range(0, len(kept), CHUNK):
+            new = self.encoder.transform(state, left[start : start + CHUNK])
+            self._fill(arrays, kept[start : start + CHUNK], new)
+            report(label, min(start + CHUNK, len(kept)), len(kept))
+
+    def _fill(self, arrays: "Mapping[str, Array]", rows: "Array", new: "Mapping[str, Array]") -> None:
+        if set(new) != set(arrays) - {PRESENT}:
+            raise PluginError(f"encoder {self.encoder.name!r}: transform gives other arrays for some rows: {set(new)}")
+        for name, array in new.items():
+            self._check(name, array, len(rows), arrays[name][0])
+            arrays[name][rows] = array
+
+    def _check(self, name: str, array: Any, n: int, like: "Array") -> None:
         import numpy as np
 
-        present = np.array([value is not None for value in column], dtype=bool)
-        rows = np.flatnonzero(present)
-        arrays: dict[str, np.ndarray[Any, Any]] = {}
-        for start in range(0, len(rows), CHUNK):
-            chunk = rows[start : start + CHUNK]
-            for name, array in self.encoder.transform(state, [column[i] for i in chunk]).items():
-                self._check(name, array, len(chunk))
-                if name not in arrays:
-                    arrays[name] = np.zeros((len(column), *array.shape[1:]), array.dtype)
-                arrays[name][chunk] = array
-            report(label, done + int(chunk[-1]) + 1, total or len(column))
-        return arrays | {PRESENT: present}
-
-    def _check(self, name: str, array: Any, n: int) -> None:
         where = f"encoder {self.encoder.name!r}: transform's array {name!r}"
         if name == PRESENT:
             raise PluginError(f"{where}: this name is kept for the engine")
+        if not re.fullmatch(r"\w+", name, flags=re.ASCII):
+            raise PluginError(f"{where}: a name is made of letters, digits and _")
         if len(array) != n:
             raise PluginError(f"{where} has {len(array)} rows for {n} values")
-        if array.dtype.kind == "f":
-            import numpy as np
+        if array.shape[1:] != like.shape or array.dtype != like.dtype:
+            raise PluginError(f"{where} has rows of {array.dtype}{array.shape[1:]}, others of {like.dtype}{like.shape}")
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise PluginError(f"{where} is not finite")
 
-            if not np.isfinite(array).all():
-                raise PluginError(f"{where} is not finite")
+    def _finish(self) -> None:
+        from filelock import FileLock
+
+        draft = self._draft
+        with FileLock(f"{self.folder}.lock"):
+            if self.folder.exists() or not Units.open(draft, self._rows).complete:
+                return
+            shelf.write_meta(draft, self._meta())
+            Units.remove(draft)
+            (draft / LAYOUT).unlink()
+            sync(draft)
+            draft.replace(self.folder)
+        shelf.trim(self.cache)
+
+    def _meta(self) -> dict[str, Any]:
+        return {
+            "what": self.label,
+            "dataset": self.table.dataset.name,
+            "modality": self.modality,
+            "encoder": self.encoder.name,
+            "params": dict(self.params),
+            "limit": self.table.limit,
+            "seed": self.seed,
+            "rows": self._rows,
+            "libraries": libraries(),
+        }
+
+
+@cache
+def boot() -> str:
+    """Which boot of which machine this is: half-written files of another one can't be trusted."""
+    try:
+        text = Path("/proc/sys/kernel/random/boot_id").read_text()
+    except OSError:
+        import psutil
+
+        text = f"{platform.node()} {psutil.boot_time():.0f}"
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def _state(folder: Path) -> dict[str, Any]:
+    from safetensors.numpy import load_file
+
+    state: dict[str, Any] = json.loads((folder / "state.json").read_text())
+    return {**state, **load_file(folder / "state.safetensors")}
+
+
+def _arrays(folder: Path, split: str, mode: Literal["c", "r+"] = "c") -> "dict[str, Array]":
+    import numpy as np
+
+    found = {path.name: path for path in sorted(folder.glob(f"{split}.*.npy"))}
+    return {name.split(".")[1]: np.asarray(np.load(path, mmap_mode=mode)) for name, path in found.items()}
+
+
+def _create(path: Path, dtype: "np.dtype[Any]", shape: tuple[int, ...]) -> None:
+    """A file of zeros, its room on the disk taken at once: a full disk is met here, not in the middle of writing."""
+    import numpy as np
+
+    np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
+    if hasattr(os, "posix_fallocate"):
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from mmbench.api.data import SPLITS
 from mmbench.api.parts import Dataset
+from mmbench.engine.data.column import Column
 from mmbench.engine.plan import fingerprint
 from mmbench.errors import DataError
 
@@ -57,17 +58,13 @@ class Table:
         rows = self.rows(split, len(target))
         return np.arange(len(rows)) if self.dataset.target.type == "match" else target[rows]
 
-    def values(self, split: str, modality: str, first: int | None = None) -> list[Any]:
+    def values(self, split: str, modality: str, first: int | None = None) -> Column:
         """One column's raw values (the first few), as `mmbench.api.data` lists them by kind; a missing one is None."""
         from datasets import load_from_disk
 
-        from mmbench.api import columns
-
-        table = load_from_disk(str(self.folder / "rows" / split))
+        table = load_from_disk(str(self.folder / "rows" / split), keep_in_memory=False)
         rows = self.rows(split, len(table))[:first]
-        if len(rows) < len(table):
-            table = table.select(rows)
-        return columns.values(table, modality, self.dataset.columns[modality])
+        return Column(table.select_columns([modality]).with_format("arrow"), self.dataset.columns[modality], rows)
 
 
 def where(dataset: Dataset, cache: Path) -> Path:
@@ -145,7 +142,7 @@ def _put(arrays: "Mapping[str, np.ndarray[Any, Any]]", file: Path) -> None:
     file.parent.mkdir(exist_ok=True)
     draft = file.with_suffix(".draft")
     save_file(arrays, draft)
-    _sync(draft.parent, draft.name)
+    sync(draft.parent, draft.name)
     draft.replace(file)
 
 
@@ -169,7 +166,7 @@ def building(folder: Path) -> Iterator[Path | None]:
             draft = Path(tempfile.mkdtemp(prefix=f"{folder.name}.draft-", dir=folder.parent))
             try:
                 yield draft
-                _sync(draft)
+                sync(draft)
                 draft.replace(folder)
             finally:
                 shutil.rmtree(draft, ignore_errors=True)
@@ -187,7 +184,7 @@ def disk_full(error: BaseException) -> bool:
     return getattr(error, "errno", None) in full or any(f"(os error {number})" in str(error) for number in full)
 
 
-def _sync(folder: Path, pattern: str = "*") -> None:
+def sync(folder: Path, pattern: str = "*") -> None:
     """Wait until every file is on the disk: a folder in its place must be whole even after a loss of power."""
     for path in folder.rglob(pattern):
         if path.is_file():
