@@ -176,7 +176,7 @@ def open_run(
     catalog = plugins_.load(plugins)
     spec = suite if isinstance(suite, Suite) else suitefile.read(suitefile.find(str(suite)))
     spec = _changed(spec, trials=trials, limit=limit, seed=seed)
-    plan = planning.make(spec, catalog, tasks=tasks, contenders=contenders, device=_device(device))
+    plan = planning.make(spec, catalog, tasks=tasks, contenders=contenders, device=pick_device(device))
     folder, note = Store.resolve(Path(results), spec, name, fresh=fresh)
     done = frozenset() if fresh else store.finished(folder)
     before = registrations.load(Path(registered)) if registered else None
@@ -295,7 +295,7 @@ def _changed(suite: Suite, *, trials: int | None, limit: int | None, seed: int |
     return replace(suite, seed=seed) if seed is not None else suite
 
 
-def _device(device: str) -> str:
+def pick_device(device: str) -> str:
     """The device to use; torch is asked only where a GPU's driver is to be seen."""
     if device != "auto":
         return device

@@ -22,12 +22,13 @@ FLOORS = {
     "engine": 4,
     "board": 4,
     "session": 5,
+    "reproduce": 5,
     "testing": 5,
     "cli": 6,
     "__main__": 7,
 }
 HEAVY = {"torch", "optuna", "datasets", "transformers", "numpy", "pandas", "sklearn", "scipy"}
-LIGHT = {"__main__", "errors", "api", "hookspecs", "plugins", "board", "cli", "session", "__init__"}
+LIGHT = {"__main__", "errors", "api", "hookspecs", "plugins", "board", "cli", "session", "reproduce", "__init__"}
 
 
 def tree(path: Path) -> ast.Module:

@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from mmbench.cli import stopping, terminal
-from mmbench.cli.commands import check, compare, doctor, leaderboard, listing, new, plan, run, verify
+from mmbench.cli.commands import check, compare, doctor, leaderboard, listing, new, plan, reproduce, run, verify
 from mmbench.errors import MMBenchError, PluginError
 
 COMMANDS: dict[str, Callable[..., None]] = {
@@ -25,6 +25,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "compare": compare.compare,
     "verify": verify.verify,
     "sign": verify.sign,
+    "reproduce": reproduce.reproduce,
     "list": listing.listing,
     "info": listing.info,
     "new": new.new,
