@@ -31,6 +31,7 @@ PRELOAD = [
     "mmbench.engine.evaluate",
     "mmbench.engine.measure",
 ]
+STARTS = 5  # how often a process is tried to be started
 PATIENCE = 5.0  # seconds that a process may take to end after its last word
 SERVER_GONE = 255  # the exit code that multiprocessing makes up when the server, which would know it, is gone
 CRASHES = {"SIGSEGV", "SIGABRT", "SIGBUS", "SIGFPE", "SIGILL", "SIGSYS", "SIGTRAP"}
@@ -85,12 +86,23 @@ class Pool:
         return self.workers - len(self.running)
 
     def start(self, job: Job) -> None:
-        ours, theirs = self._context.Pipe(duplex=False)
-        process = self._context.Process(target=main, args=(job, self.setting, theirs), daemon=True)
-        with _one_thread(), _undisturbed():  # it may have to start the server again
-            process.start()
-        theirs.close()
-        self.running.append(Running(job, process, ours))
+        """Begin `job` in a process of its own. Raises OSError if the machine lets no process start."""
+        for attempt in range(STARTS):
+            ours, theirs = self._context.Pipe(duplex=False)
+            process = self._context.Process(target=main, args=(job, self.setting, theirs), daemon=True)
+            try:
+                with _one_thread(), _undisturbed():  # it may have to start the server again
+                    process.start()
+            except (EOFError, ConnectionError):  # the server was killed this very moment
+                ours.close()
+                if attempt == STARTS - 1:
+                    raise
+                time.sleep(0.1)
+            else:
+                self.running.append(Running(job, process, ours))
+                return
+            finally:
+                theirs.close()
 
     def kill(self, running: Running) -> None:
         """End a job that hangs; its end is told like any other."""
