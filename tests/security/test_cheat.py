@@ -1,0 +1,129 @@
+"""A run with parts that look everywhere for the truth of test: confined they find nothing, else they find it."""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from mmbench.engine.executors import sandbox
+
+HERE = Path(__file__).parent
+CLASSES, ROWS = 4, {"train": 160, "validation": 80, "test": 97}
+SUITE = """
+name = "cheat"
+[budget]
+trials = 1
+batch = 1
+epochs = 1
+refit_seeds = 1
+[[task]]
+dataset = "noise"
+metric = "accuracy"
+encoders = { left = "spy", right = "mlp" }
+[[contender]]
+name = "peek"
+fusion = "peek"
+[[contender]]
+name = "listen"
+fusion = "concat"
+objective = "listen"
+"""
+
+
+class Scene:
+    """A cache with the data, a results folder with an earlier run's targets, and a place for reports."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.truth = [byte % CLASSES for byte in os.urandom(ROWS["test"])]
+        labels = {split: [byte % CLASSES for byte in os.urandom(n)] for split, n in ROWS.items()}
+        wheel = folder / "cache" / "carriers" / "secret_data-1.0-py3-none-any.whl"
+        earlier = folder / "results" / "earlier" / "predictions"
+        for place in (wheel.parent, folder / "reports", earlier):
+            place.mkdir(parents=True)
+        save_file({"target": np.array(self.truth)}, earlier / "noise.targets.safetensors")
+        with zipfile.ZipFile(wheel, "w") as archive:
+            archive.writestr("secret/rows.json", json.dumps(labels | {"test": self.truth}))
+        content = wheel.read_bytes()
+        (folder / "cheat.toml").write_text(SUITE)
+        self.environment = {
+            **os.environ,
+            "MMBENCH_CACHE": str(folder / "cache"),
+            "CHEAT_SHA256": hashlib.sha256(content).hexdigest(),
+            "CHEAT_SIZE": str(len(content)),
+            "CHEAT_REPORT": str(folder / "reports"),
+            "CHEAT_RESULTS": str(folder / "results"),
+        }
+
+    def mmbench(self, *words: str, **environment: str) -> str:
+        command = [sys.executable, "-m", "mmbench", *words, "--plugin", str(HERE / "cheat.py")]
+        done = subprocess.run(
+            command,
+            cwd=self.folder,
+            env=self.environment | environment,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def run(self, **environment: str) -> list[dict[str, Any]]:
+        """What the parts reported."""
+        self.mmbench("run", "cheat.toml", "--quiet", **environment)
+        reports = [json.loads(path.read_text()) for path in (self.folder / "reports").iterdir()]
+        assert {report["who"] for report in reports} == {"fusion", "encoder fit", "encoder", "objective"}
+        return reports
+
+    def rows(self) -> dict[str, dict[str, Any]]:
+        """{contender: its row on the board}"""
+        content = json.loads(self.mmbench("leaderboard", "cheat", "--format", "json"))
+        return {row["contender"]: row for row in content["rows"]}
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Scene:
+    return Scene(tmp_path)
+
+
+@pytest.mark.skipif(sandbox.state().startswith("none"), reason=sandbox.state())
+def test_confined_parts_find_nothing(scene: Scene) -> None:
+    for report in scene.run():
+        assert not report["found"], report["who"]
+        refused = report["refused"]
+        assert {"tables", "load", "import"} <= set(refused)
+        assert "Permission denied" in refused["load"]
+        assert "cross-device" in refused["move"]
+        assert "exit status 1" in refused["cat"]
+        closed = {way.split("/")[1] for way in refused if way.startswith("file")}
+        assert {"truth", "carriers"} <= closed, "the files with the truth are seen, and can't be read"
+        assert {"file results/earlier/predictions/noise.targets.safetensors"} <= set(refused)
+        assert not any("read" in answer for answer in report["memory"].values())
+    rows = scene.rows()
+    assert rows["peek"]["metrics"]["accuracy"]["mean"] < 0.5
+    assert {row["spent"]["test_accesses"] for row in rows.values()} == {1}
+
+
+def test_without_it_they_find_the_truth(scene: Scene) -> None:
+    """So the test above can fail."""
+    reports = scene.run(MMBENCH_SANDBOX="off")
+    for report in reports:
+        ways = {way for way, labels in report["found"].items() if labels == scene.truth}
+        assert {"tables", "load", "import", "cat"} <= ways, report["who"]
+        assert any(way.startswith("file cache/truth") for way in ways)
+        assert any(way.startswith("file cache/carriers") for way in ways)
+        assert any(way.startswith("file results/earlier/predictions") for way in ways)
+        assert not any(way.startswith("file cache/tables") for way in ways), "rows hold no target"
+        assert "objects" not in ways, "nor does the process"
+    assert scene.rows()["peek"]["metrics"]["accuracy"]["mean"] == 1.0
+    records = (scene.folder / "results" / "cheat" / "records.jsonl").read_text()
+    assert '"sandbox":"none: switched off by MMBENCH_SANDBOX"' in records
