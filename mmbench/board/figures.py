@@ -122,4 +122,20 @@ def notes(rows: list[dict[str, Any]]) -> list[str]:
     text += [
         f"{mark} {meaning}" for state, (mark, meaning) in MARKS.items() if any(r.get("plan") == state for r in rows)
     ]
-    return [*text, POLICY]
+    return [*text, *_test_seen(rows), POLICY]
+
+
+def _test_seen(rows: list[dict[str, Any]]) -> list[str]:
+    """How often test was scored, and whether the processes that tuned were kept from its truth."""
+    ranked = [row for row in rows if row["rank"] is not None]
+    seen = [row["spent"].get("test_accesses") or 0 for row in ranked]
+    text = []
+    if any(seen):
+        text.append(f"test: scored {sum(seen)} times, once by each refit, at most {max(seen)} times a contender.")
+    states = [str(row["sandbox"]) for row in ranked if row.get("sandbox")]
+    open_ = sorted({plain(state.removeprefix("none: ")) for state in states if state.startswith("none")})
+    if open_:
+        text.append(f"The truth of test was not kept from the processes that tuned: {'; '.join(open_)}.")
+    elif states:
+        text.append("The truth of test was kept from the processes that tuned (Landlock).")
+    return text

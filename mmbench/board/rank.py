@@ -259,7 +259,8 @@ def _row(entry: Entry, rank: int | None, reference: Entry | None, intervals: Col
         "fusion_gain": _gain(entry, reference) if fine else None,
         "default": _default(entry) if fine else None,
         "cost": cost,
-        "spent": {"trials": None, "seconds": None, **record.spent},
+        "spent": {"trials": None, "seconds": None, "test_accesses": None, **record.spent},
+        "sandbox": record.environment.get("sandbox"),
         "curves": _curves(entry.refits("tuned")) if fine else {},
     }
 
