@@ -171,7 +171,7 @@ def _move(cache: Path) -> Iterator[Any]:
 
 def _descriptors() -> Iterator[Any]:
     for entry in Path("/proc/self/fd").iterdir():
-        if "truth" in os.readlink(entry):
+        if "truth" in str(entry.readlink()):
             yield from _inside(entry)
 
 
