@@ -97,7 +97,7 @@ def test_an_interrupted_run_goes_on_to_the_same_table(execute: Execute, tmp_path
         ("raises", "error", "this fusion always raises"),
         ("nan", "error", "the loss became nan in epoch 1"),
         ("hoards", "oom", "DefaultCPUAllocator"),
-        ("always_dies", "error", "killed by SIGKILL (out of memory?), 3 times"),
+        ("always_dies", "oom", "killed by SIGKILL (out of memory?), 3 times"),
     ],
 )
 def test_a_failure_is_charged_to_its_cell_alone(
