@@ -28,7 +28,7 @@ from mmbench.plugins import Catalog
 if TYPE_CHECKING:
     import pandas as pd
 
-    from mmbench.board.gate import Board
+    from mmbench.board.gate.boards import Board
 
 Listener = Callable[[Event], None]
 
@@ -52,9 +52,9 @@ class Run:
 
     def boards(self, catalog: Catalog) -> "list[Board]":
         """The rows in boards of what may be compared: more than one if the run was gone on with by another mmbench."""
-        from mmbench.board import gate
+        from mmbench.board.gate import boards
 
-        return gate.boards([self.data], catalog.metrics)
+        return boards.boards([self.data], catalog.metrics)
 
     def leaderboard(self) -> "pd.DataFrame":
         """The leaderboard as a table: nested figures become columns such as "metrics.accuracy.mean"."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from mmbench.api.parts import Metric
-from mmbench.board.gate import conditions
+from mmbench.board.gate.conditions import conditions
 from mmbench.board.rank import Entry, entries
 from mmbench.board.stats import resampling as stats
 from mmbench.board.store import RunData

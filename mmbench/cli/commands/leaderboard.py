@@ -15,7 +15,7 @@ from mmbench.errors import MMBenchError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from mmbench.board.gate import Board
+    from mmbench.board.gate.boards import Board
     from mmbench.session import Run
 
 Table: TypeAlias = tuple[str, list[str], list[list[str]]]
@@ -84,20 +84,21 @@ def leaderboard(
       mmbench leaderboard results/starter --format json
     """
     from mmbench import plugins
-    from mmbench.board import gate
+    from mmbench.board.gate import boards as made
+    from mmbench.board.gate import conditions
 
     if by is not By.task and form not in (Form.table, Form.markdown):
         raise MMBenchError(f"--by {by} is for the formats table and markdown: csv and json hold all figures")
     found = find_runs(runs, results)
     data = [run.data for run in found]
     if not separate:
-        gate.check(data)
-    boards = gate.boards(data, plugins.load(plugin or ()).metrics)
+        conditions.check(data)
+    boards = made.boards(data, plugins.load(plugin or ()).metrics)
     if len(boards) > 1:
         terminal.warn(f"not all rows can be compared: {len(boards)} boards, whose titles say what differs")
     with _target(output) as console:
         if by is By.task:
-            write_boards(console, boards, form=form, run=" + ".join(gate.names(data).values()))
+            write_boards(console, boards, form=form, run=" + ".join(conditions.names(data).values()))
         else:
             _write_tables(console, boards, by_metric if by is By.metric else _by_cost(cost), form=form)
 
