@@ -14,7 +14,19 @@ from typing import Annotated
 import typer
 
 from mmbench.cli import stopping, terminal
-from mmbench.cli.commands import check, compare, doctor, leaderboard, listing, new, plan, reproduce, run, verify
+from mmbench.cli.commands import (
+    check,
+    compare,
+    doctor,
+    leaderboard,
+    listing,
+    new,
+    plan,
+    publish,
+    reproduce,
+    run,
+    verify,
+)
 from mmbench.errors import MMBenchError, PluginError
 
 COMMANDS: dict[str, Callable[..., None]] = {
@@ -23,6 +35,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "prepare": plan.prepare,
     "leaderboard": leaderboard.leaderboard,
     "compare": compare.compare,
+    "publish": publish.publish,
     "verify": verify.verify,
     "sign": verify.sign,
     "reproduce": reproduce.reproduce,

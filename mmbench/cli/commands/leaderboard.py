@@ -112,23 +112,30 @@ def find_runs(runs: Sequence[str], results: Path) -> "list[Run]":
 
 
 def write_boards(console: "Console", boards: "Sequence[Board]", *, form: Form, run: str) -> None:
-    """Print boards one below the other, each with its notes; csv and json hold the rows of all, with their board."""
+    """Print boards one below the other, each with its notes."""
+    from mmbench.board import report
+
+    if form is not Form.table:
+        terminal.write(console, leaderboard_text(boards, form=form, run=run))
+        return
+    for board in boards:
+        terminal.write(console, *_heading(board, form), *report.table(board.rows, console.width))
+        terminal.write(console, *_notes(board, form))
+
+
+def leaderboard_text(boards: "Sequence[Board]", *, form: Form, run: str) -> str:
+    """The boards in any format but table; csv and json hold the rows of all, with their board."""
     from mmbench.board import report
 
     rows = [row for board in boards for row in board.rows]
     if form is Form.json:
         notes = list(dict.fromkeys(note for board in boards for note in board.notes))
-        terminal.write(console, report.json(rows, run=run, notes=notes).rstrip("\n"))
-    elif form is Form.csv:
-        terminal.write(console, report.csv(rows).rstrip("\n"))
-    elif form is Form.table:
-        for board in boards:
-            terminal.write(console, *_heading(board, form), *report.table(board.rows, console.width))
-            terminal.write(console, *_notes(board, form))
-    else:
-        draw = report.latex if form is Form.latex else report.markdown
-        blocks = [text for board in boards for text in (*_heading(board, form), draw(board.rows), *_notes(board, form))]
-        terminal.write(console, "\n\n".join(block.strip("\n") for block in blocks if block))
+        return report.json(rows, run=run, notes=notes).rstrip("\n")
+    if form is Form.csv:
+        return report.csv(rows).rstrip("\n")
+    draw = report.latex if form is Form.latex else report.markdown
+    blocks = [text for board in boards for text in (*_heading(board, form), draw(board.rows), *_notes(board, form))]
+    return "\n\n".join(block.strip("\n") for block in blocks if block)
 
 
 def _heading(board: "Board", form: Form) -> list[str]:
