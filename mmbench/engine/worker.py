@@ -177,10 +177,10 @@ def _belong_to_parent() -> None:
     if parent is None:
         return
     if sys.platform == "linux":
-        # The kernel's signal that the parent's end of this pipe was closed comes through whatever code is at work.
+        # When the parent's end of this pipe is closed the kernel kills us, whatever code is at work.
         sentinel = parent.sentinel
-        signal.signal(signal.SIGIO, signal.SIG_DFL)
         fcntl.fcntl(sentinel, fcntl.F_SETOWN, os.getpid())
+        fcntl.fcntl(sentinel, fcntl.F_SETSIG, signal.SIGKILL)
         fcntl.fcntl(sentinel, fcntl.F_SETFL, fcntl.fcntl(sentinel, fcntl.F_GETFL) | os.O_ASYNC)
         if not parent.is_alive():
             os._exit(1)
