@@ -8,6 +8,7 @@ import hashlib
 import importlib
 import importlib.util
 import inspect
+import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from mmbench.api.space import check_space
 from mmbench.errors import PluginError, SuiteError, unknown
 
 P = TypeVar("P", bound=Part)
+NAME = re.compile(r"[a-z_][a-z0-9_@]{0,99}")  # of another script's letters some look the same as these
 
 
 @dataclass(frozen=True)
@@ -177,7 +179,7 @@ def _shelf(manager: pluggy.PluginManager, role: str, base: type[P], origins: Map
 def _check(part: type[Part], role: str, module: str) -> None:
     where = f"plugin {module!r}: {role} {part.__name__}"
     name = getattr(part, "name", None)
-    if not (isinstance(name, str) and name.replace("@", "_").isidentifier() and name == name.lower()):
+    if not (isinstance(name, str) and NAME.fullmatch(name)):
         raise PluginError(f"{where} needs a name of lower-case letters, digits and _, not {name!r}")
     needed = {"encoder": ("kind",), "dataset": ("columns", "target", "licence")}.get(role, ())
     for attribute in needed:

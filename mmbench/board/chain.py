@@ -13,9 +13,12 @@ import hashlib
 import json
 import math
 import os
+import stat
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import reduce
+from operator import or_
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn, TypeAlias
 
@@ -148,10 +151,15 @@ def no_row(error: Exception) -> str:
 
 
 def open_file(path: Path, flags: int) -> BinaryIO:
-    """Open without following a symbolic link, so that a run folder can't lead elsewhere."""
+    """Open without following a symbolic link, so that a run folder can't lead elsewhere; nor a pipe or a device, which
+    would keep a reader waiting for ever."""
     if path.is_symlink():
         raise StoreError(f"{path} is a symbolic link; a run folder holds its own files only")
-    descriptor = os.open(path, flags | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0), 0o644)
+    how = (getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY"))
+    descriptor = os.open(path, reduce(or_, how, flags), 0o644)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise StoreError(f"{path} is no ordinary file")
     return os.fdopen(descriptor, "rb" if flags == os.O_RDONLY else "r+b", buffering=-1 if flags == os.O_RDONLY else 0)
 
 

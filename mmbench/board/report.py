@@ -81,7 +81,7 @@ def _cell(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     text = plain(value)
-    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
+    return f"'{text}" if text.lstrip().startswith(tuple("=+-@＝＋－＠")) else text
 
 
 def markdown(rows: Sequence[Row]) -> str:

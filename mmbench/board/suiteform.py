@@ -23,6 +23,7 @@ from mmbench.board.suitefile import NAME_RULE, name_problem
 from mmbench.errors import unknown
 
 LARGEST = 2**63 - 1
+MOST_CELLS = 100_000
 DEEPEST = 6
 
 
@@ -172,6 +173,9 @@ class SuiteTable(_Table):
 
     @model_validator(mode="after")
     def _names_agree(self) -> "SuiteTable":
+        cells = len(self.task) * len(self.contender)
+        if cells > MOST_CELLS:
+            raise ValueError(f"asks for {cells:,} cells (tasks x contenders); {MOST_CELLS:,} are the most")
         tasks = [task.name or task.dataset for task in self.task]
         for kind, names in (("task", tasks), ("contender", [contender.name for contender in self.contender])):
             for index, name in enumerate(names):
