@@ -49,7 +49,7 @@ def _task(board: Board, rows: Sequence[Row]) -> View:
         "id": anchor(board.title, first["task"]),
         "metric": first["metric"],
         "better": better(first),
-        "items": number(first["test_rows"]),
+        "test_rows": number(first["test_rows"]),
         "axis": drawing.axis(scale) if scale else "",
         "gain_axis": drawing.axis(gain_scale, sign=True) if gain_scale else "",
         "rows": [

@@ -7,7 +7,7 @@ from mmbench.api.record import Record, Refit, Trial
 from mmbench.board import figures
 from mmbench.board.site import drawing
 from mmbench.board.site.boards import Row, View, better, interval, number, score_scale, tuned, whisker
-from mmbench.board.site.drawing import finite
+from mmbench.board.site.drawing import Tried, finite
 from mmbench.board.site.names import address
 
 Facts: TypeAlias = list[tuple[str, str]]
@@ -101,10 +101,13 @@ def _trial(trial: Trial) -> View:
 
 
 def _search_plot(trials: Sequence[Trial], metric: str, *, higher: bool) -> object:
-    scores = [t.score if t.status == "ok" and finite(t.score) else None for t in trials]
-    if sum(score is not None for score in scores) < 2:
+    tried = [
+        Tried(t.number, t.score if t.status in ("ok", "pruned") and finite(t.score) else None, t.status == "pruned")
+        for t in trials
+    ]
+    if sum(trial.score is not None for trial in tried) < 2:
         return None
-    return drawing.trials(scores, metric=metric, higher=higher)
+    return drawing.trials(tried, metric=metric, higher=higher)
 
 
 def _learning_plot(trials: Sequence[Trial], metric: str, *, higher: bool) -> object:

@@ -6,6 +6,7 @@ Numbers are rounded to a tenth of a pixel, so that the same run gives the same b
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from markupsafe import Markup
 
@@ -133,7 +134,7 @@ def scatter(marks: Sequence[Mark], *, metric: str, cost: str, higher: bool) -> M
     for mark in sorted(marks, key=lambda mark: mark.front):
         parts += _mark(mark, x, y)
     said = f"{metric} against {cost}; on the front: {', '.join(mark.name for mark in front)}"
-    return _svg(width, height, parts + _labels(front, x, y, right=width - right), css="plot", label=said)
+    return _svg(width, height, parts + _labels(front, marks, x, y), css="plot", label=said)
 
 
 def _mark(mark: Mark, x: Scale, y: Scale) -> Markup:
@@ -149,21 +150,36 @@ def _mark(mark: Mark, x: Scale, y: Scale) -> Markup:
     )
 
 
-def _labels(front: Sequence[Mark], x: Scale, y: Scale, *, right: float) -> Markup:
-    """Names beside the points of the front, moved apart where they would touch."""
-    parts, taken = Markup(), list[tuple[float, float, float]]()
+Box: TypeAlias = tuple[float, float, float, float]
+"""Left, top, right, bottom."""
+
+
+def _labels(front: Sequence[Mark], marks: Sequence[Mark], x: Scale, y: Scale) -> Markup:
+    """Names beside the points of the front, each where it covers least: right or left of the point, above or below."""
+    taken: list[Box] = [(x(m.cost) - 4, y(m.score) - 4, x(m.cost) + 4, y(m.score) + 4) for m in marks]
+    parts = Markup()
     for mark in front:
         if not y.holds(mark.score):
             continue
         name = plain(mark.name)
         name = name if len(name) <= 24 else f"{name[:23]}…"
-        px, py, long = x(mark.cost), y(mark.score) - 7, 6.2 * len(name)
-        start = px + 6 if px + 6 + long < right else px - 6 - long
-        while any(abs(py - other) < 12 and start < end and begin < start + long for begin, end, other in taken):
-            py += 12
-        taken.append((start, start + long, py))
-        parts += _text(round(start, 1), round(py, 1), name, css="name")
+        px, py, long = x(mark.cost), y(mark.score), 6.0 * len(name)
+        places = [
+            (left, top, left + long, top + 11)
+            for top in (py - 15, py + 5, py - 27, py + 17)
+            for left in (px + 6, px - 6 - long)
+        ]
+        inside = [box for box in places if box[0] >= x.start and box[2] <= x.end + 14] or places[:1]
+        best = min(inside, key=lambda box: sum(_overlap(box, other) for other in taken))
+        taken.append(best)
+        parts += _text(best[0], best[1] + 9, name, css="name")
     return parts
+
+
+def _overlap(one: Box, other: Box) -> float:
+    wide = min(one[2], other[2]) - max(one[0], other[0])
+    high = min(one[3], other[3]) - max(one[1], other[1])
+    return wide * high if wide > 0 and high > 0 else 0.0
 
 
 def lines(curves: Sequence[tuple[str, Sequence[tuple[float, float]]]], *, xlabel: str, ylabel: str) -> Markup:
@@ -184,32 +200,42 @@ def lines(curves: Sequence[tuple[str, Sequence[tuple[float, float]]]], *, xlabel
     return _svg(width, height, parts, css="plot", label=f"{ylabel} by {xlabel}")
 
 
-def trials(scores: Sequence[float | None], *, metric: str, higher: bool) -> Markup:
+@dataclass(frozen=True)
+class Tried:
+    """A trial in a plot: its validation score, None if it failed, and whether it was pruned."""
+
+    number: int
+    score: float | None
+    pruned: bool
+
+
+def trials(tried: Sequence[Tried], *, metric: str, higher: bool) -> Markup:
     """The validation score of each trial in order, and the best so far; a failed one is a cross at the bottom."""
     width, height = PLOT[0], 180
     left, top, right, bottom = MARGIN
-    known = [value for value in scores if value is not None]
-    x = Scale(0, max(1, len(scores) - 1), left + 8, width - right - 6)
+    known = [trial.score for trial in tried if trial.score is not None]
+    x = Scale(0, max(1, len(tried) - 1), left + 8, width - right - 6)
     y = Scale(*domain(known, known, higher=higher), height - bottom, top + 4)
-    parts = _frame(x, y, xlabel="trial", ylabel=f"{metric} on validation")
-    best, path = None, ""
-    for place, value in enumerate(scores):
-        if value is not None and (best is None or (value > best if higher else value < best)):
-            best = value
+    best, path, marks = None, "", Markup()
+    for place, trial in enumerate(tried):
+        value = trial.score
+        leads = value is not None and not trial.pruned and (best is None or (value > best if higher else value < best))
+        best = value if leads else best
         if best is not None:
-            path += f"{'H' if path else 'M'}{x(place)}" + (f"V{y(best)}" if path else f" {y(best)}")
-    parts += Markup('<path class="front" d="{}"/>').format(path)
-    for place, value in enumerate(scores):
-        title = Markup("<title>{}</title>").format(f"trial {place}: {score(value) if value is not None else 'failed'}")
+            path += f"H{x(place)}V{y(best)}" if path else f"M{x(place)} {y(best)}"
+        said = "failed" if value is None else f"{score(value)}{', pruned' if trial.pruned else ''}"
+        title = Markup("<title>{}</title>").format(f"trial {trial.number}: {said}")
         if value is None:
-            parts += Markup('<path class="cross" d="M{} {}l6 6m0 -6l-6 6">{}</path>').format(
-                round(x(place) - 3, 1), height - bottom - 8, title
-            )
+            at = round(x(place) - 3, 1), height - bottom - 8
+            marks += Markup('<path class="cross" d="M{} {}l6 6m0 -6l-6 6">{}</path>').format(*at, title)
         else:
-            parts += Markup('<circle class="{}" cx="{}" cy="{}" r="3">{}</circle>').format(
-                "on" if value == best else "off", x(place), y(value), title
-            )
-    return _svg(width, height, parts, css="plot", label=f"{metric} on validation of {len(scores)} trials")
+            css = "on" if leads else "pruned" if trial.pruned else "off"
+            dot = Markup('<circle class="{}" cx="{}" cy="{}" r="3">{}</circle>')
+            marks += dot.format(css, x(place), y(value), title)
+    line = Markup('<path class="front" d="{}"/>').format(path) if path else Markup()
+    frame = _frame(x, y, xlabel="trial", ylabel=f"{metric} on validation")
+    said = f"{metric} on validation of {len(tried)} trials"
+    return _svg(width, height, frame + line + marks, css="plot", label=said)
 
 
 def amount(value: float) -> str:

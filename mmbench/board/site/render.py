@@ -19,6 +19,7 @@ from mmbench.api.suite import Suite
 from mmbench.board import report
 from mmbench.board.figures import plain
 from mmbench.board.gate.boards import Board
+from mmbench.board.gate.conditions import cost_conditions
 from mmbench.board.site.boards import Row, View, board_view, cell_page
 from mmbench.board.site.cells import cell_view
 from mmbench.board.site.names import file_name
@@ -99,12 +100,13 @@ def _suites(boards: Sequence[Board]) -> list[View]:
     found: dict[str, View] = {}
     for board in boards:
         suite = board.runs[0].suite
-        key = repr(suite)
-        found.setdefault(key, _suite(suite))
+        own = [record for run in board.runs for record in run.records if record.status == "ok"]
+        devices = list(dict.fromkeys(cost_conditions(record)["device"] for record in own))
+        found.setdefault(repr(suite), _suite(suite, devices))
     return list(found.values())
 
 
-def _suite(suite: Suite) -> View:
+def _suite(suite: Suite, devices: Sequence[str]) -> View:
     budget = suite.budget
     facts = [
         f"{budget.trials} trials a cell",
@@ -112,6 +114,7 @@ def _suite(suite: Suite) -> View:
         f"{budget.refit_seeds} refit seeds",
         f"seed {suite.seed}",
     ]
+    facts += [f"costs on {device}" for device in devices]
     facts += [f"the first {suite.limit} rows of each split only"] if suite.limit else []
     return {"name": suite.name, "version": suite.version, "description": suite.description, "facts": facts}
 
