@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 Unit: TypeAlias = tuple[str, int, int]
 """A split, and its rows from the first to before the last."""
 
-SIZE = 512
+SIZE = 256
 DONE, CLAIMS = "done.npy", "claims"
 PAUSE = 0.05  # seconds between two looks at what others still work on
 
@@ -26,8 +26,11 @@ class Units:
     """All units of a draft, and which are done."""
 
     def __init__(self, draft: Path, rows: Mapping[str, int], done: "np.ndarray[Any, Any]") -> None:
+        import numpy as np
+
         self._draft, self._done = draft, done
         self._units = _cut(rows)
+        self._sizes = np.array([stop - start for _, start, stop in self._units], np.int64)
 
     @classmethod
     def create(cls, draft: Path, rows: Mapping[str, int]) -> None:
@@ -60,8 +63,7 @@ class Units:
     @property
     def rows(self) -> tuple[int, int]:
         """How many rows are done, by anyone, of how many."""
-        sizes = [stop - start for _, start, stop in self._units]
-        return sum(size for size, done in zip(sizes, self._done, strict=True) if done), sum(sizes)
+        return int(self._done @ self._sizes), int(self._sizes.sum())
 
     def claim(self, *, wait: bool) -> Generator[Unit]:
         """Units that nobody else works on; each counts as done when the next one is asked for.
