@@ -15,6 +15,7 @@ import typer
 
 from mmbench.cli import stopping, terminal
 from mmbench.cli.commands import (
+    cache,
     check,
     compare,
     doctor,
@@ -41,6 +42,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "reproduce": reproduce.reproduce,
     "list": listing.listing,
     "info": listing.info,
+    "cache": cache.cache,
     "new": new.new,
     "check": check.check,
     "doctor": doctor.doctor,

@@ -65,7 +65,7 @@ class Entry:
 
 
 def entries(cache: Path) -> list[Entry]:
-    """Features and datasets, the least recently used first."""
+    """Features and datasets, the least recently used first. Raises nothing where there is no cache yet."""
     found = [_features(folder) for folder in _folders(cache / "features")]
     found += [_dataset(folder) for folder in _folders(cache / "tables")]
     return sorted(found, key=lambda entry: entry.used)
@@ -73,7 +73,7 @@ def entries(cache: Path) -> list[Entry]:
 
 def remove(entry: Entry) -> bool:
     """Delete it, unless it is in use. Raises MMBenchError if it can't be deleted."""
-    with _alone(entry.folder) as free:
+    with (_alone if entry.kind == "features" else _unbuilt)(entry.folder) as free:
         if free:
             try:
                 aside = entry.folder.with_name(f"{entry.folder.name}.gone")
@@ -110,7 +110,8 @@ def limit(cache: Path, *, held: int = 0) -> int:
     disk has for them where that is less. Raises MMBenchError if the variable can't be read."""
     given = os.environ.get(LIMIT)
     if given is None:
-        return min(USUAL, (shutil.disk_usage(cache).free + held) // 2)
+        there = next(place for place in (cache, *cache.parents) if place.exists())
+        return min(USUAL, (shutil.disk_usage(there).free + held) // 2)
     found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)i?b?\s*", given, flags=re.IGNORECASE)
     if not found:
         raise MMBenchError(f"{LIMIT} can't be {given!r}: give a size such as 500MB or 20GB")
@@ -183,6 +184,18 @@ def _alone(folder: Path) -> Iterator[bool]:
                 rest.unlink(missing_ok=True)
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def _unbuilt(folder: Path) -> Iterator[bool]:
+    """Whether nobody builds the dataset just now. Whoever reads it goes on with what is mapped into memory."""
+    from filelock import FileLock, Timeout
+
+    try:
+        with FileLock(f"{folder}.lock", timeout=0):
+            yield True
+    except Timeout:
+        yield False
 
 
 def _lock(descriptor: int, *, exclusive: bool) -> bool:
