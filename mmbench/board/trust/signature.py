@@ -133,20 +133,21 @@ def private_key(path: Path, ask: Callable[[], str]) -> "Ed25519PrivateKey":
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
     from cryptography.hazmat.primitives.serialization import load_ssh_private_key
 
-    content = _content(path)
+    content, passphrase = _content(path), None
     key: Any
     try:
         try:
             key = load_ssh_private_key(content, None)
         except TypeError:  # it has a passphrase
-            key = load_ssh_private_key(content, ask().encode())
+            passphrase = ask().encode()
+            key = load_ssh_private_key(content, passphrase)
     except UnsupportedAlgorithm as error:
         raise MMBenchError(
-            f"{path}: {error}; `pip install mmbench[sign]` brings what keys with a passphrase need"
+            f"{path}: {error}; `pip install mmbench[sign]` brings what a key with a passphrase needs"
         ) from error
     except (ValueError, TypeError) as error:
-        reason = "the passphrase is wrong, or " if "ASSPHRASE" in str(error).upper() else ""
-        raise MMBenchError(f"{path}: {reason}this is no OpenSSH private key: {error}") from error
+        what = "this is no OpenSSH private key" if passphrase is None else "the passphrase is wrong, or the key damaged"
+        raise MMBenchError(f"{path}: {what}: {error}") from error
     if not isinstance(key, Ed25519PrivateKey):
         raise MMBenchError(f"{path} is no Ed25519 key; make one with `ssh-keygen -t ed25519`")
     return key

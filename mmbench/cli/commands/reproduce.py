@@ -88,7 +88,7 @@ def _show(one: "Reproduction") -> None:
     title = f"{one.record.task}/{one.record.contender}, seed{'s' if len(one.seeds) > 1 else ''} {seeds}"
     terminal.show(terminal.one_line(f"{title}: {_verdict(one)}"))
     for difference in one.differences:
-        terminal.show(terminal.one_line(f"  differs: {difference}"))
+        terminal.show(f"  differs: {terminal.one_line(difference)}")
     if one.drifts:
         columns = ("metric", "recorded", "95% interval", "again", "drift", "within")
         lines = [_line(drift) for drift in one.drifts]
