@@ -110,6 +110,8 @@ class _Run:
                 yield from self._drain()  # alone: nothing else runs now
                 yield Progress(label, 1, 1)
             yield CellFinished(state.cell, self._finish(state))
+            state.trials.clear()  # they are stored: a run of thousands of cells must not hold them all
+            state.refits.clear()
 
     def _needs(self, cell: Cell) -> set[Job]:
         load = LoadData(cell.task.dataset)
