@@ -128,6 +128,7 @@ class Session:
             workers=workers,
             hidden=_truths(self.folder),
         )
+        digest = suitefile.suite_hash(self.suite)
         with closing(events):
             for event in events:
                 if isinstance(event, TrialFinished):
@@ -139,10 +140,9 @@ class Session:
                 elif isinstance(event, TargetsKnown):
                     writer.add_targets(event.task, event.targets)
                 elif isinstance(event, CellFinished):
-                    digest = suitefile.suite_hash(self.suite)
                     record = replace(
                         event.record,
-                        refits=tuple(refits.get(event.cell.key, ())),
+                        refits=tuple(refits.pop(event.cell.key, ())),
                         suite={**event.record.suite, "hash": digest},
                     )
                     writer.add_record(record)
