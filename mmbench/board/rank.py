@@ -251,7 +251,7 @@ def _row(entry: Entry, rank: int | None, reference: Entry | None, intervals: Col
         "metric": record.metric,
         "direction": entry.direction,
         "modalities": list(record.modalities),
-        "test_rows": (record.dataset.get("rows") or {}).get("test"),
+        "test_rows": rows.get("test") if isinstance(rows := record.dataset.get("rows"), Mapping) else None,
         "valid": entry.valid,
         "metrics": {name: entry.summary(name, interval=name in wanted) for name in _metric_names(record)}
         if fine
