@@ -5,6 +5,7 @@ Columns have an order of importance; where the terminal is narrow the least impo
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any, TypeAlias
 
 from rich.box import SIMPLE
@@ -118,7 +119,7 @@ def _gain(row: Row) -> Text:
 def _bar(gain: Row | None, most: float) -> Text:
     if gain is None:
         return Text("")
-    length = round(HALF_BAR * abs(gain["mean"]) / most) if most else 0
+    length = round(HALF_BAR * abs(gain["mean"]) / most) if most and isfinite(gain["mean"] / most) else 0
     left, right = ("", "█" * length) if gain["mean"] > 0 else ("█" * length, "")
     return Text.assemble((left.rjust(HALF_BAR), "red"), ("│", "dim"), (right.ljust(HALF_BAR), "green"))
 

@@ -43,9 +43,9 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, right: Seque
 
     made = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold", show_edge=False)
     for column in columns:
-        made.add_column(column, justify="right" if column in right else "left", overflow="fold")
+        made.add_column(harmless(column), justify="right" if column in right else "left", overflow="fold")
     for row in rows:
-        made.add_row(*map(Text, row))
+        made.add_row(*(Text(harmless(cell)) for cell in row))
     return made
 
 
@@ -56,7 +56,7 @@ def show(*things: object) -> None:
 
 def write(out: "Console", *things: object) -> None:
     for thing in things:
-        out.print(thing, soft_wrap=isinstance(thing, str))
+        out.print(harmless(thing) if isinstance(thing, str) else thing, soft_wrap=isinstance(thing, str))
 
 
 def show_json(value: Any) -> None:
@@ -73,7 +73,12 @@ def warn(message: str, *, level: str = "warning") -> None:
 
 def one_line(message: str) -> str:
     """The message without line breaks, and without what a terminal would obey."""
-    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in " ".join(message.split()))
+    return harmless(" ".join(message.split()))
+
+
+def harmless(text: str) -> str:
+    """Lines of text without what a terminal would obey: names and reasons come from plugins, and files of strangers."""
+    return "".join(c if c.isprintable() or c == "\n" else f"\\x{ord(c):02x}" for c in text)
 
 
 def size(count: float) -> str:
