@@ -1,11 +1,17 @@
 """How numbers and names look on a board. Names come from plugins and files: nothing in them may act on a terminal."""
 
+import json
 from typing import Any
 
 
 def plain(text: object) -> str:
     """Text that a terminal only shows: control characters and invisible ones are written out."""
     return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in str(text))
+
+
+def shown_json(text: str) -> str:
+    """The same JSON, in which strings hold nothing that a terminal obeys: such characters are escaped."""
+    return "".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text)
 
 
 def score(value: float | None) -> str:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     Array: TypeAlias = np.ndarray[Any, Any]
 
 Row: TypeAlias = dict[str, Any]
+FAR = 1e100
+"""Beyond it a figure is no figure: sums and squares would not be finite."""
 TEST = "test"
 """The name of the plain test predictions among a refit's arrays; others are of damaged inputs."""
 COSTS = (
@@ -105,7 +107,7 @@ class Entry:
             raise StoreError(f"{where}: there are not as many predictions as targets")
         label = f"{self.record.contender}/{role}"
         part, scores = self.metrics[metric], self.record.scores(metric, role)
-        if len(scores) != len(predictions):
+        if len(scores) != len(predictions) or None in map(_figure, scores):
             return None
         try:
             return stats.draw(part, self.truth, predictions, self.rows, scores=scores, label=label)
@@ -240,6 +242,7 @@ def _row(entry: Entry, rank: int | None, reference: Entry | None, intervals: Col
     wanted = {record.metric, *intervals}
     throughput = _mean([r.train_throughput for r in entry.refits("tuned") if r.train_throughput is not None])
     cost = {**dict.fromkeys(COSTS), **record.cost}
+    cost |= {name: _figure(cost[name]) for name in COSTS if name != "device"}
     if cost["train_throughput"] is None:
         cost["train_throughput"] = throughput
     return {
@@ -259,10 +262,17 @@ def _row(entry: Entry, rank: int | None, reference: Entry | None, intervals: Col
         "fusion_gain": _gain(entry, reference) if fine else None,
         "default": _default(entry) if fine else None,
         "cost": cost,
-        "spent": {"trials": None, "seconds": None, "test_accesses": None, **record.spent},
+        "spent": {"trials": None, "seconds": None, "test_accesses": None}
+        | {name: _figure(value) for name, value in record.spent.items()},
         "sandbox": record.environment.get("sandbox"),
         "curves": _curves(entry.refits("tuned")) if fine else {},
     }
+
+
+def _figure(value: Any) -> Any:
+    """The value if it is a number that one can reckon with, else None: a record may come from anyone."""
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return value if number and abs(value) < FAR else None
 
 
 def _metric_names(record: Record) -> list[str]:

@@ -19,6 +19,7 @@ from mmbench.board.figures import (
     quantity,
     score,
     short,
+    shown_json,
     with_interval,
 )
 from mmbench.board.rank import across
@@ -39,7 +40,7 @@ def table(rows: Sequence[Row], console_width: int) -> "list[RenderableType]":
 def json(rows: Sequence[Row], *, run: str = "", notes: Sequence[str] = ()) -> str:
     """{"run": ..., "rows": [...]}, and "notes" if there are any; what was not measured, or is not finite, is null."""
     content = {"run": run, **({"notes": list(notes)} if notes else {}), "rows": finite(list(rows))}
-    return json_format.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    return shown_json(json_format.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)) + "\n"
 
 
 def finite(value: Any) -> Any:

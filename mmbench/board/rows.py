@@ -142,9 +142,10 @@ class Said:
         return record
 
     def _find(self, value: Mapping[str, Any]) -> Mapping[str, Any]:
-        if value["$said"] not in self._values:
-            raise ValueError(f"it refers to {value['$said']!r}, which no earlier row says")
-        return self._values[value["$said"]]
+        name = value["$said"]
+        if not isinstance(name, str) or name not in self._values:
+            raise ValueError(f"it refers to {name!r}, which no earlier row says")
+        return self._values[name]
 
 
 def _put(item: Record | Refit, name: str, value: Mapping[str, Any]) -> None:

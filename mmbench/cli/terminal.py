@@ -60,7 +60,9 @@ def write(out: "Console", *things: object) -> None:
 
 
 def show_json(value: Any) -> None:
-    show(json.dumps(value, indent=2, ensure_ascii=False))
+    from mmbench.board.figures import shown_json
+
+    show(shown_json(json.dumps(value, indent=2, ensure_ascii=False)))
 
 
 def warn(message: str, *, level: str = "warning") -> None:
