@@ -1,0 +1,143 @@
+"""The pages: everything that the board knows is on them, the same run gives the same bytes, links lead somewhere."""
+
+import csv
+import hashlib
+import io
+import json
+import re
+from base64 import b64encode
+from html.parser import HTMLParser
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from tests.board.site.conftest import Make, Site
+
+
+class Page(HTMLParser):
+    """Tags that are balanced, ids, links and text."""
+
+    VOID = {"meta", "br", "link", "img"}
+
+    def __init__(self, content: bytes) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.links: list[str] = []
+        self.ids: list[str] = []
+        self.text = ""
+        self.feed(content.decode())
+        assert not self.open
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag not in self.VOID:
+            self.open.append(tag)
+        found = dict(attrs)
+        self.links += [found["href"] or ""] if "href" in found else []
+        self.ids += [found["id"] or ""] if "id" in found else []
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if not {"style", "script"} & set(self.open):
+            self.text += f" {data}"
+
+
+def pages(site: Site) -> dict[str, Page]:
+    return {path: Page(content) for path, content in site.items() if path.endswith(".html")}
+
+
+def test_a_page_for_the_boards_for_reading_and_for_each_cell(site: Site) -> None:
+    found = pages(site)
+    assert len(found) == 2 + 9
+    first = " ".join(found["index.html"].text.split())
+    for said in ("concat", ".850", "[", "only text", "robust", "missing image", "broken error loss became NaN"):
+        assert said in first
+    for said in ("mbt skipped needs tokens", "average rank", "nothing is imputed", "higher is better", "200 test rows"):
+        assert said in first
+    assert "Fusion gain" in found["reading.html"].text
+
+
+def test_a_cells_page_has_its_search_its_refits_and_where_it_is_from(site: Site) -> None:
+    gated = next(content for path, content in site.items() if path.startswith("cells/a-gated-"))
+    text = " ".join(Page(gated).text.split())
+    for said in ("gated", "4 trials", "loss became NaN", "pruned", "width", "64", "32", "predictions, SHA-256"):
+        assert said in text
+    for said in ("processor unknown", "suite's hash x", "latency of one row, median, ms 1.25", "its licence MIT"):
+        assert said in text
+
+
+def test_every_link_leads_to_a_file_or_a_place_on_its_page(site: Site) -> None:
+    for path, page in pages(site).items():
+        assert len(page.ids) == len(set(page.ids))
+        for link in page.links:
+            file, _, place = link.partition("#")
+            parts: list[str] = []
+            for part in (*PurePosixPath(path).parent.parts, *PurePosixPath(file).parts):
+                parts = parts[:-1] if part == ".." else [*parts, part]
+            target = "/".join(parts) if file else path
+            assert target in site, (path, link)
+            if place:
+                assert place in Page(site[target]).ids, (path, link)
+
+
+def test_nothing_is_asked_of_anyone(site: Site) -> None:
+    for path, content in site.items():
+        if path.endswith(".html"):
+            text = content.decode()
+            assert not re.search(r"""(src|srcset|action|data|poster)\s*=|@import|url\(|//(?!www\.w3\.org)[a-z]""", text)
+            style = re.search(r"<style>(.*?)</style>", text, re.DOTALL)
+            script = re.search(r"<script>(.*?)</script>", text, re.DOTALL)
+            assert style is not None
+            assert script is not None
+            hashes = [b64encode(hashlib.sha256(m[1].encode()).digest()).decode() for m in (style, script)]
+            policy = re.search(r'http-equiv="Content-Security-Policy" content="([^"]*)"', text)
+            assert policy is not None
+            assert policy[1].replace("&#39;", "'") == (
+                f"default-src 'none'; style-src 'sha256-{hashes[0]}'; script-src 'sha256-{hashes[1]}'; "
+                "base-uri 'none'; form-action 'none'"
+            )
+            assert " style=" not in text
+            assert not re.search(r"<[^>]*\son[a-z]+=", text)
+
+
+def test_the_downloads_are_the_rows_in_full(site: Site) -> None:
+    board = json.loads(site["data/leaderboard.json"])
+    assert board["run"] == "small"
+    found = list(csv.DictReader(io.StringIO(site["data/leaderboard.csv"].decode())))
+    assert [row["contender"] for row in found] == [row["contender"] for row in board["rows"]]
+    assert {row["status"] for row in found} >= {"ok", "error", "skipped"}
+
+
+def test_the_seal_is_offered_as_it_is(make: Make, cells: list[dict[str, Any]]) -> None:
+    made = make(cells, seals={"small/seal.json": b"sealed", "small/seal.json.sig": b"signed"})
+    found = {content: path for path, content in made.items()}
+    assert re.fullmatch(r"data/small-[0-9a-f]{10}\.seal\.json", found[b"sealed"])
+    assert re.fullmatch(r"data/small-[0-9a-f]{10}\.seal\.json\.sig", found[b"signed"])
+    assert found[b"sealed"] in Page(made["index.html"]).links
+
+
+def test_the_manifest_lists_all_of_it(site: Site) -> None:
+    manifest = json.loads(site["manifest.json"])
+    assert manifest["files"] == {
+        path: hashlib.sha256(content).hexdigest() for path, content in site.items() if path != "manifest.json"
+    }
+
+
+def test_the_same_run_gives_the_same_bytes(make: Make, cells: list[dict[str, Any]], tmp_path: Path) -> None:
+    first = make(cells)
+    (tmp_path / "results").rename(tmp_path / "before")
+    assert make(cells) == first
+
+
+def test_a_run_that_has_nothing_to_show_is_no_error(make: Make) -> None:
+    failed = {"task": "a", "contender": "broken", "status": "error", "reason": "loss became NaN"}
+    assert "broken" in Page(make([failed])["index.html"]).text
+
+
+def test_figures_that_are_no_numbers_are_dashes(make: Make) -> None:
+    odd = {"latency_ms_p50": "fast", "parameters": [1], "peak_memory_bytes": True, "throughput": float("inf")}
+    cells = [
+        {"task": "a", "contender": name, "tuned": [0.5], "cost": odd, "spent": {"trials": "many", "seconds": "few"}}
+        for name in ("one", "other")
+    ]
+    assert "fast" not in Page(make(cells)["index.html"]).text
