@@ -45,25 +45,36 @@ class Part:
 class Features:
     """What an encoder gives for one modality.
 
-    tokens [B, T, D]; mask [B, T], True where a token is present. The engine sets tokens to zero where
-    the mask is False, and masks every token of a missing modality, so `pooled` is then zero.
+    tokens [B, T, D]; mask [B, T], True where a token is present, left out where all of them are. The engine sets
+    tokens to zero where the mask is False, and masks every token of a missing modality, so `pooled` is then zero.
     """
 
     tokens: "Tensor"
-    mask: "Tensor"
+    mask: "Tensor" = None  # type: ignore[assignment]  # it is always there once the object is made
     layers: "tuple[Tensor, ...]" = ()
     """The encoder's inner layers, each [B, T', D'], for fusions that meet there."""
+    whole: bool = False
+    """Whether every token is known to be present, which saves the arithmetic with the mask."""
+
+    def __post_init__(self) -> None:
+        if self.mask is None:
+            import torch
+
+            self.whole = True
+            self.mask = self.tokens.new_ones((), dtype=torch.bool).expand(self.tokens.shape[:2])
 
     @property
     def pooled(self) -> "Tensor":
         """The mean of the present tokens, [B, D]; zero where none is."""
+        if self.whole:
+            return self.tokens.squeeze(1) if self.tokens.shape[1] == 1 else self.tokens.mean(1)
         weight = self.mask.to(self.tokens.dtype).unsqueeze(-1)
         return (self.tokens * weight).sum(1) / weight.sum(1).clamp(min=1)
 
     @property
     def present(self) -> "Tensor":
         """Whether the modality is there at all, [B], bool."""
-        return self.mask.any(1)
+        return self.mask[:, 0] if self.whole else self.mask.any(1)
 
 
 @dataclass(frozen=True)
@@ -140,6 +151,8 @@ class Encoder(Part):
     role = "encoder"
     kind: ClassVar[str]
     """Which kind of modality it reads: see `mmbench.api.data`."""
+    cohort: ClassVar[bool] = True
+    """Whether its modules may train many configurations in one program: see `Objective`."""
     carriers: "ClassVar[tuple[Carrier, ...]]" = ()
     """The pretrained weights it loads, so that `mmbench prepare` can fetch them ahead."""
 
@@ -192,6 +205,8 @@ class Fusion(Part):
 
     role = "fusion"
     level: ClassVar[Literal["feature", "decision", "estimator"]] = "feature"
+    cohort: ClassVar[bool] = True
+    """Whether its modules may train many configurations in one program: see `Objective`."""
 
     def build(self, inputs: Mapping[str, FeatureSpec], width: int, params: Params) -> Any:
         raise NotImplementedError
@@ -232,6 +247,8 @@ class Metric(Part):
     targets: ClassVar[tuple[str, ...]]
     """Which types of target it scores: "label", "labels", "number", "match"."""
     direction: ClassVar[Literal["max", "min"]] = "max"
+    share: ClassVar[bool] = False
+    """Whether it lies between 0 and 1 as a share does, and its interval with it."""
 
     def score(self, truth: "Array", prediction: "Array") -> float:
         raise NotImplementedError

@@ -23,6 +23,8 @@ class Trial:
     """The tuned metric after each epoch."""
     epochs: int
     seconds: float
+    together: int = 1
+    """How many trials trained as one program with it, itself included; their seconds are shared evenly."""
 
 
 @dataclass(frozen=True)

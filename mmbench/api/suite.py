@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from mmbench.api.space import Value
 
@@ -18,6 +19,12 @@ class Budget:
     """Epochs without a better validation score before a training stops."""
     refit_seeds: int = 3
     trial_seconds: float = 120.0
+    pruning: Literal["median", "halving", "none"] = "median"
+    """Which trainings end before their last epoch. median: one whose score is below the median of earlier trials at the
+    same epoch. halving: of each batch, two thirds after a ninth of the epochs, and of the rest again after a third."""
+    cohort: int = 1
+    """How many of the trials asked together share all that shapes a model (widths, parts, batch size), so that they can
+    train as one program; they differ in learning rate, decay, dropout and the like."""
     tune_preparation: bool = False
     """Whether parameters of stage "prepare" are searched too; each new value prepares the whole data set anew."""
 
@@ -43,6 +50,8 @@ class TaskSpec:
     corruptions: tuple[CorruptionSpec, ...] = ()
     params: Mapping[str, Value] = field(default_factory=dict)
     """Parameters held fixed for every contender that has them, by full name: {"model.width": 64}."""
+    give_up: float | None = None
+    """A contender whose best validation score is worse than this after half of its trials searches no further."""
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ Used by `suitefile.read` only, which imports it when it is needed: pydantic is s
 
 import math
 from collections.abc import Hashable, Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -108,6 +108,8 @@ class BudgetTable(_Table):
     refit_seeds: Annotated[int, Field(ge=1, le=1000)] = 3
     trial_seconds: Annotated[float, Field(gt=0, le=1e7, allow_inf_nan=False)] = 120.0
     tune_preparation: bool = False
+    pruning: Literal["median", "halving", "none"] = "median"
+    cohort: Count = 1
 
 
 class CorruptionTable(_Table):
@@ -127,6 +129,7 @@ class TaskTable(_Table):
     modalities: Parts | None = None
     corruptions: Annotated[list[CorruptionTable], Field(max_length=100)] = []
     params: Constants = {}
+    give_up: Annotated[float, Field(allow_inf_nan=False)] | None = None
 
     @model_validator(mode="before")
     @classmethod

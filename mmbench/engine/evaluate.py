@@ -4,7 +4,7 @@
 truth and runs no plugin's training code.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -19,6 +19,7 @@ from mmbench.plugins import Catalog
 if TYPE_CHECKING:
     import numpy as np
 
+    from mmbench.engine.attempt import Attempt
     from mmbench.engine.data.workspace import Workspace
 
 Predictions: TypeAlias = "dict[str, np.ndarray[Any, Any]]"
@@ -46,34 +47,57 @@ def schedule(cell: Cell, trials: Sequence[Trial], catalog: Catalog) -> list[tupl
     return wanted
 
 
-def refit(workspace: "Workspace", role: Role, number: int, params: Params) -> tuple[Refit, Predictions]:
-    """Train with one seed on train (stopping by validation), predict test and its damaged copies."""
-    from mmbench.engine.search import run
+def refits(
+    workspace: "Workspace",
+    wanted: Sequence[tuple[Role, int, Params]],
+    *,
+    done: Collection[tuple[str, int]],
+    begin: Callable[[int], None],
+) -> Iterator[tuple[Refit, Predictions]]:
+    """Train each with its seed on train (stopping by validation), predict test and its damaged copies.
+
+    Those of one role differ in their seeds only, and train as one program where that is faster: a group is left out if
+    all of it is `done`, {(role, seed number)}. `begin` hears how many are trained now.
+    """
+    from mmbench.engine.attempt import Attempt, groups
 
     cell = workspace.cell
-    # The same seeds for every contender of a task: a lucky one favours nobody.
-    seed = derive_seed(cell.seed, cell.task.name, "refit", number)
-    outcome, model = run(workspace, params, seed)
+    for role in dict.fromkeys(role for role, _, _ in wanted):
+        # The same seeds for every contender of a task: a lucky one favours nobody.
+        chosen = [(number, params) for r, number, params in wanted if r == role]
+        attempts = {Attempt(p, derive_seed(cell.seed, cell.task.name, "refit", n)): n for n, p in chosen}
+        for group in groups(workspace, list(attempts)):
+            missing = [attempt for attempt in group.attempts if (role, attempts[attempt]) not in done]
+            if missing:
+                begin(len(group.attempts))
+                group.advance(cell.budget.epochs)
+            for attempt in missing:
+                yield _tested(workspace, role, attempts[attempt], attempt)
+
+
+def _tested(workspace: "Workspace", role: Role, number: int, attempt: "Attempt") -> tuple[Refit, Predictions]:
+    cell, fine = workspace.cell, attempt.status == "ok"
     predictions: Predictions = {}
-    if outcome.fit:
-        predictions[TEST] = _predict(workspace, params, model, None, 0.0)
+    if fine:
+        predictions[TEST] = _predict(workspace, attempt.params, attempt.model, None, 0.0)
         for spec in cell.corruptions if role == "tuned" else ():
             for severity in spec.severities:
-                predictions[_name(spec, severity)] = _predict(workspace, params, model, spec, severity)
+                damaged = _predict(workspace, attempt.params, attempt.model, spec, severity)
+                predictions[_name(spec, severity)] = damaged
     return Refit(
         cell=cell.key,
         role=role,
         seed=number,
-        params=dict(params),
-        status=outcome.status,
-        reason=outcome.reason,
-        valid=outcome.fit.score if outcome.fit else None,
+        params=dict(attempt.params),
+        status=attempt.status,
+        reason=attempt.reason,
+        valid=attempt.fit.score if fine else None,
         metrics={},
         curves={},
         predictions=None,
-        epochs=len(outcome.fit.curve) if outcome.fit else 0,
-        seconds=outcome.seconds,
-        train_throughput=outcome.fit.throughput if outcome.fit else None,
+        epochs=len(attempt.fit.curve) if fine else 0,
+        seconds=attempt.seconds,
+        train_throughput=attempt.fit.throughput if fine else None,
     ), predictions
 
 

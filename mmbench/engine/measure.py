@@ -21,7 +21,7 @@ from mmbench.api.space import Params
 from mmbench.engine.data.workspace import Workspace
 from mmbench.engine.learn.estimator import fit_estimator, predict_estimator
 from mmbench.engine.learn.model import Inputs, Model
-from mmbench.engine.learn.train import Recipe, fit
+from mmbench.engine.learn.train import Lesson, Recipe, fit
 from mmbench.engine.space import derive_seed, part_params
 
 SECONDS = 0.1  # how long each figure is sampled
@@ -104,8 +104,8 @@ def _time(workspace: Workspace, params: Params) -> dict[str, Any]:
 
 
 def _estimator(workspace: Workspace, params: Params) -> dict[str, Any]:
-    train, valid = workspace.inputs(params, "train"), workspace.inputs(params, "validation")
-    estimator, result = fit_estimator(workspace, params, train, valid, 0)
+    valid = workspace.inputs(params, "validation")
+    estimator, result = fit_estimator(workspace, params, 0)
 
     def predict(n: int) -> Callable[[], object]:
         inputs = Inputs(valid.batch(slice(0, n)), None, n)
@@ -127,8 +127,8 @@ def _train(workspace: Workspace, model: Model, params: Params, train: Inputs, *,
     some = Inputs(train.batch(slice(0, rows)), target, rows)
     two = Inputs(train.batch(slice(0, 2)), None, 2)
     recipe = Recipe(epochs=1, patience=1, seed=derive_seed("measure"), **part_params(params, "train"))
-    result = fit(model, some, recipe, valid=two, score=lambda _: 0.0, augment=workspace.augment(params))
-    return result.train_seconds
+    lesson = Lesson(some, two, score=lambda _: 0.0, augment=workspace.augment(params))
+    return fit(model, recipe, lesson).train_seconds
 
 
 def _forward(model: Model, inputs: Inputs, n: int) -> Callable[[], object]:

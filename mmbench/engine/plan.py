@@ -158,6 +158,7 @@ def _cell(suite: Suite, spec: TaskSpec, task: Task, contender: ContenderSpec, ca
         seed=suite.seed,
         limit=suite.limit,
         direction=catalog.metrics[task.metric].direction,
+        give_up=spec.give_up,
         skip=skip,
         parts=parts,
         space_hash="",

@@ -6,13 +6,16 @@
 import os
 import time
 from collections import Counter
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from mmbench.api.record import Record, Refit, Status, Trial
-from mmbench.engine.data.tables import materialise
+from mmbench.api.space import defaults
+from mmbench.engine.data.features import Prepared
+from mmbench.engine.data.shelf import Hold
+from mmbench.engine.data.tables import Table, materialise, where
 from mmbench.engine.environment import environment
 from mmbench.engine.evaluate import Referee, best
 from mmbench.engine.events import (
@@ -28,7 +31,7 @@ from mmbench.engine.events import (
 from mmbench.engine.executors.local import Pool, Running
 from mmbench.engine.plan import Plan, fingerprint
 from mmbench.engine.space import Cell, default_params
-from mmbench.engine.worker import Job, LoadData, Measure, Prepare, Search, Setting
+from mmbench.engine.worker import Assist, Job, LoadData, Measure, Prepare, Search, Setting
 from mmbench.errors import DataError, MMBenchError
 from mmbench.plugins import Catalog
 
@@ -45,12 +48,29 @@ class Progressing:
     refits: list[Refit] = field(default_factory=list)
     attempts: int = 0
     """How often its worker was killed from outside since it last finished something."""
-    begun: tuple[int | None, Mapping[str, Any]] | None = None
-    """The trial (None: a refit) at work, and its parameters; None between two of them."""
+    begun: tuple[Sequence[tuple[int, Mapping[str, Any]]], int] | None = None
+    """The trials at work, each with its parameters (none: refits), and how many train together; None in between."""
     since: float = field(default_factory=time.monotonic)
     """When that was begun."""
     failure: tuple[Status, str] | None = None
     cost: Mapping[str, Any] = field(default_factory=dict)
+    first: Trial | None = None
+    winner: Trial | None = None
+    spent: dict[str, Any] = field(default_factory=dict)
+    """What the search came to, once it is over."""
+
+    def settle(self) -> None:
+        """The search is over: of the trials only what the record says of them is still remembered."""
+        if not self.spent:
+            self.first, self.winner = next(iter(self.trials), None), best(self.trials, self.cell.direction)
+            self.spent = {
+                "trials": len(self.trials),
+                "pruned": sum(t.status == "pruned" for t in self.trials),
+                "failed": sum(t.status not in ("ok", "pruned") for t in self.trials),
+                "epochs": sum(t.epochs for t in self.trials),
+                "seconds": sum(t.seconds for t in self.trials),
+            }
+            self.trials = []
 
 
 def run(
@@ -78,6 +98,7 @@ def run(
     for cell in cells:
         trials, refits = (history or {}).get(cell.key, ([], []))
         states[cell.key] = Progressing(cell, sorted(trials, key=lambda t: t.number), list(refits))
+    history = None  # each trial is let go of as soon as its cell is searched
     with Pool(workers, setting) as pool:
         yield from _Run(plan, catalog, cache, pool, states).events()
 
@@ -90,6 +111,9 @@ class _Run:
         self.referees: dict[str, Referee] = {}
         self.waiting: dict[Job, set[Job]] = {}
         """Jobs not yet begun, in order, with the jobs that each waits for."""
+        self.shared: dict[Prepare, int] = {}
+        """Long preparations at work, and with how many more workers each could share its units."""
+        self.holds: list[Hold] = []
         self.lost: Counter[Job] = Counter()
         """How often the worker of a preparing job was killed from outside."""
 
@@ -102,9 +126,9 @@ class _Run:
         self.waiting = dict(sorted(self.waiting.items(), key=lambda item: rank[type(item[0])]))
         yield from self._drain()
         for state in self.states.values():
-            winner = best(state.trials, state.cell.direction)
-            if state.failure is None and winner is not None:
-                self.waiting = {Measure(state.cell, winner.params): set()}
+            state.settle()
+            if state.failure is None and state.winner is not None:
+                self.waiting = {Measure(state.cell, state.winner.params): set()}
                 label = f"measure {state.cell.task.name}, {state.cell.contender}"
                 yield Progress(label, 0, 1)
                 yield from self._drain()  # alone: nothing else runs now
@@ -119,13 +143,20 @@ class _Run:
         needs: set[Job] = {load}
         for modality, encoders in cell.encoders.items():
             for encoder in encoders:
-                job = next(
-                    (j for j in self.waiting if isinstance(j, Prepare) and _same(j, cell, modality, encoder)), None
-                )
-                job = job or Prepare(cell, modality, encoder)
-                self.waiting.setdefault(job, {load})
+                new = Prepare(cell, modality, encoder)
+                job = next((j for j in self.waiting if isinstance(j, Prepare) and _same(j, new)), new)
+                if job is new:
+                    self.waiting[job] = {load}
+                    self.holds.append(self._hold(job))
                 needs.add(job)
         return needs
+
+    def _hold(self, job: Prepare) -> Hold:
+        """Keeps the run's own features in the store until it ends."""
+        dataset, encoder = self.catalog.datasets[job.cell.task.dataset], self.catalog.encoders[job.encoder]
+        table = Table(dataset, where(dataset, self.cache), job.cell.limit)
+        params = defaults(encoder.space, "prepare")
+        return Hold(Prepared(table, job.modality, encoder, params, job.cell.seed, self.cache).folder)
 
     def _drain(self) -> Iterator[Event]:
         """Run every waiting job, as many at once as the pool allows."""
@@ -136,15 +167,28 @@ class _Run:
                     yield from self._referee(job.cell)
                     yield CellStarted(job.cell)
                 self.pool.start(job)
+            self._assist()
             for running, message in self.pool.messages(timeout=1.0):
                 yield from self._hear(running, *message)
             self._kill_hung()
+
+    def _assist(self) -> None:
+        """Workers that have nothing else to do take part in long preparations."""
+        for job in list(self.shared):
+            while self.pool.free and self.shared[job] > 1:
+                self.shared[job] -= 1
+                self.pool.start(Assist(job.cell, job.modality, job.encoder))
 
     def _hear(self, running: Running, kind: str, *content: Any) -> Iterator[Event]:
         job = running.job
         state = None if isinstance(job, LoadData) else self.states.get(job.cell.key)
         if kind == "progress":
             yield Progress(*content)
+        elif isinstance(job, Assist):  # whatever befalls it befalls the job that it assists, which then says so
+            if kind == "ended":
+                self.shared = {at: units for at, units in self.shared.items() if not _same(at, job)}
+        elif isinstance(job, Prepare) and kind == "units":
+            self.shared[job] = content[0]
         elif kind == "ended":
             yield from self._ended(running, *content)
         elif kind == "failed":
@@ -171,7 +215,11 @@ class _Run:
 
     def _ended(self, running: Running, trouble: str | None) -> Iterator[Event]:
         job = running.job
+        if isinstance(job, Prepare):
+            self.shared.pop(job, None)
         if trouble is None:
+            if isinstance(job, Search):
+                self.states[job.cell.key].settle()
             for needs in self.waiting.values():
                 needs.discard(job)
             return
@@ -198,25 +246,32 @@ class _Run:
             self.waiting = {again: set(), **self.waiting}
 
     def _charge(self, state: Progressing, status: Status, reason: str) -> Iterator[Event]:
-        """A trial that hangs, crashes or is killed again and again is the contender's own failure; the search goes on
-        after it. What befalls a refit, a measurement or the time between two trials ends the cell."""
-        number, params = state.begun or (None, {})
-        if number is None:
+        """A trial that hangs, crashes or is killed again and again is the contender's own failure, as are those that
+        train in one program with it; the search goes on after them. What befalls a refit, a measurement or the time
+        between two trials ends the cell."""
+        begun, together = state.begun or ((), 1)
+        known = {trial.number for trial in state.trials}
+        charged = [(number, params) for number, params in begun if number not in known]
+        if not charged:
             state.failure = (status, reason)
             return
         limit = state.cell.budget.trial_seconds
-        seconds = limit if status == "timeout" else min(limit, time.monotonic() - state.since)
-        trial = Trial(state.cell.key, number, dict(params), status, reason, None, (), 0, seconds)
+        seconds = limit if status == "timeout" else min(limit, (time.monotonic() - state.since) / together)
         state.begun, state.attempts = None, 0
-        state.trials.append(trial)
-        yield TrialFinished(state.cell, trial)
+        for number, params in charged:
+            key = state.cell.key
+            trial = Trial(key, number, dict(params), status, reason, None, (), 0, seconds, together=together)
+            state.trials.append(trial)
+            yield TrialFinished(state.cell, trial)
 
     def _kill_hung(self) -> None:
         now = time.monotonic()
         for running in self.pool.running:
             job = running.job
-            if isinstance(job, Search | Measure) and now - running.heard > 2 * job.cell.budget.trial_seconds + GRACE:
-                self.pool.kill(running)
+            if isinstance(job, Search | Measure):
+                _, together = self.states[job.cell.key].begun or ((), 1)
+                if now - running.heard > 2 * together * job.cell.budget.trial_seconds + GRACE:
+                    self.pool.kill(running)
 
     def _referee(self, cell: Cell) -> Iterator[Event]:
         if cell.task.name not in self.referees:
@@ -227,8 +282,8 @@ class _Run:
     def _finish(self, state: Progressing) -> Record:
         if state.failure:
             return _record(self.plan, self.catalog, state, *state.failure)
-        if best(state.trials, state.cell.direction) is None:
-            first = state.trials[0]
+        if state.winner is None and state.first is not None:
+            first = state.first
             return _record(
                 self.plan, self.catalog, state, first.status, f"every trial failed; the default: {first.reason}"
             )
@@ -251,7 +306,8 @@ def _record(
 ) -> Record:
     cell = state.cell
     dataset = catalog.datasets[cell.task.dataset]
-    winner = best(state.trials, cell.direction)
+    state.settle()
+    winner = state.winner
     fitting = [m for m in catalog.metrics.values() if cell.task.target.type in m.targets]
     rows = materialise(dataset, materialised, cell.limit).facts["rows"] if materialised else None
     return Record(
@@ -278,24 +334,12 @@ def _record(
             "trial_seconds": cell.budget.trial_seconds,
         },
         spent={
-            "trials": len(state.trials),
-            "pruned": sum(t.status == "pruned" for t in state.trials),
-            "failed": sum(t.status not in ("ok", "pruned") for t in state.trials),
-            "seconds": sum(t.seconds for t in state.trials) + sum(r.seconds for r in state.refits),
+            **state.spent,
+            "seconds": state.spent["seconds"] + sum(r.seconds for r in state.refits),
             "test_accesses": sum(r.status == "ok" for r in state.refits),
         },
         environment=environment(plan.device),
     )
-
-
-def _verdict(state: Progressing) -> tuple[Status, str | None]:
-    if best(state.trials, state.cell.direction) is None:
-        first = state.trials[0]
-        return first.status, f"every trial failed; the default: {first.reason}"
-    for refit in state.refits:
-        if refit.role == "tuned" and refit.status != "ok":
-            return refit.status, f"refit {refit.seed}: {refit.reason}"
-    return "ok", None
 
 
 def _search(state: Progressing) -> Search:
@@ -303,9 +347,10 @@ def _search(state: Progressing) -> Search:
     return Search(state.cell, tuple(state.trials), tuple(state.refits))
 
 
-def _same(job: Prepare, cell: Cell, modality: str, encoder: str) -> bool:
-    same = job.cell.task.dataset == cell.task.dataset and job.cell.limit == cell.limit
-    return same and (job.modality, job.encoder) == (modality, encoder)
+def _same(one: Prepare, other: Prepare | Assist) -> bool:
+    """Whether both make the same features, though perhaps for two cells."""
+    a, b = ((j.cell.task.dataset, j.cell.limit, j.modality, j.encoder) for j in (one, other))
+    return a == b
 
 
 def _name(job: LoadData | Prepare) -> str:

@@ -112,8 +112,7 @@ class _Batch:
 
     def _halve(self, open_: Sequence[Group], rung: int) -> None:
         """Of all that came as far as this rung, or were done before it, the best go on."""
-        arrived = [a for a in self.attempts if a.status != "error" or len(a.fit.curve) >= rung]
-        arrived = [a for a in arrived if len(a.fit.curve) >= rung or (a.ended and a.status == "ok")]
+        arrived = [a for a in self.attempts if len(a.fit.curve) >= rung or (a.ended and a.status == "ok")]
         numbered = {id(a): (-self.sign * self._best(a, rung), self._number(a)) for a in arrived}
         order = sorted(arrived, key=lambda a: numbered[id(a)])
         losers = set(map(id, order[math.ceil(len(order) / REDUCTION) :]))

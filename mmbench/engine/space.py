@@ -44,6 +44,7 @@ class Cell:
     seed: int
     limit: int | None
     direction: str
+    give_up: float | None
     skip: str | None
     """Why it can't run; None if it can."""
     parts: Mapping[str, str]
@@ -117,6 +118,11 @@ def full_space(cell: Cell, catalog: Catalog) -> dict[str, Parameter]:
     for prefix, own in (("model", MODEL_SPACE), ("train", TRAIN_SPACE)):
         space |= {f"{prefix}.{name}": parameter for name, parameter in own.items()}
     return space
+
+
+def is_structural(space: Mapping[str, Parameter], name: str) -> bool:
+    """Whether configurations that differ in this parameter of `full_space` can't train in one program."""
+    return name not in space or space[name].structural or space[name].stage == "prepare"
 
 
 def _parts(cell: Cell, catalog: Catalog) -> Iterator[tuple[str, Part]]:

@@ -42,6 +42,15 @@ class Prepare:
 
 
 @dataclass(frozen=True, eq=False)
+class Assist:
+    """Take part in the long preparation that another process is at."""
+
+    cell: Cell
+    modality: str
+    encoder: str
+
+
+@dataclass(frozen=True, eq=False)
 class Search:
     """Search a cell and refit; what is in the history is not done again."""
 
@@ -58,9 +67,9 @@ class Measure:
     params: Mapping[str, Any]
 
 
-Job: TypeAlias = LoadData | Prepare | Search | Measure
+Job: TypeAlias = LoadData | Prepare | Assist | Search | Measure
 Send: TypeAlias = Callable[..., None]
-"""send(kind, *content): "progress", "begin", "trial", "refit", "cost", "failed", "done"."""
+"""send(kind, *content): "progress", "units", "begin", "trial", "refit", "cost", "failed", "done"."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +100,9 @@ def perform(job: Job, setting: Setting, send: Send) -> None:
 
         workspace = Workspace(job.cell, catalog, setting.cache, setting.device)
         if isinstance(job, Prepare):
-            workspace.prepare_default(job.modality, job.encoder)
+            workspace.prepare_default(job.modality, job.encoder, begun=lambda units: send("units", units))
+        elif isinstance(job, Assist):
+            workspace.assist(job.modality, job.encoder)
         elif isinstance(job, Measure):
             from mmbench.engine.measure import measure
 
@@ -101,21 +112,23 @@ def perform(job: Job, setting: Setting, send: Send) -> None:
 
 
 def _search(job: Search, workspace: Any, send: Send) -> None:
-    from mmbench.engine.evaluate import refit, schedule
+    from mmbench.engine.evaluate import refits, schedule
     from mmbench.engine.search import search
 
     trials = search(
         workspace,
         job.trials,
-        begin=lambda number, params: send("begin", number, dict(params)),
+        begin=lambda trials: send("begin", trials, len(trials)),
         finished=lambda trial: send("trial", trial),
     )
-    done = {(r.role, r.seed) for r in job.refits}
-    for role, number, params in schedule(job.cell, trials, workspace.catalog):
-        if (role, number) not in done:
-            send("begin", None, dict(params))
-            result, predictions = refit(workspace, role, number, params)
-            send("refit", result, predictions)
+    results = refits(
+        workspace,
+        schedule(job.cell, trials, workspace.catalog),
+        done={(r.role, r.seed) for r in job.refits},
+        begin=lambda count: send("begin", [], count),
+    )
+    for result, predictions in results:
+        send("refit", result, predictions)
 
 
 def _confine(job: Job, setting: Setting) -> None:

@@ -239,7 +239,7 @@ class ModuleRules:
 
     def test_trains_in_a_cohort(self, several: int) -> None:
         """Many configurations train as one: the module runs under `torch.func.vmap`, unless `cohort = False`."""
-        if not getattr(self.part, "cohort", True):
+        if not self.part.cohort:
             pytest.skip("the part says cohort = False")
         modules = [self._build(several, seed=seed).eval() for seed in range(3)]
         if not list(modules[0].parameters()):

@@ -1,6 +1,7 @@
 """The loop, the heads and the model, each against plain torch."""
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,10 @@ from torch import nn
 
 from mmbench.api.parts import Features, Fused
 from mmbench.engine.data.features import PRESENT
+from mmbench.engine.learn import train as loop
 from mmbench.engine.learn.heads import NEVER, LabelHead, LabelsHead, MatchHead, NumberHead
 from mmbench.engine.learn.model import Inputs, Model, predict
-from mmbench.engine.learn.train import Recipe, TimeUpError, fit
+from mmbench.engine.learn.train import Fit, Lesson, Recipe, TimeUpError, Training
 from mmbench.errors import PluginError, TrainingError
 
 
@@ -60,6 +62,10 @@ def accuracy(inputs: Inputs) -> Any:
     return lambda predictions: float((predictions.argmax(1) == truth(inputs).numpy()).mean())
 
 
+def fit(net: Model, train: Inputs, recipe: Recipe, *, valid: Inputs, score: Any, direction: str = "max") -> Fit:
+    return loop.fit(net, recipe, Lesson(train, valid, score, direction))
+
+
 RECIPE = Recipe(epochs=12, patience=12, lr=0.05, weight_decay=0.0, batch_size=32, seed=3)
 
 
@@ -104,9 +110,34 @@ def test_equals_a_plain_loop() -> None:
 def test_stops_early_and_by_the_clock() -> None:
     flat = Recipe(epochs=50, patience=3, lr=0.01, weight_decay=0.0, batch_size=32, seed=0)
     assert len(fit(model(), data(), flat, valid=data(), score=lambda _: 0.5).curve) == 4
-    late = Recipe(epochs=50, patience=3, lr=0.01, weight_decay=0.0, batch_size=32, seed=0, deadline=0.0)
+    late = Recipe(epochs=50, patience=3, lr=0.01, weight_decay=0.0, batch_size=32, seed=0, seconds=0.0)
     with pytest.raises(TimeUpError):
         fit(model(), data(), late, valid=data(), score=lambda _: 0.5)
+
+
+def test_stands_still_between_epochs() -> None:
+    """Two trainings by turns, with dropout, are the same as one after the other: each has its own random numbers."""
+
+    def training(seed: int) -> Training:
+        net = model()
+        net.fusion = nn.Sequential(net.fusion, nn.Dropout(0.5))
+        torch.manual_seed(seed)
+        valid = data(64)
+        return Training(net, replace(RECIPE, seed=seed, epochs=4), Lesson(data(), valid, accuracy(valid)))
+
+    alone = [training(seed) for seed in (1, 2)]
+    for one in alone:
+        while not one.over:
+            one.advance()
+    by_turns = [training(seed) for seed in (1, 2)]
+    for _ in range(4):
+        for one in by_turns:
+            one.advance()
+    for first, second in zip(alone, by_turns, strict=True):
+        assert first.fit.curve == second.fit.curve
+        states = first.model.state_dict(), second.model.state_dict()
+        assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+    assert alone[0].fit.curve != alone[1].fit.curve
 
 
 @pytest.mark.parametrize("n", [1, 2, 31, 33, 65])

@@ -3,7 +3,7 @@
 The truth of the test split is never opened here: only the referee, in the parent process, reads it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from mmbench.engine.data.features import PRESENT, Prepared
 from mmbench.engine.data.tables import Table, materialise
 from mmbench.engine.learn.heads import Head, head_for
 from mmbench.engine.learn.model import Inputs, Model, assemble
-from mmbench.engine.learn.train import Augment
+from mmbench.engine.learn.train import Augment, Lesson
 from mmbench.engine.space import Cell, part_params
 from mmbench.plugins import Catalog
 
@@ -48,16 +48,32 @@ class Workspace:
         """{modality: its prepared features}, computed now if they aren't there."""
         return {m: self._prepared(m, *self._preparation(m, params)) for m in self.cell.encoders}
 
-    def prepare_default(self, modality: str, encoder: str) -> None:
-        """Compute the features of an encoder's default preparation ahead of the search."""
+    def prepare_default(self, modality: str, encoder: str, begun: Callable[[int], None] = lambda units: None) -> None:
+        """Compute the features of an encoder's default preparation ahead of the search.
+
+        `begun(units)` is called when there is something to do in which others can `assist`.
+        """
+        self._default(modality, encoder).ensure(begun)
+
+    def assist(self, modality: str, encoder: str) -> None:
+        """Take part in `prepare_default`, which another process is at."""
+        self._default(modality, encoder).assist()
+
+    def _default(self, modality: str, encoder: str) -> Prepared:
         stored = defaults(self.catalog.encoders[encoder].space, "prepare")
-        self._prepared(modality, encoder, tuple(sorted(stored.items())))
+        return self._features(modality, encoder, tuple(sorted(stored.items())))
 
     def inputs(self, params: Params, split: str) -> Inputs:
         """One split as tensors on the device; those of test have no target."""
         arrays = {m: self._inputs(m, *self._preparation(m, params), split) for m in self.cell.encoders}
         target = self.head.encode(self.truth[split]).to(self.device) if split in self.truth else None
-        return Inputs(arrays, target, n=len(next(iter(arrays.values()))[PRESENT]))
+        n = len(next(iter(next(iter(arrays.values())).values())))
+        return Inputs(arrays, target, n)
+
+    def lesson(self, params: Params) -> Lesson:
+        """What a training of this configuration learns from and is judged by."""
+        train, valid = self.inputs(params, "train"), self.inputs(params, "validation")
+        return Lesson(train, valid, self.score, self.cell.direction, self.augment(params))
 
     def damaged(self, params: Params, spec: CorruptionSpec, severity: float) -> Inputs:
         """The test split with one modality damaged."""
@@ -71,8 +87,9 @@ class Workspace:
         found = {}
         for modality, prepared in self.prepared(params).items():
             arrays = {name: tensor.cpu().numpy() for name, tensor in inputs.arrays[modality].items()}
-            present = arrays.pop(PRESENT)
-            found[modality] = prepared.encoder.summary(prepared.state(), arrays) * present[:, None]
+            present = arrays.pop(PRESENT, None)
+            summary = prepared.encoder.summary(prepared.state(), arrays)
+            found[modality] = summary if present is None else summary * present[:, None]
         return found
 
     def model(self, params: Params, seed: int) -> Model:
@@ -92,7 +109,12 @@ class Workspace:
         return encoder.name, tuple(sorted(stored.items()))
 
     def _prepare(self, modality: str, encoder: str, params: tuple[tuple[str, Any], ...]) -> Prepared:
-        prepared = Prepared(
+        prepared = self._features(modality, encoder, params)
+        prepared.ensure()
+        return prepared
+
+    def _features(self, modality: str, encoder: str, params: tuple[tuple[str, Any], ...]) -> Prepared:
+        return Prepared(
             table=self.table,
             modality=modality,
             encoder=self.catalog.encoders[encoder],
@@ -100,8 +122,6 @@ class Workspace:
             seed=self.cell.seed,
             cache=self.cache_folder,
         )
-        prepared.ensure()
-        return prepared
 
     def _load_inputs(
         self, modality: str, encoder: str, params: tuple[tuple[str, Any], ...], split: str
@@ -109,8 +129,10 @@ class Workspace:
         return self._tensors(self._prepared(modality, encoder, params).arrays(split))
 
     def _tensors(self, arrays: "Mapping[str, np.ndarray[Any, Any]]") -> dict[str, Tensor]:
-        """Half precision becomes single: it saves disk, not arithmetic."""
+        """Half precision becomes single: it saves disk, not arithmetic. That all rows are present needs no array."""
         tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+        if tensors[PRESENT].all():
+            del tensors[PRESENT]
         return {n: (t.float() if t.dtype == torch.float16 else t).to(self.device) for n, t in tensors.items()}
 
 
@@ -118,8 +140,8 @@ def _augment(change: Augment) -> Augment:
     """Keep the mask of present rows away from encoders."""
 
     def augment(arrays: dict[str, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
-        present = arrays[PRESENT]
+        kept = {name: array for name, array in arrays.items() if name == PRESENT}
         rest = {name: array for name, array in arrays.items() if name != PRESENT}
-        return {**change(rest, generator), PRESENT: present}
+        return {**change(rest, generator), **kept}
 
     return augment

@@ -14,9 +14,10 @@ from mmbench.engine.space import part_params
 from mmbench.errors import TrainingError
 
 
-def fit_estimator(workspace: Workspace, params: Params, train: Inputs, valid: Inputs, seed: int) -> tuple[Any, Fit]:
+def fit_estimator(workspace: Workspace, params: Params, seed: int) -> tuple[Any, Fit]:
     """Fit the configuration's estimator on train under `seed`; its score is that on validation."""
     np.random.seed(seed)  # what scikit-learn draws from unless told otherwise
+    train, valid = workspace.inputs(params, "train"), workspace.inputs(params, "validation")
     fusion = workspace.catalog.fusions[params["fusion"]]
     vectors = workspace.summaries(params, train)
     specs = {m: FeatureSpec(width=v.shape[1], tokens=1) for m, v in vectors.items()}

@@ -27,8 +27,13 @@ class Inputs:
     """One split of a task on the device: arrays for each modality, and the encoded truth (None for test)."""
 
     arrays: dict[str, dict[str, Tensor]]
+    """{modality: {array: [N, ...]}}; an array PRESENT, bool [N], only where some rows lack the modality."""
     target: Tensor | None
     n: int
+
+    @property
+    def device(self) -> torch.device:
+        return next(iter(next(iter(self.arrays.values())).values())).device
 
     def batch(self, rows: Tensor | slice) -> dict[str, dict[str, Tensor]]:
         return {m: {name: array[rows] for name, array in arrays.items()} for m, arrays in self.arrays.items()}
@@ -133,14 +138,15 @@ def assemble(
 
 
 def _features(encoder: nn.Module, arrays: Mapping[str, Tensor], modality: str) -> Features:
-    present = arrays[PRESENT]
-    out = encoder({name: array for name, array in arrays.items() if name != PRESENT})
+    present = arrays.get(PRESENT)
+    out = encoder(arrays if present is None else {name: array for name, array in arrays.items() if name != PRESENT})
     if isinstance(out, Tensor):
-        out = out.unsqueeze(1) if out.dim() == 2 else out
-        out = Features(tokens=out, mask=torch.ones(out.shape[:2], dtype=torch.bool, device=out.device))
+        out = Features(out.unsqueeze(1) if out.dim() == 2 else out)
     if not isinstance(out, Features) or out.tokens.dim() != 3 or out.mask.shape != out.tokens.shape[:2]:
         raise PluginError(f"the encoder of {modality!r} must give Features with tokens [B, T, D] and mask [B, T]")
-    mask = out.mask & present.unsqueeze(1)
+    if present is None and out.whole:
+        return out
+    mask = out.mask if present is None else out.mask & present.unsqueeze(1)
     return Features(tokens=torch.where(mask.unsqueeze(-1), out.tokens, 0.0), mask=mask, layers=out.layers)
 
 

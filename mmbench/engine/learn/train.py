@@ -1,11 +1,13 @@
 """The training loop: tensors in memory, batches by index, a fused optimizer, early stopping on validation.
 
-Knows nothing of search or of test. Called by search and evaluate, a training at a time.
+A `Training` stands still after each epoch, so that a search can look at many of them and let only the best go on.
+Knows nothing of search or of test. `attempt` drives it; `cohort` trains many models in its stead.
 """
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias, cast
 
@@ -13,16 +15,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mmbench.api.parts import Epoch
+from mmbench.api.parts import Epoch, Features, Fused
 from mmbench.engine.learn.heads import POOL
-from mmbench.engine.learn.model import Inputs, Model, predict
+from mmbench.engine.learn.model import Batch, Inputs, Model, predict
 from mmbench.errors import TrainingError
 
 Augment: TypeAlias = Callable[[dict[str, Tensor], torch.Generator], dict[str, Tensor]]
+Score: TypeAlias = Callable[["np.ndarray[Any, Any]"], float]
+WARM = 0.05
+"""The share of a training's steps in which the learning rate rises."""
 
 
 class TimeUpError(Exception):
-    """The trial's seconds are spent."""
+    """The training's seconds are spent."""
 
 
 @dataclass(frozen=True)
@@ -35,16 +40,35 @@ class Recipe:
     weight_decay: float
     batch_size: int
     seed: int
-    deadline: float = math.inf
-    """time.monotonic() at which to stop."""
+    seconds: float = math.inf
+    """How long it may train, in seconds of its own: those between two epochs don't count."""
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What to learn from, and how it is judged: the same for every configuration with the same encoders."""
+
+    train: Inputs
+    valid: Inputs
+    score: Score
+    """The tuned metric of predictions for `valid`."""
+    direction: str = "max"
+    augment: Mapping[str, Augment] = field(default_factory=dict)
+
+    @property
+    def sign(self) -> int:
+        return 1 if self.direction == "max" else -1
 
 
 @dataclass
 class Fit:
-    """What a training gave. The model is left with the weights of its best epoch."""
+    """How far one model has come."""
 
-    score: float
+    score: float = math.nan
+    """The best of the curve."""
     curve: list[float] = field(default_factory=list)
+    """The tuned metric after each epoch."""
+    best_epoch: int = -1
     train_seconds: float = 0.0
     rows: int = 0
 
@@ -53,119 +77,206 @@ class Fit:
         """Rows a second while training, evaluation left out."""
         return self.rows / self.train_seconds if self.train_seconds else None
 
+    def add(self, score: float, *, sign: int) -> bool:
+        """Note the score of one more epoch; gives whether it is the best so far."""
+        best = not self.curve or sign * score > sign * self.score
+        self.curve.append(score)
+        if best:
+            self.score, self.best_epoch = score, len(self.curve) - 1
+        return best
 
-def fit(
-    model: Model,
-    train: Inputs,
-    recipe: Recipe,
-    *,
-    score: Callable[[np.ndarray[Any, Any]], float],
-    valid: Inputs,
-    direction: str = "max",
-    augment: Mapping[str, Augment] | None = None,
-    report: Callable[[int, float], None] = lambda epoch, score: None,
-) -> Fit:
-    """Train `model` and keep the weights of the epoch whose validation `score` is best.
+    def over(self, recipe: Recipe) -> bool:
+        """Whether all epochs are done, or the patience is at an end."""
+        done = len(self.curve)
+        return done >= recipe.epochs or (done > 0 and done - 1 - self.best_epoch >= recipe.patience)
 
-    `report(epoch, score)` is called after each epoch and may raise to stop (a pruned trial).
-    Raises TrainingError if the loss is not finite, TimeUpError past the deadline.
-    """
-    device = next(iter(next(iter(train.arrays.values())).values())).device
-    generator = torch.Generator(device).manual_seed(recipe.seed)
-    order = torch.Generator().manual_seed(recipe.seed)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay, fused=True)
-    steps = max(1, train.n // min(recipe.batch_size, model.head.most_rows))
-    sign = 1 if direction == "max" else -1
-    result, best, best_epoch = Fit(score=-sign * math.inf), _copy(model), 0
-    for epoch in range(recipe.epochs):
+
+class Training:
+    """One model on its way through the epochs of `recipe`."""
+
+    def __init__(self, model: Model, recipe: Recipe, lesson: Lesson) -> None:
+        self.model, self.recipe, self.lesson = model, recipe, lesson
+        self.fit = Fit()
+        self.over = False
+        """Whether there is nothing left to do; the model then has the weights of its best epoch."""
+        self.spent = 0.0
+        device = lesson.train.device
+        self._generator = torch.Generator(device).manual_seed(recipe.seed)
+        self._order = torch.Generator().manual_seed(recipe.seed)
+        self._randomness = Randomness(device)
+        self._optimizer = torch.optim.AdamW(
+            model.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay, fused=True
+        )
+        self._best = _copy(model)
+
+    def advance(self) -> None:
+        """Train one epoch and score it.
+
+        Raises TrainingError if the loss or a prediction is not finite, TimeUpError when the seconds are spent.
+        """
         started = time.perf_counter()
+        with self._randomness:
+            loss = self._epoch(started)
+            self.fit.train_seconds += time.perf_counter() - started
+            self.fit.rows += self.lesson.train.n
+            score = judge(predict(self.model, self.lesson.valid, pool=POOL), self.lesson, self._done)
+            if self.fit.add(score, sign=self.lesson.sign):
+                self._best = _copy(self.model)
+            tell(self.model, Epoch(self._done - 1, self.recipe.epochs, {"loss": loss, "score": score}))
+        self.spent += time.perf_counter() - started
+        if self.fit.over(self.recipe):
+            self.finish()
+
+    def finish(self) -> None:
+        """Train no more; the model gets the weights of its best epoch."""
+        self.over = True
+        self.model.load_state_dict(self._best)
+
+    @property
+    def _done(self) -> int:
+        return len(self.fit.curve)
+
+    def _epoch(self, started: float) -> float:
+        """All batches once; gives the mean loss."""
+        model, recipe, lesson = self.model, self.recipe, self.lesson
+        augment = {m: (change, self._generator) for m, change in lesson.augment.items()}
+        steps = steps_of(lesson.train.n, recipe.batch_size, model)
         model.train()
-        total = torch.zeros((), device=device)
-        rows = torch.randperm(train.n, generator=order).to(device)
-        size = math.ceil(train.n / steps)  # batches of nearly one size: none is left with a single row
-        for step, chosen in enumerate(rows.split(size)):
-            _set_lr(optimizer, recipe.lr, (epoch * steps + step) / (recipe.epochs * steps))
-            total += _step(model, train, chosen, optimizer, generator, augment or {})
-            if time.monotonic() > recipe.deadline:
+        losses = []
+        for step, rows in enumerate(shuffled(lesson.train, steps, self._order)):
+            set_lr(self._optimizer, recipe.lr, (self._done * steps + step) / (recipe.epochs * steps))
+            batch = lesson.train.batch(rows)
+            for modality, (change, generator) in augment.items():
+                batch[modality] = change(batch[modality], generator)
+            self._optimizer.zero_grad(set_to_none=True)
+            target = cast(Tensor, lesson.train.target)[rows]
+            loss, features, fused, target = step_loss(model, batch, target, self._generator)
+            loss.backward()
+            if hasattr(model.objective, "on_gradients"):
+                _replace_gradients(model, features, fused, target, self._generator)
+            self._optimizer.step()
+            losses.append(loss.detach())
+            if self.spent + time.perf_counter() - started > recipe.seconds:
                 raise TimeUpError
-        loss = float(total) / steps
-        if not math.isfinite(loss):
-            raise TrainingError(f"the loss became {loss} in epoch {epoch + 1}")
-        result.train_seconds += time.perf_counter() - started
-        result.rows += train.n
-        predictions = predict(model, valid, pool=POOL).cpu().numpy()
-        if not np.isfinite(predictions).all():
-            raise TrainingError(f"the predictions are not finite after epoch {epoch + 1}")
-        value = score(predictions)
-        result.curve.append(value)
-        if sign * value > sign * result.score:
-            result.score, best, best_epoch = value, _copy(model), epoch
-        _tell(model, Epoch(epoch, recipe.epochs, {"loss": loss, "score": value}))
-        report(epoch, value)
-        if epoch - best_epoch >= recipe.patience:
-            break
-    model.load_state_dict(best)
-    return result
+        return finite(float(torch.stack(losses).mean()), self._done)
 
 
-def _step(
-    model: Model,
-    train: Inputs,
-    rows: Tensor,
-    optimizer: torch.optim.Optimizer,
-    generator: torch.Generator,
-    augment: Mapping[str, Augment],
-) -> Tensor:
-    """One update; gives the loss, detached."""
-    batch = train.batch(rows)
-    for modality, change in augment.items():
-        batch[modality] = change(batch[modality], generator)
-    optimizer.zero_grad(set_to_none=True)
+def fit(model: Model, recipe: Recipe, lesson: Lesson) -> Fit:
+    """Train `model` to the end; it is left with the weights of the epoch whose validation score is best."""
+    training = Training(model, recipe, lesson)
+    while not training.over:
+        training.advance()
+    return training.fit
+
+
+def step_loss(
+    model: Model, batch: Batch, target: Tensor, generator: torch.Generator
+) -> tuple[Tensor, Mapping[str, Features], Fused, Tensor]:
+    """What one step makes smaller, a scalar; with it the features, what was fused, and the targets as arranged."""
+    part: Any = model.objective
     fusion: Any = model.fusion
-    objective: Any = model.objective
-    with torch.autocast(rows.device.type, dtype=torch.bfloat16, enabled=rows.device.type == "cuda"):
-        features = model.encode(batch)
-        if hasattr(objective, "on_features"):
-            features = objective.on_features(features, generator)
-        seen, target = model.head.arrange(features, cast(Tensor, train.target)[rows])
+    with precision(target.device):
+        features: Mapping[str, Features] = model.encode(batch)
+        if hasattr(part, "on_features"):
+            features = part.on_features(features, generator)
+        seen, target = model.head.arrange(features, target)
         fused = model.fuse(seen)
-        terms: dict[str, Tensor] = {}
-        if hasattr(fusion, "loss"):
-            terms |= fusion.loss(fused, target)
+        terms: dict[str, Tensor] = dict(fusion.loss(fused, target)) if hasattr(fusion, "loss") else {}
         if "task" not in terms and fused.logits is not None:
             terms["task"] = model.head.loss(fused.logits.float(), target)
-        if hasattr(objective, "loss"):
-            terms |= {f"objective.{k}": v for k, v in objective.loss(features, fused, target).items()}
-        loss = torch.stack(list(terms.values())).sum()
-    loss.backward()
-    if hasattr(objective, "on_gradients"):
-        _replace_gradients(model, objective, features, fused, target, generator)
-    optimizer.step()
-    return loss.detach()
+        if hasattr(part, "loss"):
+            terms |= {f"objective.{name}": term for name, term in part.loss(features, fused, target).items()}
+    loss, *more = terms.values()
+    for term in more:
+        loss = loss + term
+    return loss, features, fused, target
 
 
-def _replace_gradients(
-    model: Model, objective: Any, features: Any, fused: Any, target: Tensor, generator: torch.Generator
-) -> None:
-    named = {name: p for name, p in model.named_parameters() if p.grad is not None}
-    with torch.no_grad():
-        gradients = {name: p.grad for name, p in named.items()}
-        for name, gradient in objective.on_gradients(gradients, features, fused, target, generator).items():
-            named[name].grad = gradient
+def shuffled(inputs: Inputs, steps: int, order: torch.Generator) -> Iterator[Tensor]:
+    """The rows of each batch of an epoch, on the device; batches of nearly one size, none with a single row left."""
+    rows = torch.randperm(inputs.n, generator=order).to(inputs.device)
+    yield from rows.split(math.ceil(inputs.n / steps))
 
 
-def _set_lr(optimizer: torch.optim.Optimizer, lr: float, progress: float, warm: float = 0.05) -> None:
-    """A short linear warm-up, then half a cosine down to zero."""
-    scale = progress / warm if progress < warm else 0.5 * (1 + math.cos(math.pi * (progress - warm) / (1 - warm)))
+def steps_of(rows: int, batch_size: int, model: Model) -> int:
+    return max(1, rows // min(batch_size, model.head.most_rows))
+
+
+def judge(predictions: Tensor, lesson: Lesson, epoch: int) -> float:
+    """The score of predictions for the validation rows. Raises TrainingError if one is not finite."""
+    found = predictions.cpu().numpy()
+    if not np.isfinite(found).all():
+        raise TrainingError(f"the predictions are not finite after epoch {epoch + 1}")
+    return lesson.score(found)
+
+
+def finite(loss: float, epoch: int) -> float:
+    if not math.isfinite(loss):
+        raise TrainingError(f"the loss became {loss} in epoch {epoch + 1}")
+    return loss
+
+
+def schedule(progress: float) -> float:
+    """The learning rate's factor: a short linear warm-up, then half a cosine down to zero."""
+    scale = progress / WARM if progress < WARM else 0.5 * (1 + math.cos(math.pi * (progress - WARM) / (1 - WARM)))
+    return max(scale, 1e-3)
+
+
+def set_lr(optimizer: torch.optim.Optimizer, lr: float, progress: float) -> None:
     for group in optimizer.param_groups:
-        group["lr"] = lr * max(scale, 1e-3)
+        group["lr"] = lr * schedule(progress)
 
 
-def _tell(model: Model, epoch: Epoch) -> None:
+def tell(model: Model, epoch: Epoch) -> None:
+    """Let the fusion and the objective hear of the epoch."""
     modules: tuple[Any, ...] = (model.fusion, model.objective)
     for module in modules:
         if hasattr(module, "on_epoch"):
             module.on_epoch(epoch)
+
+
+def precision(device: torch.device) -> Any:
+    """bfloat16 where the device is made for it."""
+    return torch.autocast("cuda", dtype=torch.bfloat16) if device.type == "cuda" else nullcontext()
+
+
+class Randomness:
+    """A training's own stream of random numbers: what others draw while it stands still changes nothing for it.
+
+    Begins where torch's global generators are when it is made: right after a model's weights are drawn.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._state = self._read()
+
+    def __enter__(self) -> None:
+        self._outside = self._read()
+        self._write(self._state)
+
+    def __exit__(self, *_: object) -> None:
+        self._state = self._read()
+        self._write(self._outside)
+
+    def _read(self) -> list[Tensor]:
+        cuda = [torch.cuda.get_rng_state(self._device)] if self._device.type == "cuda" else []
+        return [torch.get_rng_state(), *cuda]
+
+    def _write(self, states: list[Tensor]) -> None:
+        torch.set_rng_state(states[0])
+        if self._device.type == "cuda":
+            torch.cuda.set_rng_state(states[1], self._device)
+
+
+def _replace_gradients(
+    model: Model, features: Mapping[str, Features], fused: Fused, target: Tensor, generator: torch.Generator
+) -> None:
+    part: Any = model.objective
+    named = {name: p for name, p in model.named_parameters() if p.grad is not None}
+    with torch.no_grad():
+        gradients = {name: p.grad for name, p in named.items()}
+        for name, gradient in part.on_gradients(gradients, features, fused, target, generator).items():
+            named[name].grad = gradient
 
 
 def _copy(model: Model) -> dict[str, Tensor]:

@@ -23,4 +23,4 @@ class Perceptron(nn.Module):
         for block in self.blocks:
             hidden = block(hidden)
             layers.append(hidden)
-        return mb.Features(hidden, hidden.new_ones(hidden.shape[:2]).bool(), tuple(layers))
+        return mb.Features(hidden, layers=tuple(layers))

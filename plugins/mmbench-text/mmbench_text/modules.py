@@ -48,5 +48,4 @@ class Projection(nn.Module):
     def forward(self, arrays: dict[str, Tensor]) -> mb.Features:
         features = arrays["features"].float()
         tokens = self.layers(features.unsqueeze(1) if features.ndim == 2 else features)
-        mask = arrays["mask"].bool() if "mask" in arrays else tokens.new_ones(tokens.shape[:2]).bool()
-        return mb.Features(tokens, mask)
+        return mb.Features(tokens, arrays["mask"].bool()) if "mask" in arrays else mb.Features(tokens)

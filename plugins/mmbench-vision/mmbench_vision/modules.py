@@ -41,7 +41,7 @@ class Convolutions(nn.Module):
             maps.append(image)
         layers = tuple(found.flatten(2).transpose(1, 2) for found in maps)
         tokens = layers[-1] + self.dropout(self.dense(image)).unsqueeze(1)  # what is where, which a mean would lose
-        return mb.Features(tokens, tokens.new_ones(tokens.shape[:2]).bool(), layers)
+        return mb.Features(tokens, layers=layers)
 
 
 def _stage(before: int, after: int, *, stride: int) -> nn.Sequential:
