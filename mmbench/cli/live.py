@@ -175,7 +175,7 @@ class Lines(Silent):
 
     def say(self, line: str) -> None:
         self._spoke = time.monotonic()
-        self.console.print(line, soft_wrap=True)
+        self.console.print(terminal.harmless(line), soft_wrap=True)
         self.console.file.flush()
 
     def __call__(self, event: Event) -> None:
@@ -240,7 +240,8 @@ class Board(Lines):
         if rows:
             columns = ("task", "contender", "at", "best on validation", "for")
             parts.append(terminal.table(columns, rows, right=("best on validation", "for")))
-        for label, done, total in state.moving(now)[-4:]:
+        for said, done, total in state.moving(now)[-4:]:
+            label = terminal.one_line(said)
             line = Table.grid(padding=(0, 1))
             if total > 1:
                 line.add_row(ProgressBar(total=total, completed=done, width=30), Text(f"{done / total:>4.0%} {label}"))
@@ -275,7 +276,7 @@ class Meter:
     def __enter__(self) -> Self:
         from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-        columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+        columns = (TextColumn("{task.description}", markup=False), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
         hidden = self._quiet or not self._console.is_terminal
         self._bars = Progress(*columns, console=self._console, disable=hidden)
         self._tasks: dict[str, TaskID] = {}
@@ -288,6 +289,7 @@ class Meter:
         self._bars.stop()
 
     def __call__(self, label: str, done: int, total: int) -> None:
+        label = terminal.one_line(label)
         if self._bars.disable:
             if not self._quiet and total and time.monotonic() - self._spoke >= PAUSE:
                 self._spoke = time.monotonic()
