@@ -23,6 +23,8 @@ from mmbench.engine.learn.train import Augment, Lesson
 from mmbench.engine.space import Cell, part_params
 from mmbench.plugins import Catalog
 
+WIDENED = 2**27  # bytes of an array of half precision that is kept in single precision
+
 
 class Workspace:
     """One cell's data and parts. Everything is loaded once and kept."""
@@ -129,11 +131,15 @@ class Workspace:
         return self._tensors(self._prepared(modality, encoder, params).arrays(split))
 
     def _tensors(self, arrays: "Mapping[str, np.ndarray[Any, Any]]") -> dict[str, Tensor]:
-        """Half precision becomes single: it saves disk, not arithmetic. That all rows are present needs no array."""
+        """The mapped arrays as they are, without a copy. Half precision saves disk, not arithmetic: it becomes single
+        here, or where that would be large a batch at a time. That all rows are present needs no array."""
         tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
         if tensors[PRESENT].all():
             del tensors[PRESENT]
-        return {n: (t.float() if t.dtype == torch.float16 else t).to(self.device) for n, t in tensors.items()}
+        for name, tensor in tensors.items():
+            if tensor.dtype == torch.float16 and 4 * tensor.numel() <= WIDENED:
+                tensors[name] = tensor.float()
+        return {name: tensor.to(self.device) for name, tensor in tensors.items()}
 
 
 def _augment(change: Augment) -> Augment:

@@ -36,7 +36,12 @@ class Inputs:
         return next(iter(next(iter(self.arrays.values())).values())).device
 
     def batch(self, rows: Tensor | slice) -> dict[str, dict[str, Tensor]]:
-        return {m: {name: array[rows] for name, array in arrays.items()} for m, arrays in self.arrays.items()}
+        return {m: {name: _single(array[rows]) for name, array in arrays.items()} for m, arrays in self.arrays.items()}
+
+
+def _single(batch: Tensor) -> Tensor:
+    """Arrays too large to be held in single precision are widened here."""
+    return batch.float() if batch.dtype == torch.float16 else batch
 
 
 class Model(nn.Module):
