@@ -1,0 +1,108 @@
+"""`mmbench compare` on a real run: the figures are those of the predictions, names are helped with."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+Type = Callable[..., Any]
+Toy = Callable[[str], Path]
+
+
+def compared(mmbench: Type, *words: str) -> dict[str, Any]:
+    answer = mmbench("compare", "toy", *words, "--format", "json")
+    assert (answer.code, answer.err) == (0, "")
+    found: dict[str, Any] = json.loads(answer.out)
+    return found
+
+
+def test_the_figures_are_those_of_the_predictions(mmbench: Type, toy: Toy) -> None:
+    run = toy("toy")
+    found = compared(mmbench, "concat", "only left")
+    assert (found["run"], found["a"], found["b"]) == ("toy", "concat", "only left")
+    (task,) = found["tasks"]
+    lines = [json.loads(line) for line in (run / "records.jsonl").read_text().splitlines()]
+    records = {line["row"]["contender"]: line["row"] for line in lines if line["kind"] == "record"}
+    targets = next(line["row"]["file"] for line in lines if line["kind"] == "targets")
+    truth = load_file(run / "predictions" / targets)["target"]
+    right = {
+        name: np.array(
+            [
+                load_file(run / "predictions" / refit["predictions"]["file"])["test"].argmax(1) == truth
+                for refit in records[name]["refits"]
+                if refit["role"] == "tuned"
+            ]
+        )
+        for name in ("concat", "only left")
+    }
+    a, b = right["concat"], right["only left"]
+    assert task["first"] == pytest.approx(a.mean())
+    assert task["second"] == pytest.approx(b.mean())
+    assert task["difference"] == pytest.approx(a.mean() - b.mean())
+    assert task["low"] < task["difference"] < task["high"]
+    assert task["better"] == "concat"
+    assert task["p"] == task["holm"] < 0.05, "one task: nothing to correct for"
+    assert (task["seeds"], task["items"]) == ([[0, 1], [0, 1]], 120)
+    pairs = [(one, other) for one in a for other in b]
+    assert task["discordance"] == pytest.approx(
+        {
+            "both": np.mean([(one & other).sum() for one, other in pairs]),
+            "first": np.mean([(one & ~other).sum() for one, other in pairs]),
+            "second": np.mean([(~one & other).sum() for one, other in pairs]),
+            "neither": np.mean([(~one & ~other).sum() for one, other in pairs]),
+        }
+    )
+
+
+def test_turned_round_it_says_the_same(mmbench: Type, toy: Toy) -> None:
+    toy("toy")
+    (one,) = compared(mmbench, "concat", "only left")["tasks"]
+    (other,) = compared(mmbench, "only left", "concat")["tasks"]
+    assert other["difference"] == pytest.approx(-one["difference"])
+    assert (other["low"], other["high"]) == pytest.approx((-one["high"], -one["low"]))
+    assert other["p"] == pytest.approx(one["p"])
+    assert other["better"] == "concat"
+    (loss,) = compared(mmbench, "concat", "majority", "--metric", "log_loss")["tasks"]
+    assert loss["difference"] < 0
+    assert loss["better"] == "concat", "less is better"
+
+
+def test_tables_for_eyes(mmbench: Type, toy: Toy) -> None:
+    toy("toy")
+    table = mmbench("compare", "toy", "concat", "only left").out
+    for said in ("A: concat, B: only left", "accuracy", "Holm", "of 120 items both were right on", "Seeds: A 0, 1"):
+        assert said in table
+    written = mmbench("compare", "toy", "concat", "only left", "--format", "markdown").out
+    assert "| task | metric | A | B | A - B | p | Holm | better |" in written
+    (first, *_) = [line for line in written.splitlines() if line.startswith("| toy | accuracy | .")]
+    assert first.endswith("| concat |")
+
+
+def test_one_who_failed_is_not_compared(mmbench: Type, toy: Toy) -> None:
+    toy("toy")
+    answer = mmbench("compare", "toy", "raises", "concat")
+    assert answer.code == 0
+    assert "not compared" in answer.out
+    assert "raises: error: every trial failed" in answer.out
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["cncat", "only left"], "unknown contender 'cncat': did you mean 'concat'?"),
+        (["concat", "only lft"], "did you mean 'only left'?"),
+        (["concat", "concat"], "'concat' can't be compared with itself; name another contender"),
+        (["concat", "only left", "--task", "tox"], "unknown task 'tox': did you mean 'toy'?"),
+        (["concat", "only left", "--metric", "acuracy"], "unknown metric 'acuracy': did you mean 'accuracy'?"),
+    ],
+)
+def test_a_wrong_name_is_one_line_and_exit_2(mmbench: Type, toy: Toy, words: list[str], said: str) -> None:
+    toy("toy")
+    answer = mmbench("compare", "toy", *words)
+    assert (answer.code, answer.out) == (2, "")
+    assert said in answer.err
+    assert answer.err.count("\n") == 1
