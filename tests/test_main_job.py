@@ -97,6 +97,7 @@ def test_kill_9_during_search_then_the_same_command(mmbench: Shell, tmp_path: Pa
         assert [t.number for t in cell.trials] == list(range(len(cell.trials))), "none lost, none twice"
         keys = [(r.role, r.seed) for r in cell.refits]
         assert len(keys) == len(set(keys)), "test was scored once"
+    assert mmbench("verify", "toy", "--plugin", TOYS).returncode == 0, "sealed at its end, whatever came between"
 
 
 def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(mmbench: Shell, tmp_path: Path) -> None:
