@@ -4,9 +4,11 @@ What is measured is the part that a contender brings: encoders' modules, fusion 
 What the preprocessors cost (a frozen encoder, say) stands beside it as `prepare_ms`.
 """
 
+import ctypes
 import gc
 import json
 import os
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -67,7 +69,7 @@ def _memory(workspace: Workspace, params: Params) -> dict[str, Any]:
     inference; on CUDA what was allocated and reserved."""
     train, test = workspace.inputs(params, "train"), workspace.inputs(params, "test")
     cuda = workspace.device.type == "cuda"
-    gc.collect()
+    _give_back()
     if cuda:
         torch.cuda.reset_peak_memory_stats(workspace.device)
         held = torch.cuda.memory_allocated(workspace.device)
@@ -188,6 +190,15 @@ def _attention_flops() -> dict[Any, Any]:
 def _synchronise(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
+
+
+def _give_back() -> None:
+    """Hand freed memory to the system: what is measured next must not find room in what was used before."""
+    gc.collect()
+    if sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc has it
+        if trim:
+            trim(0)
 
 
 def _reset_peak() -> int | None:

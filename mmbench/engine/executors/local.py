@@ -36,6 +36,15 @@ PATIENCE = 5.0  # seconds that a process may take to end after its last word
 SERVER_GONE = 255  # the exit code that multiprocessing makes up when the server, which would know it, is gone
 CRASHES = {"SIGSEGV", "SIGABRT", "SIGBUS", "SIGFPE", "SIGILL", "SIGSYS", "SIGTRAP"}
 
+WORKER = {
+    # Arithmetic on one thread each: the cores belong to the other workers.
+    **dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"),
+    # glibc gives large blocks back to the system at once, and each step of a convolution would fault its pages in anew.
+    "MALLOC_MMAP_MAX_": "0",
+    "MALLOC_TRIM_THRESHOLD_": str(2**40),
+}
+"""What a worker's environment says from its first moment on."""
+
 
 @dataclass(eq=False)
 class Running:
@@ -66,7 +75,7 @@ class Pool:
 
             plugins = [entry.module for entry in entry_points(group="mmbench")]
             self._context.set_forkserver_preload(PRELOAD + plugins)
-            with _one_thread(), _undisturbed():
+            with _for_workers(), _undisturbed():
                 forkserver.ensure_running()
         self.running: list[Running] = []
 
@@ -91,7 +100,7 @@ class Pool:
             ours, theirs = self._context.Pipe(duplex=False)
             process = self._context.Process(target=main, args=(job, self.setting, theirs), daemon=True)
             try:
-                with _one_thread(), _undisturbed():  # it may have to start the server again
+                with _for_workers(), _undisturbed():  # it may have to start the server again
                     process.start()
             except (EOFError, ConnectionError):  # the server was killed this very moment
                 ours.close()
@@ -142,11 +151,10 @@ class Pool:
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
-    """Processes that start meanwhile do arithmetic on one thread each: the cores belong to the other workers."""
-    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-    before = {name: os.environ.get(name) for name in names}
-    os.environ.update(dict.fromkeys(names, "1"))
+def _for_workers() -> Iterator[None]:
+    """Processes that start meanwhile have the environment of a worker."""
+    before = {name: os.environ.get(name) for name in WORKER}
+    os.environ.update(WORKER)
     try:
         yield
     finally:

@@ -179,8 +179,7 @@ class Cohort:
         """Score every living member on validation, keep the best weights, let go of those that end here."""
         model, lesson, epoch = self._shell.eval(), self.lesson, self._done
         with torch.no_grad():
-            blocks = [slice(start, start + 512) for start in range(0, lesson.valid.n, 512)]
-            parts = [self._run(self._predict, (None,), lesson.valid.batch(block)) for block in blocks]
+            parts = [self._run(self._predict, (None,), lesson.valid.batch(block)) for block in lesson.valid.blocks()]
         predictions, rows = torch.cat(parts, dim=1).float().cpu().numpy(), list(self.alive)
         leaving = []
         for row, (k, loss) in enumerate(zip(rows, losses.tolist(), strict=True)):

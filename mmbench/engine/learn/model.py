@@ -20,6 +20,8 @@ from mmbench.plugins import Catalog
 
 Batch: TypeAlias = Mapping[str, Mapping[str, Tensor]]
 """{modality: {array name: [B, ...]}}"""
+BLOCK = 2**22
+"""How many bytes of arrays are evaluated at once, about."""
 
 
 @dataclass(eq=False)
@@ -30,6 +32,14 @@ class Inputs:
     """{modality: {array: [N, ...]}}; an array PRESENT, bool [N], only where some rows lack the modality."""
     target: Tensor | None
     n: int
+
+    def blocks(self, rows: int | None = None) -> list[slice]:
+        """The split in pieces for evaluation: vectors in large ones, pictures in small ones, whose activations then
+        stay where the processor has them at hand."""
+        if rows is None:
+            bytes_a_row = 4 * sum(a[:1].numel() for arrays in self.arrays.values() for a in arrays.values())
+            rows = min(512, max(32, BLOCK // max(1, bytes_a_row)))
+        return [slice(start, start + rows) for start in range(0, self.n, rows)]
 
     @property
     def device(self) -> torch.device:
@@ -83,14 +93,15 @@ class Model(nn.Module):
         return self.logits(self.encode(batch))
 
 
-def predict(model: Model, inputs: Inputs, *, batch_size: int = 512, pool: int | None = None) -> Tensor:
+def predict(model: Model, inputs: Inputs, *, batch_size: int | None = None, pool: int | None = None) -> Tensor:
     """Predictions for a whole split, in evaluation mode, without gradients: what metrics score.
 
-    pool: for retrieval, ask for each match among so many candidates only (rows that follow each other), not all.
+    batch_size: by default what the arrays' size suggests. pool: for retrieval, ask for each match among so many
+    candidates only (rows that follow each other), not all.
     """
     model.eval()
     with torch.inference_mode():
-        blocks = [slice(start, start + batch_size) for start in range(0, inputs.n, batch_size)]
+        blocks = inputs.blocks(batch_size)
         if not isinstance(model.head, MatchHead):
             return torch.cat([model.head.decode(model(inputs.batch(block))) for block in blocks]).float()
         parts = [model.encode(inputs.batch(block)) for block in blocks]
