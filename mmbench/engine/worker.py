@@ -171,9 +171,10 @@ def main(job: Job, setting: Setting, connection: Connection) -> None:
         else:
             send("failed", MMBenchError(f"{type(error).__name__}: {text}"), traceback.format_exc())
     connection.close()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(0)  # whatever threads a part has left behind
+    if threading.active_count() > 1:  # a part has left threads behind, which might never end
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
 
 
 def _belong_to_parent() -> None:
