@@ -144,7 +144,7 @@ def _leaderboard(runs: Sequence[RunData], metrics: Mapping[str, Metric], interva
     rows: list[Row] = []
     standings = {run.path: standing(run) for run in runs}
     order = list(dict.fromkeys(task.name for run in runs for task in run.suite.tasks))
-    tasks = {record.task for run in runs for record in run.records}
+    tasks = {task for run in runs for task in run.tasks}
     for task in sorted(tasks, key=lambda t: (t not in order, _index(order, t), t)):
         found = entries(runs, metrics, task)
         ranks = _ranks([entry for entry in found if entry.record.status == "ok" and entry.score is not None])
@@ -160,7 +160,7 @@ def entries(runs: Sequence[RunData], metrics: Mapping[str, Metric], task: str) -
     """The records of `task`, all with the same test targets, ready to be drawn and compared."""
     truth = next((load_run_targets(run, task) for run in runs if task in run.targets), None)
     rows = stats.item_rows(len(truth)) if truth is not None and len(truth) else None
-    return [Entry(record, run, metrics, truth, rows) for run in runs for record in run.records if record.task == task]
+    return [Entry(record, run, metrics, truth, rows) for run in runs for record in run.of(task)]
 
 
 def _index(order: Sequence[str], name: str) -> int:
@@ -176,6 +176,9 @@ def _ranks(entries: Sequence[Entry]) -> dict[str, int]:
     """Ranks by the mean score; those that can't be told apart share one. Without predictions, equal means do."""
     by_name = {entry.record.contender: entry for entry in entries}
     names = sorted(by_name, key=lambda name: (-by_name[name].sign * (by_name[name].score or 0.0), name))
+    if all(entry.draws(entry.record.metric) is None for entry in entries):  # no need to look at every pair
+        first = {by_name[name].score: place for place, name in reversed(list(enumerate(names, start=1)))}
+        return {name: first[by_name[name].score] for name in names}
 
     def p_value(first: str, second: str) -> float:
         one, other = by_name[first], by_name[second]

@@ -8,8 +8,9 @@ import hashlib
 import os
 import re
 from array import array
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, overload
 from weakref import finalize
@@ -49,26 +50,43 @@ class RunData:
     suite: Suite
     records: Sequence[Record]
     """The last one of each (task, contender), in the order in which they were written. Very many are decoded one by
-    one as they are asked for, so that a run of a million does not have to fit into memory: see `by_task`."""
+    one as they are asked for, so that a run of a million does not have to fit into memory."""
     path: Path
     targets: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """{task: {"file", "sha256"}} of the test split's targets."""
 
-    def by_task(self) -> Iterator[tuple[str, Sequence[Record]]]:
-        """(task, its records), the records of one task in memory at a time."""
+    @property
+    def cells(self) -> Sequence[tuple[str, str]]:
+        """The (task, contender) of each record; none is decoded for it."""
+        if isinstance(self.records, Records):
+            return self.records.cells
+        return [(record.task, record.contender) for record in self.records]
+
+    @property
+    def tasks(self) -> Collection[str]:
+        """The tasks that have a record."""
+        return self._places.keys()
+
+    def of(self, task: str) -> list[Record]:
+        """The records of one task."""
+        return [self.records[place] for place in self._places.get(task, ())]
+
+    @cached_property
+    def _places(self) -> "dict[str, array[int]]":
         places: dict[str, array[int]] = {}
-        tasks = self.records.tasks if isinstance(self.records, Records) else [r.task for r in self.records]
-        for place, task in enumerate(tasks):
+        for place, (task, _) in enumerate(self.cells):
             places.setdefault(task, array("q")).append(place)
-        yield from ((task, [self.records[place] for place in found]) for task, found in places.items())
+        return places
 
 
 class Records(Sequence[Record]):
     """Records that stay in their file; each is read and decoded when it is asked for."""
 
-    def __init__(self, path: Path, said: rows.Said, places: Sequence[tuple[int, int]], tasks: Sequence[str]) -> None:
-        self.tasks = tasks
-        """The task of each."""
+    def __init__(
+        self, path: Path, said: rows.Said, places: Sequence[tuple[int, int]], cells: Sequence[tuple[str, str]]
+    ) -> None:
+        self.cells = cells
+        """The (task, contender) of each."""
         self._path, self._said = path, said
         self._starts = array("q", (start for start, _ in places))
         self._sizes = array("q", (size for _, size in places))
@@ -143,12 +161,12 @@ def read_run(folder: Path) -> RunData:
 
     path = folder / RECORDS
     scan(path, visit)
-    task_of = {number: task for task, found in latest.items() for number in found.values()}
-    kept = sorted(task_of)
+    cell_of = {number: (task, name) for task, found in latest.items() for name, number in found.items()}
+    kept = sorted(cell_of)
     records: Sequence[Record] = ()
     if kept:
         places = [(starts[number], sizes[number]) for number in kept]
-        lazy = Records(path, said, places, [task_of[number] for number in kept])
+        lazy = Records(path, said, places, [cell_of[number] for number in kept])
         records = tuple(lazy) if len(kept) <= EAGER else lazy
     return RunData(suite=suite, records=records, path=folder, targets=targets)
 

@@ -106,12 +106,13 @@ def test_records_beyond_what_is_held_in_memory(
     assert not isinstance(run.records, tuple)
     assert list(run.records) == expected
     assert list(run.records[1:3]) == expected[1:3]
-    assert {task: [r.contender for r in found] for task, found in run.by_task()} == {
+    assert {task: [r.contender for r in run.of(task)] for task in run.tasks} == {
         "t0": ["c0", "c2", "c4"],
         "t1": ["c3", "c1"],
     }
+    assert list(run.cells) == [(record.task, record.contender) for record in expected]
     monkeypatch.setattr(reading, "EAGER", 10)
-    assert list(read_run(folder).by_task()) == list(run.by_task())
+    assert read_run(folder).of("t1") == run.of("t1")
 
 
 def test_only_the_cells_that_are_wanted_are_read(store: Store, folder: Path) -> None:

@@ -49,7 +49,7 @@ def boards(runs: Sequence[RunData], metrics: Mapping[str, Metric]) -> list[Board
     other conditions than most of their task are in `cost_apart`, and `cost` is left empty: nothing compares them.
     """
     every, called = groups(runs), names(runs)
-    cells = {(r.task, r.contender) for run in runs for r in run.records}
+    cells = {cell for run in runs for cell in run.cells}
     return [_board(group, every, called, cells, metrics) for group in every]
 
 
@@ -91,7 +91,7 @@ def _distinct(runs: tuple[RunData, ...], called: Mapping[Path, str]) -> tuple[Ru
     """The runs with a name of its own for each: a contender that two of them have on one task bears its run's name."""
     if len(runs) == 1:
         return runs
-    count = Counter((record.task, record.contender) for run in runs for record in run.records)
+    count = Counter(cell for run in runs for cell in run.cells)
     double = {contender for (_, contender), times in count.items() if times > 1}
 
     def renamed(record: Record, run: RunData) -> Record:
