@@ -118,6 +118,12 @@ def test_what_a_score_depends_on_sets_it_apart(what: str) -> None:
     assert len(conditions.groups([run(*first.records, *other.records)])) == 2, "within one run too"
 
 
+@pytest.mark.parametrize("change", [{"suite": {"hash": "s2"}}, {"environment": {**ENVIRONMENT, "engine": "e2"}}])
+def test_suite_and_engine_are_those_of_the_whole_board(change: dict[str, Any]) -> None:
+    """A task of its own is no way round: ranks are averaged over the tasks of a board."""
+    assert len(conditions.groups([run(record(), record("b", **change))])) == 2
+
+
 def test_other_test_targets_set_apart() -> None:
     with pytest.raises(MMBenchError, match=r"test targets of a \(t1; t2\)"):
         conditions.check([run(record()), run(record(contender="gated"), name="two", targets="t2")])

@@ -95,7 +95,7 @@ def _notes(found: "Sequence[Comparison]") -> list[str]:
         text = "; ".join(f"A {', '.join(map(str, a))} and B {', '.join(map(str, b))}" for a, b in seeds)
         notes.append(
             f"Seeds: {text}. A - B is the difference of the means over them, in units of the metric, with its 95% "
-            "interval from resamples of seeds and items together, the same items for both. Holm: p corrected for "
+            "interval over seeds and items together, the same items for both. Holm: p corrected for "
             f"{len(compared)} {'task' if len(compared) == 1 else 'tasks'}; better: at 5% after it."
         )
     return notes
