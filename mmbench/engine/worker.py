@@ -147,8 +147,10 @@ def main(job: Job, setting: Setting, connection: Connection) -> None:
     os.environ.update(setting.environ)
     gc.freeze()  # what the server has loaded lives on; looking through it again and again would only copy its pages
     import torch
+    from tqdm import tqdm  # type: ignore[import-untyped]
 
     torch.set_num_threads(1)
+    tqdm.set_lock(threading.RLock())  # its own is a semaphore, which a process that is killed leaves to be complained of
 
     def send(kind: str, *content: Any) -> None:
         try:
