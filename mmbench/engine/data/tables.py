@@ -13,7 +13,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from threading import RLock
 from typing import TYPE_CHECKING, Any
 
 from mmbench.api.data import SPLITS
@@ -104,12 +103,10 @@ def _build(dataset: Dataset, cache: Path, draft: Path, truth: Path) -> None:
     import numpy as np
     from datasets import ClassLabel, disable_progress_bars
     from safetensors.numpy import save_file
-    from tqdm import tqdm  # type: ignore[import-untyped]
 
     from mmbench.api import columns
 
     disable_progress_bars()
-    tqdm.set_lock(RLock())  # its own is for several processes, and is mourned loudly if this one is killed
     splits = dataset.load(cache)
     if set(splits) != set(SPLITS):
         raise DataError(f"dataset {dataset.name!r} gives the splits {sorted(splits)}, not {sorted(SPLITS)}")
