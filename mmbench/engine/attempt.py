@@ -15,13 +15,14 @@ import torch
 
 from mmbench.api.record import Status
 from mmbench.api.space import Params
+from mmbench.engine.data.tables import disk_full
 from mmbench.engine.data.workspace import Workspace
 from mmbench.engine.learn.cohort import FEWEST, Cohort, pays
 from mmbench.engine.learn.estimator import fit_estimator
 from mmbench.engine.learn.heads import MatchHead
 from mmbench.engine.learn.train import Fit, Recipe, TimeUpError, Training
 from mmbench.engine.space import full_space, is_structural, part_params
-from mmbench.errors import MMBenchError
+from mmbench.errors import DataError, MMBenchError
 
 
 class PrunedError(Exception):
@@ -92,7 +93,11 @@ class Group:
             attempt.end("timeout", f"longer than {self.workspace.cell.budget.trial_seconds:g} seconds")
         except (MemoryError, torch.OutOfMemoryError) as error:
             attempt.end("oom", _line(error))
+        except SystemExit as error:
+            attempt.end("error", f"a part called sys.exit({error.code!r})")
         except Exception as error:  # a part's failure is charged to its contender, and shown
+            if isinstance(error, DataError) or disk_full(error):
+                raise  # data are missing or the disk is full: no contender's fault
             attempt.end("oom" if _out_of_memory(error) else "error", _line(error))
         attempt.seconds += time.monotonic() - started
         if attempt.ended:

@@ -150,7 +150,7 @@ def main(job: Job, setting: Setting, connection: Connection) -> None:
     from tqdm import tqdm  # type: ignore[import-untyped]
 
     torch.set_num_threads(1)
-    tqdm.set_lock(threading.RLock())  # its own is a semaphore, which a process that is killed leaves to be complained of
+    tqdm.set_lock(threading.RLock())  # its own is a semaphore, of which Python complains where a process is killed
 
     def send(kind: str, *content: Any) -> None:
         try:
