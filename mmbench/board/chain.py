@@ -46,8 +46,12 @@ class End:
 
 def to_line(sequence: int, previous: str, kind: str, row: Mapping[str, Any]) -> tuple[bytes, str]:
     """The line and its checksum."""
-    content = {"seq": sequence, "kind": kind, "row": row, "prev": previous}
-    body = strict_json(content)[:-1].encode()
+    return signed(sequence, previous, kind, strict_json(row).encode())
+
+
+def signed(sequence: int, previous: str, kind: str, raw: bytes) -> tuple[bytes, str]:
+    """As `to_line`, of a row that is JSON already."""
+    body = b'{"seq":%d,"kind":"%b","row":%b,"prev":"%b"' % (sequence, kind.encode(), raw, previous.encode())
     checksum = hashlib.sha256(body).hexdigest()
     return body + _MARK + checksum.encode() + b'"}\n', checksum
 
