@@ -287,6 +287,8 @@ def _changed(suite: Suite, *, trials: int | None, limit: int | None, seed: int |
     for option, value, least in (("trials", trials, 1), ("limit", limit, 10), ("seed", seed, 0)):
         if value is not None and value < least:
             raise SuiteError(f"--{option} must be at least {least}, not {value}")
+        if value is not None and value > suitefile.MOST[option]:  # or what is stored could not be read again
+            raise SuiteError(f"--{option} must be at most {suitefile.MOST[option]:,}")
     if trials is not None:
         budget = replace(suite.budget, trials=trials, batch=min(suite.budget.batch, trials))
         suite = replace(suite, budget=budget)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 LARGEST_FILE = 1_000_000
 LONGEST_LINE = 20_000  # tomllib takes quadratic time over a key of many dots
 ADDED = {"pruning": "median", "cohort": 1}
+MOST = {"trials": 100_000, "limit": 2**63 - 1, "seed": 2**32 - 1}
 NAME = re.compile(r"[a-z0-9]([a-z0-9 _.-]*[a-z0-9_.-])?")
 NAME_RULE = "use lower-case letters, digits, spaces, _ . and -, beginning with a letter or digit"
 BARE = re.compile(r"[A-Za-z0-9_-]+")

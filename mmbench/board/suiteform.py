@@ -19,7 +19,7 @@ from pydantic import (
 )
 
 from mmbench.api.space import Value
-from mmbench.board.suitefile import NAME_RULE, name_problem
+from mmbench.board.suitefile import MOST, NAME_RULE, name_problem
 from mmbench.errors import unknown
 
 LARGEST = 2**63 - 1
@@ -93,7 +93,7 @@ Parts = Annotated[list[Part], BeforeValidator(_listed), Field(min_length=1, max_
 Constant = Annotated[Any, PlainValidator(_constant)]
 Constants = Annotated[dict[Part, Constant], BeforeValidator(_flat), Field(max_length=1000)]
 Severity = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
-Count = Annotated[int, Field(ge=1, le=100_000)]
+Count = Annotated[int, Field(ge=1, le=MOST["trials"])]
 
 
 class _Table(BaseModel):
@@ -168,8 +168,8 @@ class SuiteTable(_Table):
     name: Name
     version: Annotated[int, Field(ge=1, le=1_000_000)] = 1
     description: Annotated[str, StringConstraints(max_length=10_000)] = ""
-    seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 0
-    limit: Annotated[int, Field(ge=1, le=LARGEST)] | None = None
+    seed: Annotated[int, Field(ge=0, le=MOST["seed"])] = 0
+    limit: Annotated[int, Field(ge=1, le=MOST["limit"])] | None = None
     budget: BudgetTable = BudgetTable()
     task: Annotated[list[TaskTable], Field(min_length=1, max_length=1000)]
     contender: Annotated[list[ContenderTable], Field(min_length=1, max_length=1000)]
