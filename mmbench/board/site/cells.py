@@ -12,6 +12,8 @@ from mmbench.board.site.names import address
 
 Facts: TypeAlias = list[tuple[str, str]]
 LONGEST = 300
+MOST_TRIALS = 400
+MOST_CURVES = 60
 COSTS = (
     ("parameters", "trained parameters", figures.count),
     ("flops", "FLOPs a row", figures.count),
@@ -49,7 +51,8 @@ def cell_view(
         "refits": [_refit(refit, record.metric) for refit in record.refits],
         "search_plot": _search_plot(trials, record.metric, higher=higher),
         "learning_plot": _learning_plot(trials, record.metric, higher=higher),
-        "trials": [_trial(trial) for trial in trials],
+        "tried": len(trials),
+        "trials": [_trial(trial) for trial in _foremost(trials, higher=higher)],
         "curves": _curves(row),
         "costs": _costs(row),
         "apart": (row.get("cost_apart") or {}).get("conditions"),
@@ -90,6 +93,14 @@ def _refit(refit: Refit, metric: str) -> View:
     }
 
 
+def _foremost(trials: Sequence[Trial], *, higher: bool) -> list[Trial]:
+    """All of them in order, or of very many the best, which the page says."""
+    if len(trials) <= MOST_TRIALS:
+        return list(trials)
+    kept = sorted(trials, key=lambda t: (not finite(t.score), -(t.score or 0.0) if higher else (t.score or 0.0)))
+    return sorted(kept[:MOST_TRIALS], key=lambda t: t.number)
+
+
 def _trial(trial: Trial) -> View:
     return {
         "number": trial.number,
@@ -118,7 +129,7 @@ def _learning_plot(trials: Sequence[Trial], metric: str, *, higher: bool) -> obj
     known.sort(key=lambda t: (-(t.score or 0.0) if higher else (t.score or 0.0), t.number))
     curves = [
         (f"trial {t.number}: {figures.score(t.score)}", [(float(e), v) for e, v in enumerate(t.curve, start=1)])
-        for t in known
+        for t in known[:MOST_CURVES]
     ]
     return drawing.lines(curves, xlabel="epoch", ylabel=f"{metric} on validation")
 

@@ -1,6 +1,7 @@
 """A small site made of a small run."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, TypeAlias
 
 import pytest
@@ -33,10 +34,11 @@ def make(build: Callable[..., RunData], metrics: Mapping[str, Metric]) -> Make:
         *,
         run: str = "small",
         change: Callable[[RunData], RunData] = lambda run: run,
+        trials: Mapping[str, Sequence[Trial]] = MappingProxyType({"a/gated": TRIALS}),
         **other: Any,
     ) -> Site:
         data = change(build(cells))
-        known: dict[str, Any] = {"trials": {data.path: {"a/gated": TRIALS}}, "seals": {}, "sources": {}}
+        known: dict[str, Any] = {"trials": {data.path: trials}, "seals": {}, "sources": {}}
         return render.files(boards.boards([data], metrics), run=run, **(known | other))
 
     return maker

@@ -10,7 +10,7 @@ from html.parser import HTMLParser
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from tests.board.site.conftest import Make, Site
+from tests.board.site.conftest import Make, Site, trial
 
 
 class Page(HTMLParser):
@@ -141,3 +141,11 @@ def test_figures_that_are_no_numbers_are_dashes(make: Make) -> None:
         for name in ("one", "other")
     ]
     assert "fast" not in Page(make(cells)["index.html"]).text
+
+
+def test_of_very_many_trials_the_best_are_listed_and_the_page_says_so(make: Make) -> None:
+    found = {"a/gated": [trial(number, number / 1000) for number in range(900)]}
+    cell = {"task": "a", "contender": "gated", "tuned": [0.5]}
+    made = make([cell], trials=found)
+    page = Page(next(content for path, content in made.items() if path.startswith("cells/")))
+    assert "900 trials, the best 400 of them" in " ".join(page.text.split())
