@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -147,6 +148,48 @@ class AlwaysDies(_Sum):
         os.kill(os.getpid(), signal.SIGKILL)
 
 
+class Branches(mb.Fusion):
+    """Decides by a tensor's value, which no program for many configurations can."""
+
+    name = "branches"
+
+    def build(self, inputs: Any, width: int, params: Any) -> Any:
+        return _heated()(inputs, width, heat=0.0, branches=True)
+
+
+class Explodes(mb.Fusion):
+    """Gives what is no number where its heat is high."""
+
+    name = "explodes"
+    space = {"heat": mb.Float(0.0, 1.0, default=0.2)}
+
+    def build(self, inputs: Any, width: int, params: Any) -> Any:
+        return _heated()(inputs, width, heat=params["heat"], branches=False)
+
+
+@cache
+def _heated() -> Any:
+    import torch
+    from torch import nn
+
+    class Heated(nn.Module):
+        heat: torch.Tensor
+
+        def __init__(self, inputs: Any, width: int, *, heat: float, branches: bool) -> None:
+            super().__init__()
+            self.project = nn.ModuleDict({m: nn.Linear(spec.width, width) for m, spec in inputs.items()})
+            self.register_buffer("heat", torch.tensor(heat))
+            self.branches = branches
+
+        def forward(self, features: Any) -> Any:
+            vector = sum(self.project[m](f.pooled) for m, f in features.items())
+            if self.branches and vector.sum() > 0:
+                return -vector
+            return vector / (self.heat < 0.4)
+
+    return Heated
+
+
 def _module(inputs: Any, width: int, disturb: Any) -> Any:
     from torch import nn
 
@@ -168,4 +211,4 @@ def mmbench_datasets() -> list[type[mb.Dataset]]:
 
 @mb.hookimpl
 def mmbench_fusions() -> list[type[mb.Fusion]]:
-    return [Raises, Nan, Hangs, Hoards, Dies, AlwaysDies]
+    return [Raises, Nan, Hangs, Hoards, Dies, AlwaysDies, Branches, Explodes]

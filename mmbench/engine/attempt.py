@@ -133,7 +133,7 @@ class Group:
                 attempt.end("timeout", f"longer than {self.workspace.cell.budget.trial_seconds:g} seconds")
         except Exception:  # no batching rule, no memory for so many, or a fault of the part's own: one by one will tell
             for attempt in living:
-                attempt.status, attempt.reason, attempt.ended, attempt.fit = "ok", None, False, Fit()
+                attempt.status, attempt.reason, attempt.ended, attempt.fit, attempt.together = "ok", None, False, Fit(), 1
             return False
         for attempt in living:
             attempt.seconds += (time.monotonic() - started) / len(living)

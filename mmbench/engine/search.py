@@ -181,20 +181,18 @@ def _ask_batch(study: optuna.Study, workspace: Workspace, numbers: range) -> lis
     space = full_space(cell, workspace.catalog)
     asked: list[_Asked] = []
     for place, number in enumerate(numbers):
-        fixed: dict[str, Any] = {}
         if place % cell.budget.cohort:
-            lead = asked[place - place % cell.budget.cohort].params
-            fixed = {name: value for name, value in lead.items() if is_structural(space, name)}
-        asked.append(_ask(study, workspace, number, fixed))
+            lead = asked[place - place % cell.budget.cohort].handle.params
+            study.enqueue_trial({name: value for name, value in lead.items() if is_structural(space, name)})
+        asked.append(_ask(study, workspace, number))
     return asked
 
 
-def _ask(study: optuna.Study, workspace: Workspace, number: int, fixed: Params) -> _Asked:
+def _ask(study: optuna.Study, workspace: Workspace, number: int) -> _Asked:
     cell = workspace.cell
     seed = derive_seed(cell.seed, cell.task.name, cell.contender, "sampler", number)
     # With the usual ten random trials a small budget would be random search.
-    sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=min(10, max(4, cell.budget.trials // 4)))
-    study.sampler = optuna.samplers.PartialFixedSampler(dict(fixed), sampler) if fixed else sampler
+    study.sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=min(10, max(4, cell.budget.trials // 4)))
     handle = study.ask()
     return _Asked(handle, configure(cell, workspace.catalog, lambda name, parameter: _suggest(handle, name, parameter)))
 

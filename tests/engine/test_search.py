@@ -1,0 +1,147 @@
+"""The search of one cell in this process: what is asked, who goes on, and that a run which goes on asks the same."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mmbench import plugins
+from mmbench.api.record import Refit, Trial
+from mmbench.api.suite import Budget, ContenderSpec, Suite, TaskSpec
+from mmbench.engine import plan
+from mmbench.engine.data.workspace import Workspace
+from mmbench.engine.evaluate import best, refits, schedule
+from mmbench.engine.search import rungs, search
+from mmbench.engine.space import full_space, is_structural
+
+CATALOG = plugins.load([str(Path(__file__).parents[1] / "toys.py")])
+BUDGET = Budget(trials=9, batch=9, epochs=9, patience=9, refit_seeds=2, trial_seconds=60)
+
+
+def workspace(cache: Path, budget: Budget = BUDGET, fusion: str = "sum", **task: Any) -> Workspace:
+    suite = Suite(
+        name="t",
+        version=1,
+        budget=budget,
+        tasks=(TaskSpec(name="toy", dataset="toy", metric="accuracy", **task),),
+        contenders=(ContenderSpec(name="it", fusion=(fusion,)),),
+    )
+    (cell,) = plan.make(suite, CATALOG).cells
+    return Workspace(cell, CATALOG, cache)
+
+
+def go(place: Workspace, history: Sequence[Trial] = ()) -> tuple[list[Trial], list[Trial]]:
+    """All trials, and those that were new."""
+    new: list[Trial] = []
+    return search(place, history, begin=lambda trials: None, finished=new.append), new
+
+
+def plain(trials: Sequence[Trial]) -> list[Trial]:
+    return [replace(trial, seconds=0.0) for trial in trials]
+
+
+HALVING = replace(BUDGET, pruning="halving")
+TOGETHER = replace(BUDGET, trials=8, batch=8, cohort=4, epochs=6)
+
+
+def test_the_first_trial_is_the_default(cache: Path) -> None:
+    trials, new = go(workspace(cache, replace(BUDGET, trials=3, epochs=2)))
+    assert [trial.number for trial in trials] == [0, 1, 2]
+    assert trials == new
+    assert trials[0].params["train.lr"] == 2e-3
+    assert len({trial.params["train.lr"] for trial in trials}) == 3
+
+
+def test_rungs() -> None:
+    assert rungs(HALVING) == [1, 3, 9]
+    assert rungs(replace(HALVING, epochs=20)) == [3, 7, 20]
+    assert rungs(replace(HALVING, epochs=2)) == [1, 2]
+    assert rungs(BUDGET) == [9]
+
+
+def test_halving_lets_the_best_third_go_on(cache: Path) -> None:
+    trials, _ = go(workspace(cache, HALVING))
+    assert sorted(trial.epochs for trial in trials) == [1] * 6 + [3] * 2 + [9]
+    assert [trial.status for trial in trials].count("pruned") == 8
+    for rung in (1, 3):
+        went_on = [max(t.curve[:rung]) for t in trials if t.epochs > rung]
+        stopped = [max(t.curve[:rung]) for t in trials if t.epochs == rung]
+        assert min(went_on) >= max(stopped)
+    winner = best(trials, "max")
+    assert winner is not None
+    assert winner.epochs == 9
+
+
+def test_halving_trains_as_if_nobody_had_waited(cache: Path) -> None:
+    """The one that gets through has the curve that it has without any pruning."""
+    through = best(go(workspace(cache, HALVING))[0], "max")
+    alone = go(workspace(cache, replace(BUDGET, pruning="none")))[0]
+    assert through is not None
+    assert alone[through.number].curve == through.curve
+
+
+@pytest.mark.parametrize("budget", [BUDGET, HALVING, TOGETHER, replace(TOGETHER, pruning="halving")])
+def test_a_search_that_was_cut_off_goes_on_to_the_same_trials(cache: Path, budget: Budget) -> None:
+    budget = replace(budget, trials=min(budget.trials, 8), batch=4)
+    whole, _ = go(workspace(cache, budget))
+    for cut in (1, 3, 5, 7):
+        trials, new = go(workspace(cache, budget), whole[:cut])
+        assert plain(trials) == plain(whole)
+        assert plain(new) == plain(whole[cut:])
+
+
+def test_a_cohort_shares_its_structure_and_nothing_else(cache: Path) -> None:
+    place = workspace(cache, TOGETHER, fusion="gated")
+    trials, _ = go(place)
+    space = full_space(place.cell, CATALOG)
+    shapes = [{n: v for n, v in t.params.items() if is_structural(space, n)} for t in trials]
+    assert shapes[0] == shapes[1] == shapes[2] == shapes[3]
+    assert shapes[4] == shapes[5] == shapes[6] == shapes[7]
+    assert len({t.params["train.lr"] for t in trials}) == 8
+    assert any(t.together == 4 for t in trials)
+    assert all(t.together in (1, 4) for t in trials)
+
+
+def test_a_fusion_that_says_no_is_trained_one_by_one(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(type(CATALOG.fusions["sum"]), "cohort", False)
+    trials, _ = go(workspace(cache, TOGETHER))
+    assert {trial.together for trial in trials} == {1}
+
+
+def test_what_cannot_be_batched_falls_back_to_one_by_one(cache: Path) -> None:
+    trials, _ = go(workspace(cache, TOGETHER, fusion="branches"))
+    assert {(trial.status, trial.together) for trial in trials} == {("ok", 1)}
+
+
+def test_one_that_fails_takes_no_other_with_it(cache: Path) -> None:
+    trials, _ = go(workspace(cache, TOGETHER, fusion="explodes"))
+    failed = [trial for trial in trials if trial.status == "error"]
+    assert failed
+    assert all("loss became nan" in str(trial.reason) for trial in failed)
+    assert any(trial.status == "ok" for trial in trials)
+
+
+def test_giving_up_is_the_suites_to_allow(cache: Path) -> None:
+    budget = replace(BUDGET, trials=8, batch=2, epochs=2)
+    assert len(go(workspace(cache, budget, give_up=1.01))[0]) == 4
+    assert len(go(workspace(cache, budget, give_up=0.0))[0]) == 8
+    assert len(go(workspace(cache, budget))[0]) == 8
+
+
+def test_refits_of_many_seeds_train_together_and_resume_alike(cache: Path) -> None:
+    place = workspace(cache, replace(BUDGET, trials=1, epochs=3, refit_seeds=5))
+    trials, _ = go(place)
+    wanted = schedule(place.cell, trials, CATALOG)
+    counts: list[int] = []
+
+    def results(done: set[tuple[str, int]]) -> dict[int, Refit]:
+        found = refits(place, wanted, done=done, begin=counts.append)
+        return {refit.seed: replace(refit, seconds=0, train_throughput=0) for refit, _ in found}
+
+    whole = results(set())
+    assert counts == [5]
+    assert results({("tuned", 0), ("tuned", 3)}) == {seed: whole[seed] for seed in (1, 2, 4)}
+    assert results({("tuned", seed) for seed in range(5)}) == {}
+    assert counts == [5, 5], "a group that is known is not trained again"
