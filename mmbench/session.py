@@ -4,6 +4,7 @@ The command line and `mmbench.run` use it. It prints nothing: what happens is to
 """
 
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -299,6 +300,8 @@ def _changed(suite: Suite, *, trials: int | None, limit: int | None, seed: int |
 
 def pick_device(device: str) -> str:
     """The device to use; torch is asked only where a GPU's driver is to be seen."""
+    if not re.fullmatch(r"auto|cpu|cuda(:\d{1,3})?", device):
+        raise SuiteError(f"device {device[:50]!r}: write auto, cpu, cuda or cuda:N")
     if device != "auto":
         return device
     if not Path("/proc/driver/nvidia/version").exists():
