@@ -66,7 +66,8 @@ def _score(row: Row) -> Any:
 
 
 def _known(value: Any) -> bool:
-    return value is not None and math.isfinite(value)
+    """Whether it is a finite number: a stranger's record may hold anything where a figure is expected."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def front(points: Sequence[tuple[float, float]]) -> list[bool]:

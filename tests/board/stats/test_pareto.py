@@ -1,0 +1,50 @@
+"""The front of score against cost: exactly those that no other beats."""
+
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mmbench.board.stats import pareto
+
+POINTS = st.lists(st.tuples(st.integers(0, 6).map(float), st.integers(0, 6).map(float)), max_size=12)
+
+
+@given(POINTS)
+def test_on_the_front_are_those_that_no_other_beats(points: list[tuple[float, float]]) -> None:
+    def beaten(score: float, cost: float) -> bool:
+        return any(a >= score and b <= cost and (a, b) != (score, cost) for a, b in points)
+
+    assert pareto.front(points) == [not beaten(*point) for point in points]
+
+
+def row(contender: str, score: float, cost: Any, *, direction: str = "max", rank: int | None = 1) -> dict[str, Any]:
+    return {
+        "task": "a",
+        "contender": contender,
+        "metric": "m",
+        "direction": direction,
+        "rank": rank,
+        "metrics": {"m": {"mean": score}},
+        "cost": {"latency_ms_p50": cost},
+        "spent": {"seconds": None},
+    }
+
+
+def found(*rows: dict[str, Any]) -> tuple[list[tuple[str, bool]], tuple[str, ...]]:
+    (task,) = pareto.tradeoffs(rows, "latency")
+    return [(point.row["contender"], point.front) for point in task.points], task.left_out
+
+
+def test_the_cheapest_first_and_less_is_better_where_it_is() -> None:
+    high = [row("slow", 0.9, 3.0), row("fast", 0.5, 1.0), row("worse", 0.4, 2.0)]
+    assert found(*high)[0] == [("fast", True), ("worse", False), ("slow", True)]
+    low = [row("slow", 0.9, 3.0, direction="min"), row("fast", 0.5, 1.0, direction="min")]
+    assert found(*low)[0] == [("fast", True), ("slow", False)]
+
+
+def test_what_has_no_figure_is_left_out_by_name() -> None:
+    odd = [row(str(cost), 0.5, cost) for cost in (None, "fast", float("nan"), float("inf"), True)]
+    points, left_out = found(row("fine", 0.5, 1.0), row("failed", 0.9, 0.1, rank=None), *odd)
+    assert points == [("fine", True)]
+    assert left_out == ("failed", "None", "fast", "nan", "inf", "True")
