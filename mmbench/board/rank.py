@@ -53,7 +53,7 @@ class Entry:
     run: RunData
     metrics: Mapping[str, Metric]
     truth: "Array | None"
-    rows: "Array | None"
+    rows: stats.Resamples | None
     _draws: dict[tuple[str, str], stats.Draws | None] = field(default_factory=dict)
 
     @property
@@ -105,12 +105,11 @@ class Entry:
         where = f"{self.run.path}: task {self.record.task!r}, contender {self.record.contender!r}"
         if any(len(prediction) != len(self.truth) for prediction in predictions):
             raise StoreError(f"{where}: there are not as many predictions as targets")
-        label = f"{self.record.contender}/{role}"
         part, scores = self.metrics[metric], self.record.scores(metric, role)
         if len(scores) != len(predictions) or None in map(_figure, scores):
             return None
         try:
-            return stats.draw(part, self.truth, predictions, self.rows, scores=scores, label=label)
+            return stats.draw(part, self.truth, predictions, self.rows, scores=scores)
         except (ValueError, IndexError) as error:
             raise StoreError(f"{where}: {metric} can't score the stored predictions: {error}") from error
 

@@ -1,17 +1,19 @@
-"""How sure a score is, and whether two contenders differ: resampling of seeds and test items together.
+"""How sure a score is, and whether two contenders differ: over test items and seeds together.
 
-One resample draws test items, the same for every contender and seed of a task, and for each contender its seeds. A
-score's interval holds the middle 95% of 1,000 resamples. As a task's contenders share the items drawn, the difference
-of two is paired. All draws are seeded: the same store gives the same board. Used by `rank`; needs numpy only.
+One resample draws test items, the same for every contender and seed of a task: it tells what other items would have
+changed, and as a task's contenders share the items drawn, the difference of two is paired. What other seeds would
+have changed is told by the scores of the seeds at hand, which are few: intervals and p are those of Student's t, with
+the degrees of freedom of `reference`. Used by `rank` and `compare`.
 """
 
-import hashlib
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import combinations
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from mmbench.api.parts import Metric
+from mmbench.board.stats.reference import LEVEL, MOST, Spread
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,29 +22,73 @@ if TYPE_CHECKING:
 
 RESAMPLES = 1000
 FEWEST = 200
+GROUPED = 4  # resamples that are drawn for each group of items
 MOST_DRAWN = 20_000_000  # items x resamples kept in memory
-LEVEL = 0.05
+
+
+@dataclass(frozen=True)
+class Resamples:
+    """Which items stand in each resample, [R + G, N]: R that are drawn, then G that tell what hangs on single items.
+
+    Each of those G has one group of items twice, and the next group not at all.
+    """
+
+    rows: "Array"
+    drawn: int
+
+    @property
+    def items(self) -> int:
+        return int(self.rows.shape[1])
 
 
 @dataclass(frozen=True)
 class Draws:
-    """A contender's score: its mean over seeds, and what that mean was in each resample, [R]."""
+    """A contender's score: its mean over seeds, and what that mean was in each resample of the items."""
 
     mean: float
     values: "Array"
-    lowest: float
-    highest: float
-    """The range of what any one seed reached on any resample."""
+    """In each that was drawn, [R]."""
+    influence: "Array"
+    """By how much each group of items moves it, [G]."""
+    spread: Spread
+    items: int
+    share: bool = False
+    """Whether the score lies between 0 and 1."""
 
     def interval(self) -> tuple[float, float]:
-        """The 95% percentile interval, kept within that range."""
-        low, high = _middle(self.values)
-        return max(low, self.lowest), min(high, self.highest)
+        """The 95% interval: Wilson's (1927) for a share, else Student's t with Hall's (1992) correction for skew."""
+        return self._of_share() if self.share and 0 <= self.mean <= 1 else self._of_mean()
+
+    def _of_share(self) -> tuple[float, float]:
+        """The shares that the one observed does not contradict, if their variance goes with p (1 - p).
+
+        At 0 and 1, where all seeds and items agree, that variance is that of one seed: 1 / N.
+        """
+        p, apart = self.mean, self.spread.critical()
+        width = apart**2 / (p * (1 - p)) if apart and 0 < p < 1 else FARTHEST / self.items
+        middle = (p + width / 2) / (1 + width)
+        half = math.sqrt(width * p * (1 - p) + width**2 / 4) / (1 + width)
+        return max(0.0, middle - half), min(1.0, middle + half)
+
+    def _of_mean(self) -> tuple[float, float]:
+        apart, deviation = self.spread.critical(), math.sqrt(self.spread.total)
+        if not apart or not deviation:
+            return self.mean - apart, self.mean + apart
+        skew = _moment(self.influence, 3) / math.sqrt(len(self.influence))
+        skew *= (self.spread.items / max(self.spread.total, self.spread.items)) ** 1.5
+        low, high = (_unskewed(side * apart / deviation, skew) for side in (1, -1))
+        return self.mean - deviation * low, self.mean - deviation * high
+
+
+FARTHEST = 1.959964**2
 
 
 @dataclass(frozen=True)
 class Difference:
-    """One contender minus another, on the same items: the mean, its 95% interval, and the two-sided p."""
+    """One contender minus another, on the same items: the mean, its 95% interval, and the two-sided p.
+
+    The interval holds 0 exactly where p is 0.05 or more.
+    """
 
     mean: float
     low: float
@@ -50,69 +96,91 @@ class Difference:
     p: float
 
 
-def item_rows(items: int, resamples: int = RESAMPLES) -> "Array":
-    """The items of each resample, [R, N], always the same for N items; fewer resamples of very many items."""
+def item_rows(items: int, resamples: int = RESAMPLES) -> Resamples:
+    """Always the same for N items; fewer resamples of very many items."""
     import numpy as np
 
+    generator = np.random.default_rng(items)
     resamples = min(resamples, max(FEWEST, MOST_DRAWN // items))
-    rows: Array = np.random.default_rng(items).integers(0, items, (resamples, items), dtype=np.int64)
+    drawn = generator.integers(0, items, (resamples, items), dtype=np.int64)
+    size = -(-items // (resamples // GROUPED))
+    groups = generator.permutation(items)[: items // size * size].reshape(-1, size)
+    swapped = np.tile(np.arange(items), (len(groups), 1))
+    np.put_along_axis(swapped, np.roll(groups, -1, axis=0), groups, axis=1)
+    rows: Array = np.concatenate([drawn, swapped])
     rows.flags.writeable = False  # one array serves every contender of a task
-    return rows
+    return Resamples(rows, resamples)
 
 
 def draw(
-    metric: Metric,
-    truth: "Array",
-    predictions: "Sequence[Array]",
-    rows: "Array",
-    *,
-    scores: Sequence[float],
-    label: str,
+    metric: Metric, truth: "Array", predictions: "Sequence[Array]", resamples: Resamples, *, scores: Sequence[float]
 ) -> Draws:
-    """Resample items, then seeds: what the mean over seeds might have been.
+    """What the mean over seeds might have been on other items, and with other seeds.
 
-    `scores` are those of each seed on the items as they are; `label` names the contender, whose draw of seeds is its
-    own. Drawing seeds and items naively counts three times what a seed makes of an item by chance (Owen 2007, "The
-    pigeonhole bootstrap"). Resampling items already holds that part, so of the seeds' differences only what exceeds it
-    is drawn again, with the variance of a mean of S. Raises ValueError as metrics do.
+    `scores` are those of each seed on the items as they are. Seeds and items are crossed: what a seed makes of an item
+    by chance is in the differences between seeds and in those between resamples. It is measured, as what is left of a
+    seed's resamples without their mean over seeds, and counted once. Raises ValueError as metrics do.
     """
     import numpy as np
 
-    resampled = np.stack([metric.resampled(truth, prediction, rows) for prediction in predictions])
-    mean, values = float(np.mean(scores)), resampled.mean(0)
-    seeds = len(scores)
+    found = np.stack([metric.resampled(truth, prediction, resamples.rows) for prediction in predictions])
+    return of_resamples(found, scores, resamples, share=metric.share)
+
+
+def of_resamples(found: "Array", scores: Sequence[float], resamples: Resamples, *, share: bool = False) -> Draws:
+    """The same from each seed's score in each resample, [S, R + G], and each seed's score on the items as they are."""
+    import numpy as np
+
+    means, seeds, items = found.mean(0), len(scores), resamples.items
+    values, influence = means[: resamples.drawn], np.cumsum(np.mean(scores) - means[resamples.drawn :])
+    known = 1 / seeds if share else 0.0  # one seed's share varies by p (1 - p) / N, which is not estimated
+    spread = Spread(_variance(values, items), freedom=min(MOST, _freedom(influence, items) / max(1 - known, 1 / MOST)))
     if seeds > 1:
-        apart = np.asarray(scores) - mean
-        squares = float(apart @ apart)
-        by_chance = float((resampled - values).var(axis=1).mean()) * seeds / (seeds - 1)
-        of_seeds = squares / (seeds - 1) - by_chance
-        if of_seeds > 0:
-            generator = np.random.default_rng(int.from_bytes(hashlib.sha256(label.encode()).digest()[:8]))
-            drawn = apart[generator.integers(0, seeds, (seeds, len(rows)))].mean(0)
-            values = values + math.sqrt(of_seeds * seeds / squares) * drawn
-    return Draws(mean, values, float(resampled.min()), float(resampled.max()))
+        chance = sum(_variance(own, items) for own in found[:, : resamples.drawn] - values) / (seeds * (seeds - 1))
+        of_seeds = float(np.var(scores, ddof=1)) / seeds
+        spread = replace(spread, chance=chance, seeds=of_seeds, squares=of_seeds**2 / (seeds - 1))
+    return Draws(float(np.mean(scores)), values, influence, spread, items, share)
 
 
 def difference(first: Draws, second: Draws, *, sign: int = 1) -> Difference:
-    """`first` minus `second`, times `sign`; both drawn on the same rows.
-
-    p is that of the mean difference in units of its bootstrap deviation, against a normal distribution: unlike a
-    count of resamples it has no smallest value, so that it can be corrected for many comparisons.
-    """
+    """`first` minus `second`, times `sign`; both drawn on the same items. The seeds of the two are not paired."""
     mean = sign * (first.mean - second.mean)
-    apart = sign * (first.values - second.values)
-    low, high = _middle(apart)
-    deviation = float(apart.std())
-    units = abs(mean) / deviation if deviation > 0 else math.inf if mean else 0.0
-    p = math.erfc(units / math.sqrt(2))
-    return Difference(mean, low, high, p)
+    one, other = first.spread, second.spread
+    spread = Spread(
+        items=_variance(first.values - second.values, first.items),
+        chance=one.chance + other.chance,
+        seeds=one.seeds + other.seeds,
+        squares=one.squares + other.squares,
+        freedom=_freedom(first.influence - second.influence, first.items),
+    )
+    apart = spread.critical()
+    return Difference(mean, mean - apart, mean + apart, spread.p(mean))
 
 
-def _middle(values: "Array") -> tuple[float, float]:
-    import numpy as np
+def _variance(values: "Array", items: int) -> float:
+    """What drawing the items does to a score, from what it was in the resamples."""
+    return float(values.var()) * items / max(items - 1, 1)  # resamples vary by (N - 1) / N less than fresh samples
 
-    low, high = np.quantile(values, [LEVEL / 2, 1 - LEVEL / 2])
-    return float(low), float(high)
+
+def _freedom(influence: "Array", items: int) -> float:
+    """The degrees of freedom of that variance: N - 1 if the items' parts are normal, few if it hangs on few items."""
+    excess = _moment(influence, 4) - 3
+    return 2 / max(2 / max(items - 1, 1) + excess / len(influence), 2 / MOST)
+
+
+def _moment(values: "Array", power: int) -> float:
+    """A standardised central moment; that of a normal distribution if the values do not vary."""
+    apart = values - values.mean()
+    deviation = float((apart**2).mean()) ** 0.5
+    return float((apart**power).mean()) / deviation**power if deviation else (0.0, 3.0)[power == 4]
+
+
+def _unskewed(units: float, skew: float) -> float:
+    """Where Hall's transformation, which takes the skew out of a studentised mean, reaches so many units."""
+    if abs(skew) < 1e-6:
+        return units
+    root = math.cbrt(1 + skew * (units - skew / 6))
+    return 3 / skew * (root - 1)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -128,17 +196,16 @@ def holm(p_values: Sequence[float]) -> list[float]:
 def tied_ranks(names: Sequence[str], p_value: Callable[[str, str], float]) -> dict[str, int]:
     """Ranks from 1 of `names`, best first: those that don't differ from the best of a group share its rank.
 
-    The best one is compared with all after it, Holm-corrected. Its group ends at the first that differs, which leads
-    the next group: one that scores less never ranks higher, however much its seeds scatter.
+    A group ends at the first that differs from its best, which leads the next group: one that scores less never ranks
+    higher, however much its seeds scatter. As the data say which one is the best, Holm's adjustment is over all pairs.
     """
+    pairs = list(combinations(names, 2))
+    adjusted = dict(zip(pairs, holm([p_value(*pair) for pair in pairs]), strict=True))
     ranks: dict[str, int] = {}
-    rest = list(names)
-    while rest:
-        best, others = rest[0], rest[1:]
-        adjusted = holm([p_value(best, other) for other in others])
-        rank = len(ranks) + 1
-        ranks[best] = rank
-        tied = next((i for i, p in enumerate(adjusted) if p < LEVEL), len(others))
-        ranks |= dict.fromkeys(others[:tied], rank)
-        rest = others[tied:]
+    best = ""
+    for place, name in enumerate(names, start=1):
+        if not ranks or adjusted[best, name] < LEVEL:
+            best, ranks[name] = name, place
+        else:
+            ranks[name] = ranks[best]
     return ranks

@@ -47,11 +47,11 @@ class Accuracy(mb.Metric):
 
     name = "accuracy"
     targets = ("label",)
+    share = True
 
     def score(self, truth: "Array", prediction: "Array") -> float:
-        from sklearn.metrics import accuracy_score
-
-        return float(accuracy_score(*_decided(truth, prediction)))
+        truth, decided = _decided(truth, prediction)
+        return float((truth == decided).mean())
 
     def resampled(self, truth: "Array", prediction: "Array", rows: "Array") -> "Array":
         from mmbench_metric.resample import means
@@ -65,6 +65,7 @@ class BalancedAccuracy(mb.Metric):
 
     name = "balanced_accuracy"
     targets = ("label",)
+    share = True
     source = "https://doi.org/10.1109/ICPR.2010.764"
 
     def score(self, truth: "Array", prediction: "Array") -> float:
@@ -87,6 +88,7 @@ class Precision(mb.Metric):
 
     name = "precision"
     targets = ("label",)
+    share = True
 
     def score(self, truth: "Array", prediction: "Array") -> float:
         from sklearn.metrics import precision_score
@@ -105,6 +107,7 @@ class Recall(mb.Metric):
 
     name = "recall"
     targets = ("label",)
+    share = True
 
     def score(self, truth: "Array", prediction: "Array") -> float:
         from sklearn.metrics import recall_score
@@ -123,6 +126,7 @@ class F1(mb.Metric):
 
     name = "f1"
     targets = ("label",)
+    share = True
 
     def score(self, truth: "Array", prediction: "Array") -> float:
         from sklearn.metrics import f1_score
@@ -219,6 +223,7 @@ class AreaUnderROC(mb.Metric):
 
     name = "auroc"
     targets = ("label",)
+    share = True
     source = "https://doi.org/10.1016/j.patrec.2005.10.010"
 
     def score(self, truth: "Array", prediction: "Array") -> float:

@@ -42,6 +42,7 @@ class MicroF1(mb.Metric):
 
     name = "micro_f1"
     targets = ("labels",)
+    share = True
 
     def score(self, truth: "Array", prediction: "Array") -> float:
         from sklearn.metrics import f1_score
@@ -60,6 +61,7 @@ class MacroF1(mb.Metric):
 
     name = "macro_f1"
     targets = ("labels",)
+    share = True
 
     def score(self, truth: "Array", prediction: "Array") -> float:
         from sklearn.metrics import f1_score
@@ -79,6 +81,7 @@ class SubsetAccuracy(mb.Metric):
 
     name = "subset_accuracy"
     targets = ("labels",)
+    share = True
 
     def score(self, truth: "Array", prediction: "Array") -> float:
         from sklearn.metrics import accuracy_score
@@ -97,6 +100,7 @@ class MeanAveragePrecision(mb.Metric):
 
     name = "map"
     targets = ("labels",)
+    share = True
 
     def score(self, truth: "Array", prediction: "Array") -> float:
         import numpy as np

@@ -66,6 +66,7 @@ class MeanReciprocalRank(_OfRanks):
     """Mean reciprocal rank of the match, both directions."""
 
     name = "mrr"
+    share = True
 
     def of(self, ranks: "Array") -> "Array":
         means: Array = (1 / ranks).mean((1, 2))
@@ -86,6 +87,7 @@ class MedianRank(_OfRanks):
 
 
 class _RecallAt(_OfRanks):
+    share = True
     first: ClassVar[int]
 
     def of(self, ranks: "Array") -> "Array":

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy.stats
 
 from mmbench.api.parts import Metric
 from mmbench.board.stats import resampling as stats
@@ -28,9 +29,15 @@ class Mean(Metric):
         return np.asarray(prediction[rows].mean(1))
 
 
-def drawn(predictions: Sequence[Array], rows: Array, label: str = "a") -> stats.Draws:
+class Share(Mean):
+    """The same, known to lie between 0 and 1."""
+
+    share = True
+
+
+def drawn(predictions: Sequence[Array], rows: stats.Resamples) -> stats.Draws:
     scores = [float(p.mean()) for p in predictions]
-    return stats.draw(Mean(), np.zeros(len(predictions[0])), predictions, rows, scores=scores, label=label)
+    return stats.draw(Mean(), np.zeros(len(predictions[0])), predictions, rows, scores=scores)
 
 
 def world(draw: np.random.Generator, *, seeds: int, spread: float, contenders: int = 1) -> list[list[Array]]:
@@ -46,9 +53,9 @@ def world(draw: np.random.Generator, *, seeds: int, spread: float, contenders: i
 def test_the_interval_covers_the_truth_about_95_times_in_100(seeds: int, spread: float) -> None:
     draw = np.random.default_rng(0)
     hits = 0
-    for number in range(WORLDS):
+    for _ in range(WORLDS):
         (predictions,) = world(draw, seeds=seeds, spread=spread)
-        low, high = drawn(predictions, ROWS, label=str(number)).interval()
+        low, high = drawn(predictions, ROWS).interval()
         hits += low <= 0.7 <= high
     assert 0.91 <= hits / WORLDS <= 0.98
 
@@ -57,9 +64,9 @@ def test_the_interval_covers_the_truth_about_95_times_in_100(seeds: int, spread:
 def test_two_that_are_alike_are_told_apart_about_5_times_in_100(spread: float) -> None:
     draw = np.random.default_rng(1)
     rejected = 0
-    for number in range(WORLDS):
+    for _ in range(WORLDS):
         first, second = world(draw, seeds=3, spread=spread, contenders=2)
-        rejected += stats.difference(drawn(first, ROWS, f"a{number}"), drawn(second, ROWS, f"b{number}")).p < 0.05
+        rejected += stats.difference(drawn(first, ROWS), drawn(second, ROWS)).p < 0.05
     assert 0.02 <= rejected / WORLDS <= 0.09
 
 
@@ -69,46 +76,103 @@ def test_pairing_on_the_same_items_sharpens_a_difference() -> None:
     worse = hard.astype(float)
     better = worse.copy()
     better[np.flatnonzero(~hard)[:10]] = 1
-    gain = stats.difference(drawn([better], rows, "a"), drawn([worse], rows, "b"))
+    gain = stats.difference(drawn([better], rows), drawn([worse], rows))
     assert gain.mean == pytest.approx(0.05)
     assert 0 < gain.low < 0.05 < gain.high < 0.09
     assert gain.p < 0.01
     shuffled = np.random.default_rng(1).permutation(worse)
-    assert stats.difference(drawn([better], rows, "a"), drawn([shuffled], rows, "b")).p > 0.1
+    assert stats.difference(drawn([better], rows), drawn([shuffled], rows)).p > 0.1
 
 
 def test_a_difference_has_a_sign_and_is_nothing_between_equals() -> None:
     rows = stats.item_rows(50)
     values = np.random.default_rng(0).random(50)
-    low, high = drawn([values], rows, "a"), drawn([values + 1], rows, "b")
+    low, high = drawn([values], rows), drawn([values + 1], rows)
     assert stats.difference(high, low).mean == pytest.approx(1)
     assert stats.difference(high, low, sign=-1).mean == pytest.approx(-1)
     assert stats.difference(high, low).p < 1e-9
     assert stats.difference(low, low).p == 1
-    assert stats.difference(drawn([values] * 3, rows, "a"), drawn([values] * 3, rows, "b")).p == 1
+    assert stats.difference(drawn([values] * 3, rows), drawn([values] * 3, rows)).p == 1
 
 
 def test_the_same_store_gives_the_same_interval() -> None:
     (predictions,) = world(np.random.default_rng(0), seeds=3, spread=0.1)
     first, again = (drawn(predictions, stats.item_rows(ITEMS)).interval() for _ in "ab")
     assert first == again
-    assert drawn(predictions, stats.item_rows(ITEMS), "another").interval() != first
 
 
-def test_seeds_that_differ_widen_the_interval_which_stays_within_what_was_reached() -> None:
+def test_seeds_that_differ_widen_the_interval_as_student_says() -> None:
     rows = stats.item_rows(100)
-    alike = drawn([np.full(100, 0.5)] * 3, rows)
-    assert alike.interval() == (0.5, 0.5)
-    apart = drawn([np.full(100, value) for value in (0.4, 0.5, 0.6)], rows)
-    low, high = apart.interval()
-    assert 0.4 - 1e-9 <= low < 0.45 < 0.55 < high <= 0.6 + 1e-9
-    assert apart.values.std() == pytest.approx(np.std([0.4, 0.5, 0.6], ddof=1) / np.sqrt(3), rel=0.1)
+    assert drawn([np.full(100, 0.5)] * 3, rows).interval() == (0.5, 0.5)
+    apart = [0.4, 0.5, 0.6]
+    low, high = drawn([np.full(100, value) for value in apart], rows).interval()
+    expected = scipy.stats.t.interval(0.95, 2, loc=0.5, scale=scipy.stats.sem(apart))
+    assert (low, high) == pytest.approx(expected)
+
+
+def test_two_whose_seeds_scatter_are_compared_as_welch_does() -> None:
+    rows = stats.item_rows(100)
+    one, other = [0.4, 0.5, 0.6, 0.45, 0.52], [0.7, 0.9, 0.6, 0.8]
+    found = stats.difference(*(drawn([np.full(100, value) for value in of], rows) for of in (other, one)))
+    expected = scipy.stats.ttest_ind(other, one, equal_var=False)
+    interval = expected.confidence_interval()
+    assert (found.low, found.high) == pytest.approx((interval.low, interval.high))
+    assert found.p == pytest.approx(expected.pvalue, rel=0.05)
+
+
+def test_one_seed_on_many_items_is_the_paired_t_test_of_the_items() -> None:
+    draw = np.random.default_rng(3)
+    one, other = draw.normal(0, 1, 400), draw.normal(0.13, 1, 400)
+    found = stats.difference(*(drawn([values], stats.item_rows(400)) for values in (other, one)))
+    expected = scipy.stats.ttest_rel(other, one)
+    interval = expected.confidence_interval()
+    assert (found.low, found.high) == pytest.approx((interval.low, interval.high), abs=0.004)
+    assert found.p == pytest.approx(expected.pvalue, rel=0.3)
+
+
+@pytest.mark.parametrize(("right", "items"), [(97, 100), (100, 100), (0, 60), (210, 300)])
+def test_the_interval_of_a_share_is_wilsons(right: int, items: int) -> None:
+    rows = stats.item_rows(items)
+    hits = (np.arange(items) < right).astype(float)
+    draws = stats.draw(Share(), hits, [hits], rows, scores=[right / items])
+    expected = scipy.stats.binomtest(right, items).proportion_ci(method="wilson")
+    assert draws.interval() == pytest.approx((expected.low, expected.high), abs=0.004)
+
+
+def test_the_skew_of_a_heavy_tail_moves_the_interval() -> None:
+    losses = np.random.default_rng(0).lognormal(0, 1, 200)
+    draws = drawn([losses], stats.item_rows(200))
+    low, high = draws.interval()
+    assert high - draws.mean > 1.15 * (draws.mean - low)
+    mirrored = drawn([-losses], stats.item_rows(200)).interval()
+    assert mirrored == pytest.approx((-high, -low))
+
+
+def test_a_difference_that_hangs_on_few_items_is_held_less_sure() -> None:
+    """Four items of 200 tell the two apart, all in favour of one: the exact sign test gives .125."""
+    rows = stats.item_rows(200)
+    worse = (np.arange(200) < 150).astype(float)
+    better = worse.copy()
+    better[150:154] = 1
+    assert 0.05 < stats.difference(drawn([better], rows), drawn([worse], rows)).p < 0.2
+
+
+def test_the_interval_of_a_difference_excludes_0_exactly_where_p_is_small() -> None:
+    draw = np.random.default_rng(5)
+    seen = set()
+    for _ in range(100):
+        first, second = world(draw, seeds=2, spread=0.1, contenders=2)
+        found = stats.difference(drawn([p + 0.1 for p in first], ROWS), drawn(second, ROWS))
+        assert (found.low > 0 or found.high < 0) == (found.p < 0.05)
+        seen.add(found.p < 0.05)
+    assert seen == {True, False}
 
 
 def test_resamples_are_fewer_where_items_are_very_many() -> None:
-    assert stats.item_rows(10).shape == (1000, 10)
-    assert stats.item_rows(40_000).shape == (500, 40_000)
-    assert not stats.item_rows(10).flags.writeable
+    assert stats.item_rows(10).rows.shape == (1010, 10)
+    assert stats.item_rows(40_000).rows.shape == (625, 40_000)
+    assert stats.item_rows(40_000).drawn == 500
+    assert not stats.item_rows(10).rows.flags.writeable
 
 
 def test_holm_as_published() -> None:
