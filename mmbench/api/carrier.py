@@ -11,6 +11,7 @@ import platform
 import re
 import shutil
 import stat
+import struct
 import subprocess
 import sys
 import zlib
@@ -27,6 +28,8 @@ from mmbench.errors import DataError
 if TYPE_CHECKING:
     from filelock import FileLock
 
+UNREADABLE = (BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, OSError, RuntimeError, ValueError)
+"""What zipfile raises for a file that is no sound archive, or one of a kind that it can't read."""
 WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+!-]{0,200}")
 LARGEST = 2**30
 """How many bytes `read` and `extract` unpack at most: far above any carrier, far below a zip bomb."""
@@ -126,7 +129,7 @@ class Carrier:
         try:
             with ZipFile(path) as archive:
                 yield archive
-        except (BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError, NotImplementedError) as error:
+        except UNREADABLE as error:
             raise DataError(f"{self.filename} can't be unpacked: {' '.join(str(error).split())[:200]}") from error
 
     def _infos(self, archive: ZipFile, members: str | Iterable[str]) -> list[ZipInfo]:

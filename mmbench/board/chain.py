@@ -83,7 +83,8 @@ def _tagged(value: Any) -> Any:
 
 
 def _untagged(value: dict[str, Any]) -> Any:
-    return float(value["$float"]) if value.keys() == {"$float"} else value
+    number = value.get("$float")
+    return float(number) if len(value) == 1 and isinstance(number, str) else value
 
 
 def _refuse(constant: str) -> NoReturn:
