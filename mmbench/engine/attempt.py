@@ -45,6 +45,10 @@ class Attempt:
     """How many were trained as one program with it, itself included."""
     ended: bool = False
 
+    def begin_anew(self) -> None:
+        self.status, self.reason, self.ended = "ok", None, False
+        self.fit, self.together = Fit(), 1
+
     def end(self, status: Status = "ok", reason: str | None = None) -> None:
         self.status, self.reason, self.ended = status, reason, True
 
@@ -131,9 +135,9 @@ class Group:
         except TimeUpError:
             for attempt in (attempt for attempt in living if not attempt.ended):
                 attempt.end("timeout", f"longer than {self.workspace.cell.budget.trial_seconds:g} seconds")
-        except Exception:  # no batching rule, no memory for so many, or a fault of the part's own: one by one will tell
+        except Exception:  # no batching rule, no memory for all, or a fault of the part's own: one by one will tell
             for attempt in living:
-                attempt.status, attempt.reason, attempt.ended, attempt.fit, attempt.together = "ok", None, False, Fit(), 1
+                attempt.begin_anew()
             return False
         for attempt in living:
             attempt.seconds += (time.monotonic() - started) / len(living)

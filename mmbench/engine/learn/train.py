@@ -104,8 +104,9 @@ class Training:
         self._generator = torch.Generator(device).manual_seed(recipe.seed)
         self._order = torch.Generator().manual_seed(recipe.seed)
         self._randomness = Randomness(device)
+        self._parameters = list(model.parameters())
         self._optimizer = torch.optim.AdamW(
-            model.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay, fused=True
+            self._parameters, lr=recipe.lr, weight_decay=recipe.weight_decay, fused=True
         )
         self._best = _copy(model)
 
@@ -148,7 +149,8 @@ class Training:
             batch = lesson.train.batch(rows)
             for modality, (change, generator) in augment.items():
                 batch[modality] = change(batch[modality], generator)
-            self._optimizer.zero_grad(set_to_none=True)
+            for parameter in self._parameters:
+                parameter.grad = None
             target = cast(Tensor, lesson.train.target)[rows]
             loss, features, fused, target = step_loss(model, batch, target, self._generator)
             loss.backward()

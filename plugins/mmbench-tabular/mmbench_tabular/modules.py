@@ -18,9 +18,9 @@ class Perceptron(nn.Module):
         )
 
     def forward(self, arrays: dict[str, Tensor]) -> mb.Features:
-        hidden = arrays["cells"].float().unsqueeze(1)
+        hidden = arrays["cells"].float()
         layers = []
         for block in self.blocks:
             hidden = block(hidden)
-            layers.append(hidden)
-        return mb.Features(hidden, layers=tuple(layers))
+            layers.append(hidden.unsqueeze(1))
+        return mb.Features(layers[-1], layers=tuple(layers))
