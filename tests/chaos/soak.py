@@ -30,7 +30,7 @@ batch = 1
 epochs = 1
 refit_seeds = 1
 """
-FLAT_BYTES, FLAT_FILES = 24_000, 0.02
+FLAT_BYTES, FLAT_FILES = 40_000, 0.02
 """What may be added for each cell. A stored cell is about 9 kB of text."""
 
 
@@ -127,8 +127,9 @@ def _watch(process: "subprocess.Popen[bytes]", folder: Path, found: Soaked, tell
     while process.poll() is None:
         time.sleep(0.5)
         # A cell is searched, and later, when all are, measured and recorded: half of it each.
-        done = rows.count("refit") + rows.count("record")
-        if not done:
+        recorded = rows.count("record")
+        done = rows.count("refit") + recorded
+        if not done or recorded == found.cells:  # before that, and while the leaderboard is made, other things matter
             continue
         try:
             server = next(child for child in run.children() if any("forkserver" in word for word in child.cmdline()))

@@ -1,0 +1,113 @@
+"""What befalls a run from outside: signals to stop, a clock that jumps, a folder that somebody takes away."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from mmbench import session
+from mmbench.board import store
+from mmbench.engine.events import TrialFinished
+from mmbench.errors import StoreError
+
+Execute = Callable[..., session.Run]
+TESTS = Path(__file__).parents[1]
+RUN = ["run", str(TESTS / "toy.toml"), "--plugin", str(TESTS / "toys.py"), "--trials", "2"]
+JUMPING_CLOCK = """
+import itertools, time
+honest, jumps = time.time, itertools.cycle((0, 86_400, -86_400, 3_600, -31_536_000))
+time.time = lambda: honest() + next(jumps)
+"""
+
+
+def start(results: Path, *words: str, **options: Any) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-m", "mmbench", *RUN, "--results", str(results), *words]
+    pipes: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen(command, start_new_session=True, **pipes, **options)
+
+
+def wait_for_a_trial(results: Path) -> None:
+    trials = results / "toy" / "trials.jsonl"
+    deadline = time.monotonic() + 180
+    while not trials.exists() or not trials.stat().st_size:
+        assert time.monotonic() < deadline, "no trial was stored"
+        time.sleep(0.02)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs signals")
+@pytest.mark.parametrize(
+    ("number", "whom", "code"),
+    [(signal.SIGTERM, "parent", 143), (signal.SIGTERM, "group", 143), (signal.SIGHUP, "group", 129)],
+)
+def test_a_cluster_says_stop(tmp_path: Path, number: signal.Signals, whom: str, code: int) -> None:
+    process = start(tmp_path, "--contender", "hangs", "--contender", "concat", "--workers", "2")
+    wait_for_a_trial(tmp_path)
+    family = psutil.Process(process.pid).children(recursive=True)
+    (os.killpg if whom == "group" else os.kill)(process.pid, number)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == code, said
+    assert said.startswith(f"mmbench: stopped: by {number.name}, 0 of 2 cells are done and stored")
+    assert "the same command goes on from here: mmbench run" in said
+    assert len(said.strip().splitlines()) == 1, said
+    assert not psutil.wait_procs(family, timeout=30)[1]
+    stored = store.history(tmp_path / "toy")
+    assert all(cell.trials and {trial.status for trial in cell.trials} == {"ok"} for cell in stored.values())
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="needs SIGHUP")
+def test_nohup_is_respected(tmp_path: Path) -> None:
+    def nohup() -> None:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+    process = start(tmp_path, "--contender", "concat", preexec_fn=nohup)
+    wait_for_a_trial(tmp_path)
+    os.killpg(process.pid, signal.SIGHUP)
+    _, said = process.communicate(timeout=180)
+    assert process.returncode == 0, said
+
+
+def test_a_clock_that_jumps_changes_nothing(tmp_path: Path) -> None:
+    """By a day, an hour, a year, forwards and back, at each look: limits are kept by a clock that can't be set."""
+    (tmp_path / "clock").mkdir()
+    (tmp_path / "clock" / "sitecustomize.py").write_text(JUMPING_CLOCK)
+    path = os.pathsep.join(filter(None, [str(tmp_path / "clock"), os.environ.get("PYTHONPATH")]))
+    found = []
+    for name, environ in (("steady", {}), ("jumping", {"PYTHONPATH": path})):
+        process = start(tmp_path / name, "--contender", "concat", env=os.environ | environ)
+        _, said = process.communicate(timeout=300)
+        assert process.returncode == 0, said
+        cells = store.history(tmp_path / name / "toy").values()
+        found.append([(t.number, t.status, t.score, list(t.curve)) for cell in cells for t in cell.trials])
+        assert all(0 <= t.seconds < 300 for cell in cells for t in cell.trials)
+    assert found[0] == found[1]
+
+
+def test_a_folder_taken_away_while_a_run_writes_to_it(execute: Execute, tmp_path: Path) -> None:
+    """Nothing is written into the void: the run stops and says so, and begins anew when it is started again."""
+
+    def vandal(event: Any) -> None:
+        if isinstance(event, TrialFinished) and (tmp_path / "results" / "toy").exists():
+            shutil.rmtree(tmp_path / "results" / "toy")
+
+    with pytest.raises(StoreError, match=r"toy.*(taken away while the run was writing|No such file or directory)"):
+        execute(on_event=vandal, contenders=["concat"])
+    assert not execute(contenders=["concat"]).failed
+
+
+def test_a_row_edited_while_a_run_writes(execute: Execute, tmp_path: Path) -> None:
+    trials = tmp_path / "results" / "toy" / "trials.jsonl"
+
+    def vandal(event: Any) -> None:
+        if isinstance(event, TrialFinished):
+            trials.write_bytes(trials.read_bytes()[:-10])
+
+    with pytest.raises(StoreError, match="was changed by somebody else while the run was writing to it"):
+        execute(on_event=vandal, contenders=["concat"])
