@@ -22,7 +22,7 @@ from mmbench.board.store import Store
 from mmbench.cli.app import call
 
 # `MMBENCH_FUZZ=5000 pytest tests/security` looks longer than the ordinary test run.
-EXAMPLES = int(os.environ.get("MMBENCH_FUZZ", "60"))
+EXAMPLES = int(os.environ.get("MMBENCH_FUZZ", "40"))
 settings.register_profile(
     "fuzz",
     max_examples=EXAMPLES,
@@ -32,7 +32,10 @@ settings.register_profile(
 
 OBEYED = re.compile(r"[^\n\x20-\x7e\xa0-\uffff\U00010000-\U0010ffff]|[\u200b-\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
 """What a terminal, or a reader's eye, would obey: control characters, and those that turn or hide text."""
-EVIL = "\x1b[2J\x1b]8;;http://evil.example\x07x\x1b]8;;\x07 \u202e\u2066\u200b\r\n\n| a | <script>alert(1)</script> \x9b31m=1+1"
+EVIL = (
+    "\x1b[2J\x1b]8;;http://evil.example\x07x\x1b]8;;\x07 \u202e\u2066\u200b\r\n\n"
+    "| a | <script>alert(1)</script> \x9b31m=1+1"
+)
 ROWS = 40
 
 
