@@ -136,7 +136,8 @@ def write(package: Path, **changed: str) -> None:
 def planned(package: Path) -> str:
     """The key in a fresh process, as code is read once."""
     program = (
-        "import sys; from pathlib import Path; from mmbench import plugins; from mmbench.board import suitefile; from mmbench.engine import plan;"
+        "import sys; from pathlib import Path; from mmbench import plugins;"
+        "from mmbench.board import suitefile; from mmbench.engine import plan;"
         "catalog = plugins.load([sys.argv[2], 'outside']); suite = suitefile.read(Path(sys.argv[1]));"
         "print(*(c.key for c in plan.make(suite, catalog, contenders=['mine']).cells))"
     )
