@@ -13,6 +13,7 @@ from mmbench.api.parts import Metric
 from mmbench.board.gate.conditions import conditions
 from mmbench.board.rank import Entry, entries
 from mmbench.board.stats import resampling as stats
+from mmbench.board.stats.reference import LEVEL
 from mmbench.board.store import RunData
 from mmbench.errors import MMBenchError, unknown
 
@@ -133,7 +134,7 @@ def _corrected(found: Sequence[Comparison], first: str, second: str) -> list[Com
     result = []
     for comparison in found:
         p, better = adjusted.get(comparison.task), None
-        if p is not None and p < stats.LEVEL and comparison.difference:
+        if p is not None and p < LEVEL and comparison.difference:
             more = comparison.difference > 0
             better = first if more == (comparison.direction == "max") else second
         result.append(replace(comparison, holm=p, better=better))
