@@ -73,7 +73,7 @@ def table(folder: Path) -> dict[str, Any]:
 
 def leftovers(*folders: Path) -> list[str]:
     """Half-made files and folders, which nobody will ever finish."""
-    return [str(path) for folder in folders for path in folder.rglob("*") if ".draft-" in path.name or _is_half(path)]
+    return [str(path) for folder in folders for path in folder.rglob("*") if ".draft" in path.name or _is_half(path)]
 
 
 def _is_half(path: Path) -> bool:

@@ -105,9 +105,9 @@ class Chain:
         return process.poll() is None
 
     def _is_there(self, point: Point) -> bool:
-        if point.phase in ("data", "features"):
-            kind = "datasets" if point.phase == "data" else "features"
-            return any((self.place / "cache" / kind).glob("*.draft-*"))
+        if point.phase in ("data", "features"):  # while it is made it is called a draft
+            drafts = {path.parent.name for path in (self.place / "cache").glob("*/*.draft*")}
+            return "features" in drafts if point.phase == "features" else bool(drafts - {"features"})
         if point.phase in ("measure", "publish"):
             done = self.rows.count("record") >= point.after
             return done and (point.phase == "publish" or self._searched())

@@ -53,6 +53,7 @@ def chaos(place: Path, *, points: int, seed: int, lanes: int = 2, tell: Callable
             found = _faults(chain)
         except ChaosError as error:
             found = [f"{chain.place.name}: {error}"]
+            tell(found[0])
         with lock:
             faults.extend(found)
 
