@@ -43,13 +43,13 @@ class Case:
     """For the largest size, in words."""
 
 
-def _lines(path: Path, kind: str, rows: Iterator[bytes]) -> None:
+def _lines(path: Path, rows: Iterator[tuple[str, bytes]]) -> None:
     """A chained file, as the store writes it but without waiting for the disk after each line."""
     from mmbench.board.chain import FIRST, signed
 
     previous = FIRST
     with path.open("wb") as file:
-        for number, row in enumerate(rows):
+        for number, (kind, row) in enumerate(rows):
             line, previous = signed(number, previous, kind, row)
             file.write(line)
 
@@ -72,15 +72,13 @@ def make_trials(n: int, folder: Path) -> None:
     _run_folder(folder)
     models = [trial for cell in history(MODEL).values() for trial in cell.trials][:200]
     raw = [strict_json({**to_json(trial), "cell": "CELL", "number": "NUMBER"}).encode() for trial in models]
-    rows = (
-        raw[i % len(raw)].replace(b'"CELL"', b'"%020x"' % (i // 100)).replace(b'"NUMBER"', b"%d" % (i % 100))
-        for i in range(n)
-    )
-    _lines(folder / "trials.jsonl", "trial", rows)
+    cells = ((b'"%020x"' % (i // 100), b"%d" % (i % 100)) for i in range(n))
+    rows = (raw[i % len(raw)].replace(b'"CELL"', c).replace(b'"NUMBER"', k) for i, (c, k) in enumerate(cells))
+    _lines(folder / "trials.jsonl", (("trial", row) for row in rows))
 
 
 def resume(n: int, folder: Path) -> None:
-    """What a run does before its first new trial: which cells are done, the writer, all that is stored of the others."""
+    """What a run does before its first new trial: see which cells are done, open the writer, read what is stored."""
     from mmbench.board.reading import suite_of
     from mmbench.board.store import Store, finished, history
 
@@ -115,7 +113,9 @@ def _records(n: int, folder: Path, *, distinct: bool) -> None:
 
     side = math.isqrt(n)
     _run_folder(folder, tasks=-(-n // side) if distinct else 1)
-    said, raw, shared = rows.Said(), [], []
+    said = rows.Said()
+    raw: list[bytes] = []
+    shared: list[bytes] = []
     for model in [record for record in read_run(MODEL).records if record.status == "ok"]:
         refits = [replace(refit, predictions=None, cell="CELL") for refit in model.refits]
         record = replace(model, cell="CELL", task="TASK", contender="NAME", refits=refits)
@@ -126,17 +126,11 @@ def _records(n: int, folder: Path, *, distinct: bool) -> None:
         yield from (("said", row) for row in shared)
         for i in range(n):
             place = i if distinct else i % len(raw)
-            row = raw[i % len(raw)].replace(b'"CELL"', b'"%020x"' % place)
-            row = row.replace(b'"TASK"', b'"t%d"' % (place // side if distinct else 0), 1)
-            yield "record", row.replace(b'"NAME"', b'"c%d"' % (place % side if distinct else place), 1)
+            copy = raw[i % len(raw)].replace(b'"CELL"', b'"%020x"' % place)
+            copy = copy.replace(b'"TASK"', b'"t%d"' % (place // side if distinct else 0), 1)
+            yield "record", copy.replace(b'"NAME"', b'"c%d"' % (place % side if distinct else place), 1)
 
-    from mmbench.board.chain import FIRST, signed
-
-    previous = FIRST
-    with (folder / "records.jsonl").open("wb") as file:
-        for number, (kind, row) in enumerate(record_rows()):
-            line, previous = signed(number, previous, kind, row)
-            file.write(line)
+    _lines(folder / "records.jsonl", record_rows())
 
 
 def make_superseded(n: int, folder: Path) -> None:
@@ -290,9 +284,7 @@ CASES = {
     for case in (
         Case("resume: trials", make_trials, resume, (10**3, 10**4, 10**5), "100,000 trials under 3 s"),
         Case("append: trials before", make_trials, append, (10**3, 10**4, 10**5), "flat"),
-        Case(
-            "leaderboard: superseded records", make_superseded, leaderboard, (10**3, 10**4, 10**5, 10**6), "10 s, 1 GB"
-        ),
+        Case("leaderboard: records", make_superseded, leaderboard, (10**3, 10**4, 10**5, 10**6), "10 s, 1 GB"),
         Case("leaderboard: cells", make_distinct, leaderboard, (10**2, 10**3, 10**4), "linear"),
         Case("plan: contenders", nothing, plan_contenders, (10, 100, 1000), "linear"),
         Case("plan: tasks", nothing, plan_tasks, (10, 100, 1000), "linear"),
@@ -399,9 +391,8 @@ def main() -> None:
     found = {}
     for name in given.cases or CASES:
         found[name] = measure(name, largest=given.largest)
-        print(
-            f"{name}: time grows as n^{found[name]['exponent']:.2f}, memory as n^{found[name]['memory_exponent']:.2f}"
-        )
+        time_grows, memory_grows = found[name]["exponent"], found[name]["memory_exponent"]
+        print(f"{name}: time grows as n^{time_grows:.2f}, memory as n^{memory_grows:.2f}")
         for point in found[name]["points"]:
             sizes = f"{point['peak'] / 1e6:8.0f} MB, {point['disk'] / 1e6:8.1f} MB on disk"
             print(f"  {point['n']:>9,}  {point['cpu']:9.4f} s CPU  {point['wall']:8.2f} s  {sizes}", flush=True)
