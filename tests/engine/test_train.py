@@ -13,6 +13,7 @@ from torch import nn
 from mmbench.api.parts import Features, Fused
 from mmbench.engine.data.features import PRESENT
 from mmbench.engine.learn import train as loop
+from mmbench.engine.learn.dropout import Dropout, put_in
 from mmbench.engine.learn.heads import NEVER, LabelHead, LabelsHead, MatchHead, NumberHead
 from mmbench.engine.learn.model import Inputs, Model, predict
 from mmbench.engine.learn.train import Fit, Lesson, Recipe, TimeUpError, Training
@@ -256,3 +257,29 @@ def test_retrieval_among_fewer_candidates() -> None:
     asked = torch.block_diag(torch.ones(3, 3), torch.ones(3, 3), torch.ones(1, 1)).bool()
     torch.testing.assert_close(scores[asked], (x @ y.T)[asked])
     assert (scores[~asked] == NEVER).all()
+
+
+@pytest.mark.parametrize("p", [0.0, 0.1, 0.5, 1.0])
+def test_dropout(p: float) -> None:
+    torch.manual_seed(0)
+    module, x = Dropout(p).train(), torch.ones(999, 101, requires_grad=True)
+    out = module(x)
+    share = float((out == 0).float().mean())
+    assert share == pytest.approx(p, abs=0.005)
+    kept = out[out != 0]
+    torch.testing.assert_close(kept, torch.full_like(kept, 1 / (1 - p) if p < 1 else 0.0))
+    (gradient,) = torch.autograd.grad(out.sum(), x)
+    assert torch.equal(gradient, out.detach())
+    rows, columns = (out == 0).float().mean(1), (out == 0).float().mean(0)
+    assert rows.std() < 0.06  # no pattern along either side
+    assert columns.std() < 0.03
+    assert torch.equal(module.eval()(x), x)
+
+
+def test_dropout_takes_the_place_of_torchs() -> None:
+    net = nn.Sequential(nn.Dropout(0.25), nn.Sequential(nn.Linear(2, 2), nn.Dropout(0.5)), nn.AlphaDropout(0.1))
+    put_in(net)
+    kinds = [type(module) for module in net.modules()]
+    assert kinds.count(Dropout) == 2
+    assert nn.AlphaDropout in kinds
+    assert not net.state_dict().keys() - {"1.0.weight", "1.0.bias"}, "stored weights would need other names"

@@ -19,6 +19,7 @@ from torch.nn.modules.conv import _ConvNd
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from mmbench.api.parts import Epoch, Features, Fused
+from mmbench.engine.learn.dropout import put_in
 from mmbench.engine.learn.model import Batch, Inputs, Model
 from mmbench.engine.learn.train import (
     Fit,
@@ -68,7 +69,8 @@ class Cohort:
 
     def __init__(self, models: Sequence[Model], recipes: Sequence[Recipe], lesson: Lesson) -> None:
         for model in models:
-            _thin(model)
+            put_in(model)
+            model.to(lesson.train.device)
         if not all(_alike(models[0], model) for model in models[1:]):
             raise NoCohortError("the models differ in more than their tensors")
         self.models, self.recipes, self.lesson = models, recipes, lesson
@@ -286,30 +288,6 @@ class _Call(nn.Module):
 
     def forward(self, *arguments: Any) -> Any:
         return self.function(*arguments)
-
-
-class _Dropout(nn.Module):
-    """Dropout whose probability is a tensor, so that each member has its own."""
-
-    p: Tensor
-
-    def __init__(self, p: float) -> None:
-        super().__init__()
-        self.register_buffer("p", torch.tensor(float(p)), persistent=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        if not self.training:
-            return x
-        return x * ((torch.rand_like(x) >= self.p) / (1 - self.p))
-
-
-def _thin(module: nn.Module) -> None:
-    """Put `_Dropout` in place of every `nn.Dropout`."""
-    for name, child in module.named_children():
-        if type(child) is nn.Dropout:
-            setattr(module, name, _Dropout(child.p).to(next(module.parameters(), torch.empty(0)).device))
-        else:
-            _thin(child)
 
 
 def _alike(one: nn.Module, other: nn.Module) -> bool:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from mmbench.api.parts import Features, FeatureSpec, Fused
 from mmbench.api.space import Params
 from mmbench.engine.data.features import PRESENT
+from mmbench.engine.learn.dropout import put_in
 from mmbench.engine.learn.heads import NEVER, PAIRS, FeatureMap, Head, MatchHead, join
 from mmbench.engine.space import part_params
 from mmbench.errors import PluginError
@@ -150,6 +151,8 @@ def assemble(
     if "objective" in params:
         objective = catalog.objectives[params["objective"]]
         model.objective = objective.build(inputs, head.outputs, part_params(params, f"objective.{objective.name}"))
+    if device.type == "cpu":  # a GPU has a kernel of its own for it
+        put_in(model)
     return model.to(device)
 
 
