@@ -1,4 +1,4 @@
-"""Layers that several fusions share: projections of all modalities, softmax over present ones, dropout.
+"""Layers that several fusions share: projections of all modalities, softmax over present ones.
 
 All of them are functional, so that many configurations can train in one program: nothing is changed in place,
 no step depends on a tensor's value, and what may differ between configurations is a buffer, not a Python float.
@@ -26,22 +26,6 @@ class Projections(nn.Module):
     def forward(self, features: Mapping[str, Features]) -> tuple[Tensor, Tensor]:
         projected = torch.stack([self.linear[m](features[m].pooled) for m in self.names], dim=1)
         return projected, presence(features, self.names)
-
-
-class Dropout(nn.Module):
-    """Zeroes each element with probability p while training, and scales the others by 1 / (1 - p)."""
-
-    p: Tensor
-
-    def __init__(self, p: float):
-        super().__init__()
-        self.register_buffer("p", torch.tensor(float(p)), persistent=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        if not self.training:
-            return x
-        # The mask is scaled, not x: one step less to differentiate.
-        return x * ((torch.rand_like(x) >= self.p) / (1 - self.p))
 
 
 def presence(features: Mapping[str, Features], names: Sequence[str]) -> Tensor:

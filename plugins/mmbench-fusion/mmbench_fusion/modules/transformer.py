@@ -8,8 +8,6 @@ run it in `torch.nn.attention.sdpa_kernel(SDPBackend.MATH)`: the fused kernel ha
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mmbench_fusion.modules.layers import Dropout
-
 EXPANSION = 2
 """How much wider the feed-forward layer is than the tokens; 4 is usual for long sequences, ours are short."""
 
@@ -43,7 +41,7 @@ class Block(nn.Module):
         self.attention, self.attention_norm = Attention(width, heads), nn.LayerNorm(width)
         self.wider, self.narrower = nn.Linear(width, EXPANSION * width), nn.Linear(EXPANSION * width, width)
         self.feed_norm = nn.LayerNorm(width)
-        self.dropout = Dropout(dropout)
+        self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor, allowed: Tensor) -> Tensor:
         x = x + self.dropout(self.attention(self.attention_norm(x), allowed))
