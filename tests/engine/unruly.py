@@ -70,7 +70,7 @@ class Forks(_Sum):
 
     def act(self, params: Any) -> None:
         if not os.fork():
-            time.sleep(15)
+            time.sleep(60)  # longer than it takes until a silent process counts as hung
             os._exit(0)
         os.abort()
 
