@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 from benchmarks.plain import models as plain
 from mmbench.api.parts import FeatureSpec
-from mmbench.engine.data.features import PRESENT
 from mmbench.engine.learn.heads import LabelHead
 from mmbench.engine.learn.model import Inputs, Model
 
@@ -57,9 +56,8 @@ class Case:
 
     def inputs(self, split: Split) -> Inputs:
         """The rows as mmbench's loop takes them."""
-        present = torch.ones(len(split.target), dtype=torch.bool)
         named = zip(self.views.items(), split.views, strict=True)
-        arrays = {modality: {array: view, PRESENT: present} for (modality, array), view in named}
+        arrays = {modality: {array: view} for (modality, array), view in named}
         return Inputs(arrays, split.target, n=len(split.target))
 
 
@@ -88,7 +86,7 @@ def _six_views(few: int, dropout: float) -> Case:
         encoders: list[nn.Module] = [plain.Perceptron(n, WIDTH, dropout) for n in SIX_VIEWS.values()]
         return plain.Concat(encoders, 6 * WIDTH, 128, CLASSES, 2 * dropout)
 
-    train, valid = _splits([(n,) for n in SIX_VIEWS.values()], 1195 // few, 399 // few)
+    train, valid = random_splits([(n,) for n in SIX_VIEWS.values()], 1195 // few, 399 // few)
     views = dict.fromkeys(SIX_VIEWS, "cells")
     return Case("six-view MLP", 64, 8, train, valid, views, build, build_plain)
 
@@ -115,7 +113,7 @@ def _lenets(few: int) -> Case:
     def build_plain() -> nn.Module:
         return plain.Concat(list(nets().values()), 2 * WIDTH, WIDTH, CLASSES, 0.0)
 
-    train, valid = _splits([(1, 28, 28), (1, 112, 112)], 400 // few, 120 // few)
+    train, valid = random_splits([(1, 28, 28), (1, 112, 112)], 400 // few, 120 // few)
     views = {"image": "image", "spectrogram": "image"}
     return Case("LeNet pair", 40, 1, train, valid, views, build, build_plain, small=False)
 
@@ -143,7 +141,7 @@ def _recurrent(few: int, dropout: float) -> Case:
         encoders: list[nn.Module] = [plain.Recurrent(3, 8, 32, dropout) for _ in names]
         return plain.Concat(encoders, 2 * 32, WIDTH, CLASSES, 2 * dropout)
 
-    train, valid = _splits([(steps, 3)] * 2, 656 // few, 246 // few)
+    train, valid = random_splits([(steps, 3)] * 2, 656 // few, 246 // few)
     return _Recurrences("GRU pair", 64, 4, train, valid, dict.fromkeys(names, "steps"), build, build_plain)
 
 
@@ -173,7 +171,7 @@ def _transformer(few: int, dropout: float) -> Case:
         encoders: list[nn.Module] = [plain.Projection(n, WIDTH, dropout) for _, n in shapes.values()]
         return plain.LateTransformer(encoders, fusion, 128, CLASSES, 2 * dropout)
 
-    train, valid = _splits(list(shapes.values()), 970 // few, 321 // few)
+    train, valid = random_splits(list(shapes.values()), 970 // few, 321 // few)
     return Case("small transformer", 64, 2, train, valid, dict.fromkeys(shapes, "features"), build, build_plain)
 
 
@@ -184,7 +182,7 @@ def _concat(encoders: Mapping[str, nn.Module], width: int, dropout: float) -> Mo
     return Model(encoders, Concat(specs, width), plain.head(width, CLASSES, dropout), LabelHead(CLASSES))
 
 
-def _splits(shapes: list[tuple[int, ...]], train: int, valid: int) -> tuple[Split, Split]:
+def random_splits(shapes: list[tuple[int, ...]], train: int, valid: int) -> tuple[Split, Split]:
     """Rows of noise around a mean for each class."""
     draw = np.random.default_rng(0)
     means = [draw.normal(0, 0.15, (CLASSES, *shape)) for shape in shapes]

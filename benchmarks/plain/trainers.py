@@ -157,8 +157,7 @@ def _evaluate(model: nn.Module, split: Split) -> float:
     model.eval()
     with torch.inference_mode():
         right = sum(
-            int((model(*views).argmax(1) == target).sum())
-            for *views, target in _blocks((*split.views, split.target))
+            int((model(*views).argmax(1) == target).sum()) for *views, target in _blocks((*split.views, split.target))
         )
     return right / len(split.target)
 

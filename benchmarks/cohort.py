@@ -1,0 +1,124 @@
+"""Models that train as one program against the same models one after the other: trials a CPU-second."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from benchmarks.cases import CLASSES, Split, random_splits, score
+from benchmarks.measure import Figure, Side, compare, take_turns
+from benchmarks.plain.models import head
+from mmbench.api.parts import FeatureSpec
+from mmbench.engine.learn.cohort import Cohort, pays
+from mmbench.engine.learn.heads import LabelHead
+from mmbench.engine.learn.model import Inputs, Model
+from mmbench.engine.learn.train import Lesson, Recipe, Training
+
+TOGETHER, ALONE = "cohort", "one by one"
+BATCH, EPOCHS = 64, 2
+
+
+@dataclass(frozen=True, eq=False)
+class Shape:
+    """A small model and how many of it are wanted."""
+
+    name: str
+    inputs: Mapping[str, int]
+    build: Callable[[Mapping[str, int]], Model]
+    sizes: tuple[int, ...]
+    claims: Mapping[int, str]
+
+
+def measure(*, quick: bool = False, rounds: int | None = None) -> Iterator[Figure]:
+    """Heads of width 32 on frozen features, and an MLP 128-64."""
+    for shape in _shapes():
+        lesson = _lesson(shape, rows=256 if quick else 970)
+        for count in shape.sizes[:1] if quick else shape.sizes:
+            sides = {TOGETHER: _together(shape, count, lesson), ALONE: _alone(shape, count, lesson)}
+            readings = take_turns(sides, rounds or (2 if quick else 5))
+            model = shape.build(shape.inputs)
+            facts = {
+                "models": count,
+                "parameters each": sum(parameter.numel() for parameter in model.parameters()),
+                "the engine would": "train them together" if pays([model] * count, BATCH) else "train one by one",
+            }
+            name = f"{shape.name}, K = {count}: {ALONE} / {TOGETHER}"
+            yield compare(name, readings, over=(ALONE, TOGETHER), claim=shape.claims.get(count), facts=facts)
+
+
+def _shapes() -> list[Shape]:
+    return [
+        Shape("heads of width 32", {"image": 576, "text": 384}, _heads, (16, 4, 64), {16: ">= 3"}),
+        Shape("MLP 128-64", {"row": 64}, _perceptron, (16,), {}),
+    ]
+
+
+def _heads(inputs: Mapping[str, int]) -> Model:
+    from mmbench_vision.modules import Projection
+
+    return _model({m: Projection(n, width=32, dropout=0.1) for m, n in inputs.items()}, each=32, width=32)
+
+
+def _perceptron(inputs: Mapping[str, int]) -> Model:
+    from mmbench_tabular.modules import Perceptron
+
+    return _model({m: Perceptron(n, width=128, layers=1, dropout=0.1) for m, n in inputs.items()}, each=128, width=64)
+
+
+def _model(encoders: Mapping[str, nn.Module], *, each: int, width: int) -> Model:
+    from mmbench_fusion.modules.vector import Concat
+
+    specs = {m: FeatureSpec(width=each, tokens=1) for m in encoders}
+    return Model(encoders, Concat(specs, width), head(width, CLASSES, 0.1), LabelHead(CLASSES))
+
+
+def _lesson(shape: Shape, *, rows: int) -> Lesson:
+    train, valid = random_splits([(n,) for n in shape.inputs.values()], rows, rows // 3)
+    return Lesson(_inputs(shape, train), _inputs(shape, valid), score(valid.target))
+
+
+def _inputs(shape: Shape, split: Split) -> Inputs:
+    array = "cells" if "row" in shape.inputs else "features"
+    named = zip(shape.inputs, split.views, strict=True)
+    return Inputs({m: {array: view} for m, view in named}, split.target, n=len(split.target))
+
+
+def _members(shape: Shape, count: int) -> tuple[list[Model], list[Recipe]]:
+    """Models of one shape; seeds and learning rates differ."""
+    models, recipes = [], []
+    for k in range(count):
+        torch.manual_seed(k)
+        models.append(shape.build(shape.inputs))
+        lr = 1e-3 * 4 ** (k / count)
+        recipes.append(Recipe(epochs=EPOCHS, patience=EPOCHS, lr=lr, weight_decay=1e-2, batch_size=BATCH, seed=k))
+    return models, recipes
+
+
+def _together(shape: Shape, count: int, lesson: Lesson) -> Side:
+    def ready() -> Callable[[], None]:
+        models, recipes = _members(shape, count)
+
+        def run() -> None:
+            cohort = Cohort(models, recipes, lesson)
+            while not cohort.over:
+                cohort.advance()
+
+        return run
+
+    return ready
+
+
+def _alone(shape: Shape, count: int, lesson: Lesson) -> Side:
+    def ready() -> Callable[[], None]:
+        models, recipes = _members(shape, count)
+
+        def run() -> None:
+            for model, recipe in zip(models, recipes, strict=True):
+                training = Training(model, recipe, lesson)
+                while not training.over:
+                    training.advance()
+
+        return run
+
+    return ready
