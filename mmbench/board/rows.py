@@ -139,6 +139,7 @@ class Said:
         for refit in record.refits:
             if "$own" in refit.params:
                 _put(refit, "params", getattr(record, _OWN[refit.role]))
+        _check(record)
         return record
 
     def _find(self, value: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -146,6 +147,15 @@ class Said:
         if not isinstance(name, str) or name not in self._values:
             raise ValueError(f"it refers to {name!r}, which no earlier row says")
         return self._values[name]
+
+
+def _check(record: Record) -> None:
+    """The tables within a record's own, which its types leave open and every board reads."""
+    split, libraries = record.dataset.get("rows"), record.environment.get("libraries")
+    if not (split is None or (isinstance(split, Mapping) and all(type(rows) is int for rows in split.values()))):
+        raise ValueError("dataset.rows is no table of whole numbers")
+    if not (libraries is None or isinstance(libraries, Mapping)):
+        raise ValueError("environment.libraries is no table")
 
 
 def _put(item: Record | Refit, name: str, value: Mapping[str, Any]) -> None:
