@@ -7,6 +7,7 @@ What the preprocessors cost (a frozen encoder, say) stands beside it as `prepare
 import ctypes
 import gc
 import json
+import math
 import os
 import sys
 import time
@@ -94,7 +95,7 @@ def _time(workspace: Workspace, params: Params) -> dict[str, Any]:
     seconds = _train(workspace, model, params, train, rows=train.n)
     costs["train_throughput"] = train.n / seconds
     model.eval()
-    with FlopCounterMode(display=False, custom_mapping=_attention_flops()) as counter:
+    with FlopCounterMode(display=False, custom_mapping=_uncounted()) as counter:
         _forward(model, test, 1)()  # with gradients: the counter's hooks can't do without where a parameter is an input
     costs["flops"] = counter.get_total_flops()
     with torch.inference_mode():
@@ -177,14 +178,50 @@ def _preparation(workspace: Workspace, params: Params, modality: str) -> float |
     return cost
 
 
-def _attention_flops() -> dict[Any, Any]:
-    """torch counts no FLOPs for attention's CPU kernel: two matrix products, 2*B*H*T*S*(D + D)."""
+def _uncounted() -> dict[Any, Any]:
+    """{kernel: its FLOPs from the shapes it is given} for what torch counts nothing."""
 
-    def flops(query: Any, key: Any, value: Any, *args: Any, out_shape: Any = None, **kwargs: Any) -> int:
+    def attention(query: Any, key: Any, value: Any, *args: Any, **kwargs: Any) -> int:
+        """Two matrix products, 2*B*H*T*S*(D + D)."""
         b, h, t, d = query
         return int(2 * b * h * t * key[2] * (d + value[3]))
 
-    return {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: flops}
+    def lstm(steps: Any, to_input: Any, to_hidden: Any, *args: Any, **kwargs: Any) -> int:
+        """One layer and direction: four gates, 2*B*T*4*H*(D + H)."""
+        return int(2 * math.prod(steps[:-1]) * (math.prod(to_input) + math.prod(to_hidden)))
+
+    def recurrent(steps: Any, weights: Any, *args: Any, **kwargs: Any) -> int:
+        """All layers of a GRU, LSTM or RNN on CUDA: each matrix meets each step once."""
+        return int(2 * math.prod(steps[:-1]) * sum(math.prod(weight) for weight in weights if len(weight) == 2))
+
+    def trilinear(one: Any, two: Any, three: Any, *args: Any, **kwargs: Any) -> int:
+        """nn.Bilinear, x W y: two products for each entry, and their sum."""
+        return int(3 * math.prod(max(sizes) for sizes in zip(*_padded(one, two, three, *args[:3]), strict=True)))
+
+    def vector(matrix: Any, other: Any, *args: Any, **kwargs: Any) -> int:
+        return int(2 * math.prod(matrix))
+
+    aten = torch.ops.aten
+    return {
+        aten._scaled_dot_product_flash_attention_for_cpu: attention,
+        aten.mkldnn_rnn_layer: lstm,
+        aten._cudnn_rnn: recurrent,
+        aten._trilinear: trilinear,
+        aten.mv: vector,
+        aten.dot: vector,
+        aten.addmv: lambda total, matrix, other, *args, **kwargs: vector(matrix, other),
+    }
+
+
+def _padded(*given: Any) -> list[list[int]]:
+    """Three shapes, each with a 1 at the places where its list of `expand` says."""
+    shapes = []
+    for shape, expand in zip(given[:3], given[3:], strict=True):
+        sizes = list(shape)
+        for place in sorted(expand):
+            sizes.insert(place, 1)
+        shapes.append(sizes)
+    return shapes
 
 
 def _synchronise(device: torch.device) -> None:
