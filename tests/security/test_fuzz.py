@@ -8,6 +8,7 @@ import json
 import zipfile
 from collections.abc import Callable
 from contextlib import suppress
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,10 @@ from hypothesis import strategies as st
 
 from mmbench import plugins
 from mmbench.api.carrier import Carrier
-from mmbench.board import rank, report, store, suitefile
+from mmbench.board import report, store, suitefile
 from mmbench.board.chain import FIRST, to_line
+from mmbench.board.gate.boards import boards
+from mmbench.board.trust.verify import verify
 from mmbench.errors import MMBenchError
 from mmbench.plugins import Catalog
 
@@ -85,11 +88,12 @@ def read_all(folder: Path, catalog: Catalog) -> None:
     """Everything that is made of a run folder without a lock, from the rows to the page."""
     store.history(folder)
     run = store.read_run(folder)
-    rows = rank.leaderboard(run, catalog.metrics)
-    report.table(rows, 120)
-    report.csv(rows)
-    report.markdown(rows)
-    json.loads(report.json(rows))
+    for board in boards([run], catalog.metrics):
+        report.table(board.rows, 120)
+        report.csv(board.rows)
+        report.markdown(board.rows)
+        json.loads(report.json(board.rows))
+    verify(folder, catalog)
     for record in run.records:
         for refit in record.refits:
             with suppress(MMBenchError):
@@ -125,7 +129,7 @@ def test_values_of_rows_with_right_checksums(
     lines = [json.loads(line) for line in sound.splitlines()]
     for _ in range(data.draw(st.integers(1, 3))):
         row = data.draw(st.sampled_from(lines))["row"]
-        put(row, data.draw(st.sampled_from(places(row)[1:])), data.draw(JSON))
+        put(row, data.draw(st.sampled_from(places(row)[1:])), deepcopy(data.draw(JSON)))
     previous, content = FIRST, b""
     for number, line in enumerate(lines):
         made, previous = to_line(number, previous, line["kind"], line["row"])
