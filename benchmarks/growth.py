@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -107,6 +108,8 @@ def append(n: int, folder: Path) -> float:
 
 
 def _records(n: int, folder: Path, *, distinct: bool) -> None:
+    """n records without stored predictions: of as many cells, or of 46 cells in a run that lived long, so that only the
+    last ones count."""
     from mmbench.board import rows
     from mmbench.board.chain import strict_json
     from mmbench.board.store import read_run
@@ -133,16 +136,6 @@ def _records(n: int, folder: Path, *, distinct: bool) -> None:
     _lines(folder / "records.jsonl", record_rows())
 
 
-def make_superseded(n: int, folder: Path) -> None:
-    """A run that lived long: n records of 46 cells, of which the last ones count."""
-    _records(n, folder, distinct=False)
-
-
-def make_distinct(n: int, folder: Path) -> None:
-    """n records of as many cells, as many tasks as contenders, no stored predictions."""
-    _records(n, folder, distinct=True)
-
-
 def leaderboard(n: int, folder: Path) -> None:
     """Read the run, check every line, rank."""
     from mmbench import plugins
@@ -158,7 +151,8 @@ def nothing(n: int, folder: Path) -> None:
     """Needs no preparation."""
 
 
-def _plan(*, tasks: int, contenders: int) -> None:
+def _plan(n: int, folder: Path, *, of: str) -> None:
+    """Resolve a suite of n tasks or contenders."""
     from mmbench import plugins
     from mmbench.api.suite import Budget, ContenderSpec, Suite, TaskSpec
     from mmbench.engine import plan
@@ -167,19 +161,11 @@ def _plan(*, tasks: int, contenders: int) -> None:
         "growth",
         1,
         Budget(),
-        tuple(TaskSpec(f"t{number}", "uci_mfeat", "accuracy") for number in range(tasks)),
-        tuple(ContenderSpec(f"c{number}", fusion=("concat",)) for number in range(contenders)),
+        tuple(TaskSpec(f"t{i}", "uci_mfeat", "accuracy") for i in range(n if of == "tasks" else 1)),
+        tuple(ContenderSpec(f"c{i}", fusion=("concat",)) for i in range(n if of == "contenders" else 1)),
     )
-    if len(plan.make(suite, plugins.load()).cells) != tasks * contenders:
+    if len(plan.make(suite, plugins.load()).cells) != n:
         raise SystemExit("cells are missing")
-
-
-def plan_contenders(n: int, folder: Path) -> None:
-    _plan(tasks=1, contenders=n)
-
-
-def plan_tasks(n: int, folder: Path) -> None:
-    _plan(tasks=n, contenders=1)
 
 
 class Wide(mb.Dataset):
@@ -284,10 +270,16 @@ CASES = {
     for case in (
         Case("resume: trials", make_trials, resume, (10**3, 10**4, 10**5), "100,000 trials under 3 s"),
         Case("append: trials before", make_trials, append, (10**3, 10**4, 10**5), "flat"),
-        Case("leaderboard: records", make_superseded, leaderboard, (10**3, 10**4, 10**5, 10**6), "10 s, 1 GB"),
-        Case("leaderboard: cells", make_distinct, leaderboard, (10**2, 10**3, 10**4), "linear"),
-        Case("plan: contenders", nothing, plan_contenders, (10, 100, 1000), "linear"),
-        Case("plan: tasks", nothing, plan_tasks, (10, 100, 1000), "linear"),
+        Case(
+            "leaderboard: records",
+            partial(_records, distinct=False),
+            leaderboard,
+            (10**3, 10**4, 10**5, 10**6),
+            "10 s, 1 GB",
+        ),
+        Case("leaderboard: cells", partial(_records, distinct=True), leaderboard, (10**2, 10**3, 10**4), "linear"),
+        Case("plan: contenders", nothing, partial(_plan, of="contenders"), (10, 100, 1000), "linear"),
+        Case("plan: tasks", nothing, partial(_plan, of="tasks"), (10, 100, 1000), "linear"),
         Case("prepare and train: rows", make_rows, train_rows, (3_000, 30_000), "memory does not grow"),
     )
 }
@@ -356,6 +348,8 @@ def measure(name: str, *, largest: int = 10**5) -> dict[str, Any]:
 
 def _slope(points: Sequence[tuple[int, float]]) -> float:
     """Of log cost over log size, from the first point that costs something (the last two at least)."""
+    if len(points) < 2:
+        return math.nan
     first = next((i for i, (_, cost) in enumerate(points) if cost >= FLOOR), 0)
     kept = points[min(first, len(points) - 2) :]
     x, y = [math.log(n) for n, _ in kept], [math.log(cost) for _, cost in kept]

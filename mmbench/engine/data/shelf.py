@@ -5,6 +5,7 @@ shared lock on that file, which dies with its process, and the file's time says 
 nobody holds can go. `features` fills the store and calls `trim`; `mmbench cache` lists and cleans it.
 """
 
+import errno
 import json
 import os
 import re
@@ -31,17 +32,30 @@ class Hold:
     """Says, for as long as this object or its process lives, that a folder of features is in use."""
 
     def __init__(self, folder: Path) -> None:
-        path = _use(folder)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        while True:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            finalize(self, os.close, _held(folder))
+        except OSError as error:
+            if error.errno not in (errno.EROFS, errno.EACCES, errno.EPERM):
+                raise  # else the cache is only to be read, and nobody here can delete from it
+
+
+def _held(folder: Path) -> int:
+    """An open file that is locked as long as it is open."""
+    path = _use(folder)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
             _lock(descriptor, exclusive=False)
-            with suppress(FileNotFoundError):
-                if path.stat().st_ino == os.fstat(descriptor).st_ino:
-                    break
+            if path.stat().st_ino == os.fstat(descriptor).st_ino:
+                os.utime(path)
+                return descriptor
             os.close(descriptor)  # it was cleaned away while we waited
-        os.utime(path)
-        finalize(self, os.close, descriptor)
+        except FileNotFoundError:
+            os.close(descriptor)
+        except BaseException:
+            os.close(descriptor)
+            raise
 
 
 @dataclass(frozen=True)
@@ -73,16 +87,14 @@ def entries(cache: Path) -> list[Entry]:
 
 def remove(entry: Entry) -> bool:
     """Delete it, unless it is in use. Raises MMBenchError if it can't be deleted."""
-    with (_alone if entry.kind == "features" else _unbuilt)(entry.folder) as free:
-        if free:
-            try:
+    try:
+        with (_alone if entry.kind == "features" else _unbuilt)(entry.folder) as free:
+            if free and entry.folder.exists():
                 aside = entry.folder.with_name(f"{entry.folder.name}.gone")
                 entry.folder.replace(aside)  # at once for every reader, whatever happens while files are deleted
                 shutil.rmtree(aside)
-            except FileNotFoundError:
-                return True
-            except OSError as error:
-                raise MMBenchError(f"can't delete {entry.folder}: {error.strerror}") from error
+    except OSError as error:
+        raise MMBenchError(f"can't delete {entry.folder}: {error.strerror}") from error
     return free
 
 

@@ -1,5 +1,6 @@
 """The feature store's limit: the least recently used go, what is in use stays, and a dataset is never touched."""
 
+import errno
 import multiprocessing
 import os
 import time
@@ -117,3 +118,15 @@ def test_a_limit_that_is_none(cache: Path, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv(shelf.LIMIT, "much")
     with pytest.raises(MMBenchError, match="MMBENCH_CACHE_LIMIT can't be 'much': give a size such as"):
         shelf.trim(cache)
+
+
+def test_a_cache_that_is_only_to_be_read_is_used_without_a_hold(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(cache, "x")
+
+    def refuse(*_: object) -> int:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(os, "open", refuse)
+    shelf.Hold(cache / "features" / "x")
+    with pytest.raises(MMBenchError, match="can't delete .*: Read-only file system"):
+        shelf.remove(shelf.entries(cache)[0])
