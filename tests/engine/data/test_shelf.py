@@ -128,5 +128,5 @@ def test_a_cache_that_is_only_to_be_read_is_used_without_a_hold(cache: Path, mon
 
     monkeypatch.setattr(os, "open", refuse)
     shelf.Hold(cache / "features" / "x")
-    with pytest.raises(MMBenchError, match="can't delete .*: Read-only file system"):
+    with pytest.raises(MMBenchError, match=r"can't delete .*: Read-only file system"):
         shelf.remove(shelf.entries(cache)[0])
