@@ -90,7 +90,8 @@ def _execute(opened: "Session", *, workers: int | None, quiet: bool, again: str)
                 watch.say(opened.note)
             return opened.execute(workers=workers, on_event=watch)
     except KeyboardInterrupt as error:
-        told = f"{stopping.cause(error)}{watch.state.before + watch.state.finished} of {len(cells)} cells are done and stored"
+        done = watch.state.before + watch.state.finished
+        told = f"{stopping.cause(error)}{done} of {len(cells)} cells are done and stored"
         with suppress(OSError):  # the terminal may be what is gone
             terminal.warn(f"{told}; the same command goes on from here: {again}", level="stopped")
         raise typer.Exit(stopping.exit_code(error)) from None
