@@ -41,6 +41,35 @@ def with_interval(summary: dict[str, Any] | None, *, sign: bool = False) -> str:
     return f"{show(summary['mean'])} [{show(summary['low'])} {show(summary['high'])}]"
 
 
+def rated(rating: dict[str, Any] | None) -> str:
+    """1042 [1001 1090]"""
+    if rating is None:
+        return "–"
+    interval = "" if rating["low"] is None else f" [{rating['low']:.0f} {rating['high']:.0f}]"
+    return f"{rating['value']:.0f}{interval}"
+
+
+NAMED = 6
+
+
+def told(found: dict[str, Any] | None) -> list[str]:
+    """A critical-difference diagram in words."""
+    if found is None:
+        return []
+    chance = "< .001" if found["friedman_p"] < 0.001 else score(found["friedman_p"])
+    lines = [
+        f"Friedman's test over {found['tasks']} tasks: p {chance}. Critical difference "
+        f"{found['critical_difference']:.1f} (Nemenyi, {found['contenders']} contenders, 5%): closer average ranks "
+        "can't be told apart."
+    ]
+    if found["groups"] and len(found["groups"][0]) == found["contenders"]:
+        return [*lines, "By that, none of them can."]
+    for number, group in enumerate(found["groups"], start=1):
+        few = group if len(group) <= NAMED else [*group[: NAMED - 2], f"{len(group) - NAMED + 1} more", group[-1]]
+        lines.append(f"{number}. not told apart: {', '.join(map(plain, few))}")
+    return lines
+
+
 def count(value: float | None) -> str:
     """Three digits and a unit: 999, 12.3k, 4.5M."""
     if value is None:
@@ -116,14 +145,21 @@ POLICY = (
 def notes(rows: list[dict[str, Any]]) -> list[str]:
     """What a reader must know to read the board, for one task or several."""
     text = [
-        "[low high] is the 95% interval of the mean over seeds, from 1,000 resamples of seeds and test items together. "
-        "Contenders of one rank can't be told apart from its first (paired on the same items, Holm-corrected, 5%)."
+        "[low high] is the 95% interval of the mean over seeds, for other seeds and other test items: 1,000 resamples "
+        "of the items, Student's t for the seeds. Contenders of one rank can't be told apart from its first (paired on "
+        "the same items, Holm-corrected over all pairs, 5%)."
     ]
     against = sorted({plain(row["fusion_gain"]["against"]) for row in rows if row["fusion_gain"]})
     if against:
         text.append(
             f"gain: minus the best single modality ({', '.join(against)}), which was chosen by its validation score, "
             "never by test; positive is better."
+        )
+    if len({row["task"] for row in rows}) > 1:
+        text.append(
+            "All tasks: average rank is that of the mean scores among contenders with all tasks, as Friedman's test "
+            "has it, equals sharing theirs; rating is Bradley-Terry's, 1000 on average, 400 points being odds of ten "
+            "to one, its interval (from 5 tasks on) over draws of the tasks."
         )
     text += [
         f"{mark} {meaning}" for state, (mark, meaning) in MARKS.items() if any(r.get("plan") == state for r in rows)

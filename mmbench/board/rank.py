@@ -211,9 +211,40 @@ def _gain(entry: Entry, reference: Entry | None) -> Row | None:
 def _default(entry: Entry) -> Row | None:
     """The default configuration's score; it is not refitted where it is the one that won."""
     record = entry.record
-    won = not entry.refits("default") and dict(record.params) == dict(record.default_params)
-    found = entry.summary(record.metric, "tuned" if won else "default")
+    found = entry.summary(record.metric, "tuned" if _default_won(entry) else "default")
     return {"metric": record.metric, **found} if found else None
+
+
+def _default_won(entry: Entry) -> bool:
+    return not entry.refits("default") and dict(entry.record.params) == dict(entry.record.default_params)
+
+
+def _tuning_gain(entry: Entry) -> Row | None:
+    """The tuned configuration minus the default one, positive where it is better; 0 where the default one won."""
+    gain: Row = {"mean": 0.0, "low": None, "high": None, "p": None}
+    if _default_won(entry):
+        return gain
+    metric = entry.record.metric
+    default = _mean(entry.record.scores(metric, "default"))
+    if entry.score is None or default is None:
+        return None
+    ours, theirs = entry.draws(metric), entry.draws(metric, "default")
+    if ours and theirs:
+        return vars(stats.difference(ours, theirs, sign=entry.sign)).copy()
+    return gain | {"mean": entry.sign * (entry.score - default)}
+
+
+def _gap(entry: Entry) -> Row | None:
+    """By how much validation, which chose, was kinder than test."""
+    metric, refits = entry.record.metric, [r for r in entry.refits("tuned") if r.valid is not None]
+    seeds = [(r.valid, r.metrics[metric]) for r in refits if r.valid is not None and metric in r.metrics]
+    if not seeds:
+        return None
+    apart = [entry.sign * (valid - test) for valid, test in seeds]
+    rows, draws = entry.record.dataset.get("rows") or {}, entry.draws(metric)
+    if draws is None or not rows.get("validation") or len(seeds) != len(entry.record.scores(metric)):
+        return {"mean": _mean(apart), "low": None, "high": None, "p": None}
+    return vars(stats.gap(draws, apart, validation_items=rows["validation"])).copy()
 
 
 def _curves(refits: Sequence[Refit]) -> Row:
@@ -263,6 +294,8 @@ def _row(entry: Entry, rank: int | None, reference: Entry | None, intervals: Col
         else {},
         "fusion_gain": _gain(entry, reference) if fine else None,
         "default": _default(entry) if fine else None,
+        "tuning_gain": _tuning_gain(entry) if fine else None,
+        "validation_gap": _gap(entry) if fine else None,
         "cost": cost,
         "spent": {"trials": None, "seconds": None, "test_accesses": None}
         | {name: _figure(value) for name, value in record.spent.items()},
@@ -285,23 +318,3 @@ def _metric_names(record: Record) -> list[str]:
 
 def _mean(values: Sequence[float]) -> float | None:
     return sum(values) / len(values) if values else None
-
-
-def across(rows: Sequence[Row]) -> list[Row]:
-    """The average of a contender's ranks over all tasks, best first; None, with the tasks missing, if it lacks some."""
-    tasks = list(dict.fromkeys(row["task"] for row in rows))
-    ranks: dict[str, dict[str, int]] = {}
-    for row in rows:
-        found = ranks.setdefault(row["contender"], {})
-        if row["rank"] is not None:
-            found[row["task"]] = row["rank"]
-    summary = [
-        {
-            "contender": contender,
-            "average_rank": _mean(list(found.values())) if len(found) == len(tasks) else None,
-            "tasks": len(found),
-            "missing": [task for task in tasks if task not in found],
-        }
-        for contender, found in ranks.items()
-    ]
-    return sorted(summary, key=lambda row: (row["average_rank"] is None, row["average_rank"] or 0.0, row["contender"]))

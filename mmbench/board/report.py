@@ -17,12 +17,14 @@ from mmbench.board.figures import (
     notes,
     plain,
     quantity,
+    rated,
     score,
     short,
     shown_json,
+    told,
     with_interval,
 )
-from mmbench.board.rank import across
+from mmbench.board.stats.across import across, told_apart
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -108,7 +110,8 @@ def escape(text: object) -> str:
 
 def _task(task: str, rows: list[Row]) -> str:
     metric, others = rows[0]["metric"], beside(rows)
-    heads = ["rank", "contender", metric, "fusion gain", "default", *map(short, others)]
+    heads = ["rank", "contender", metric, "fusion gain", "default", "search gain", "validation - test"]
+    heads += map(short, others)
     heads += ["parameters", "latency p50, ms", "rows/s", "peak memory, MiB", "trials", "spent"]
     better = "higher is better" if rows[0]["direction"] == "max" else "lower is better"
     lines = [f"## {escape(task)}", "", f"{escape(metric)}, {better}.", "", *_head(heads)]
@@ -120,6 +123,7 @@ def _task(task: str, rows: list[Row]) -> str:
         cost, spent = row["cost"], row["spent"]
         cells = [row["rank"], named(row), with_interval(row["metrics"].get(metric))]
         cells += [with_interval(row["fusion_gain"], sign=True), score((row["default"] or {}).get("mean"))]
+        cells += [with_interval(row[name], sign=True) for name in ("tuning_gain", "validation_gap")]
         cells += [score(row["metrics"].get(name, {}).get("mean")) for name in others]
         cells += [count(cost["parameters"]), quantity(cost["latency_ms_p50"]), count(cost["throughput"])]
         cells += [mebibytes(cost["peak_memory_bytes"]), spent["trials"] or "–", duration(spent["seconds"])]
@@ -139,11 +143,11 @@ def _curve(name: str, rows: list[Row]) -> list[str]:
 
 
 def _across(rows: Sequence[Row]) -> str:
-    lines = ["## All tasks", "", *_head(["average rank", "contender", "not on"])]
+    lines = ["## All tasks", "", *_head(["average rank", "contender", "rating", "not on"])]
     for row in across(rows):
         rank = "–" if row["average_rank"] is None else f"{row['average_rank']:.1f}"
-        lines.append(_line([rank, row["contender"], ", ".join(row["missing"])]))
-    return "\n".join(lines)
+        lines.append(_line([rank, row["contender"], rated(row["rating"]), ", ".join(row["missing"])]))
+    return "\n".join([*lines, *(f"\n{escape(line)}" for line in told(told_apart(rows)))])
 
 
 def _head(names: Sequence[str]) -> list[str]:

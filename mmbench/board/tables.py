@@ -22,11 +22,15 @@ from mmbench.board.figures import (
     notes,
     plain,
     quantity,
+    rated,
     score,
     short,
+    signed,
+    told,
     with_interval,
 )
-from mmbench.board.rank import across
+from mmbench.board.stats.across import across, told_apart
+from mmbench.board.stats.reference import LEVEL
 
 Row: TypeAlias = dict[str, Any]
 LONG_NAME, SHORTEST_NAME = 24, 8
@@ -97,6 +101,8 @@ def _columns(rows: list[Row]) -> list[Column]:
         Column("ms", lambda row: Text(quantity(row["cost"]["latency_ms_p50"])), 11),
         Column("rows/s", lambda row: Text(count(row["cost"]["throughput"])), 50),
         Column("MiB", lambda row: Text(mebibytes(row["cost"]["peak_memory_bytes"])), 51),
+        Column("search", _sure("tuning_gain"), 53),
+        Column("val-test", _sure("validation_gap", style="yellow"), 54),
         Column("trials", lambda row: Text(str(row["spent"]["trials"] or "–")), 52),
         Column("spent", lambda row: Text(duration(row["spent"]["seconds"])), 12),
     ]
@@ -105,6 +111,17 @@ def _columns(rows: list[Row]) -> list[Column]:
 
 def _metric(name: str) -> Callable[[Row], Text]:
     return lambda row: Text(score(row["metrics"].get(name, {}).get("mean")))
+
+
+def _sure(name: str, style: str = "") -> Callable[[Row], Text]:
+    """A difference without its interval: coloured where that lies on one side of 0."""
+
+    def cell(row: Row) -> Text:
+        found = row[name] or {"mean": None, "p": None}
+        colour = style or ("green" if (found["mean"] or 0) > 0 else "red")
+        return Text(signed(found["mean"]), style=colour if (found["p"] or 1) < LEVEL else "")
+
+    return cell
 
 
 def _gain(row: Row) -> Text:
@@ -173,22 +190,23 @@ def _at(name: str, place: int) -> Callable[[Row], Text]:
 
 
 def _across(rows: Sequence[Row], tasks: list[str], width: int) -> RenderableType:
-    summary = across(list(rows))
-    ranks = {(row["task"], row["contender"]): row["rank"] for row in rows}
-    ranked = [{**row, "rank": row["average_rank"], "modalities": []} for row in summary if not row["missing"]]
+    summary = across(rows)
+    whole = [{**row, "modalities": [], "rank": 0} for row in summary if not row["missing"]]
     columns = [
-        Column("rank", lambda row: Text(f"{row['rank']:.1f}"), 0),
+        Column("place", lambda row: Text(f"{row['average_rank']:.1f}"), 0),
         Column("contender", lambda row: Text(plain(row["contender"]), overflow="ellipsis"), 0, right=False),
-        *(Column(plain(task), _rank_on(task, ranks), 1 + place) for place, task in enumerate(tasks)),
+        Column("rating", lambda row: Text(rated(row["rating"])), 1 + len(tasks), right=False),
+        *(Column(plain(task), _place_on(task), 1 + number) for number, task in enumerate(tasks)),
     ]
     parts: list[RenderableType] = [Text.assemble(("all tasks", "bold cyan"), ("  average rank", "dim"))]
-    if ranked:
-        parts.append(_grid(columns, ranked, width))
-    partial = [plain(row["contender"]) for row in summary if row["missing"]]
+    if whole:
+        parts.append(_grid(columns, whole, width))
+    partial = [f"{plain(row['contender'])} {rated(row['rating'])}" for row in summary if row["missing"]]
     if partial:
-        parts.append(Text(f"  not on all tasks: {', '.join(partial)}", style="dim"))
+        parts.append(Text(f"  not on all tasks, rated by those they have: {', '.join(partial)}", style="dim"))
+    parts += [Text(f"  {line}", style="dim") for line in told(told_apart(rows))]
     return Group(*parts, Text(""))
 
 
-def _rank_on(task: str, ranks: dict[tuple[str, str], int | None]) -> Callable[[Row], Text]:
-    return lambda row: Text(str(ranks[task, row["contender"]]))
+def _place_on(task: str) -> Callable[[Row], Text]:
+    return lambda row: Text(f"{row['places'][task]:g}")

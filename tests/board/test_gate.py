@@ -11,7 +11,7 @@ from mmbench.api.suite import Budget, ContenderSpec, Suite, TaskSpec
 from mmbench.board import figures, report
 from mmbench.board.gate import boards as gate
 from mmbench.board.gate import conditions
-from mmbench.board.rank import across
+from mmbench.board.stats.across import across
 from mmbench.board.store import RunData
 from mmbench.errors import MMBenchError
 

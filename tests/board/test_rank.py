@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from mmbench.api.parts import Metric
-from mmbench.board.rank import COSTS, across, leaderboard
+from mmbench.board.rank import COSTS, leaderboard
+from mmbench.board.stats.across import across
 from mmbench.board.store import RunData, load_predictions
 from mmbench.errors import StoreError
 
@@ -100,6 +101,36 @@ def test_a_default_that_won_is_not_refitted_twice(build: Build, metrics: Metrics
     assert row["default"] == {"metric": "accuracy", **row["metrics"]["accuracy"]}
 
 
+def test_what_the_search_gained(rows: list[dict[str, Any]]) -> None:
+    gain = row_of(rows, "gated")["tuning_gain"]
+    assert gain["mean"] == pytest.approx(0.15)
+    assert 0.05 < gain["low"] < 0.15 < gain["high"] < 0.25
+    assert gain["p"] < 0.01
+    assert row_of(rows, "concat")["tuning_gain"] is None
+
+
+def test_a_default_that_won_gained_nothing(build: Build, metrics: Metrics) -> None:
+    won = {"task": "a", "contender": "sum", "tuned": [0.5, 0.5], "params": {"w": 1}, "default_params": {"w": 1}}
+    (row,) = leaderboard(build([won]), metrics)
+    assert row["tuning_gain"] == {"mean": 0.0, "low": None, "high": None, "p": None}
+
+
+def test_by_how_much_validation_was_kinder_than_test(build: Build, metrics: Metrics) -> None:
+    rows = {"validation": 200, "test": 200}
+    dataset = {"name": "a", "fingerprint": "x", "licence": "MIT", "rows": rows}
+    cell = {"task": "a", "contender": "sum", "tuned": [0.5, 0.52, 0.48], "valid": 0.9, "dataset": dataset}
+    found = leaderboard(build([cell]), metrics)[0]["validation_gap"]
+    assert found["mean"] == pytest.approx(0.4)
+    assert 0.2 < found["low"] < 0.4 < found["high"] < 0.6
+    assert found["p"] < 0.01
+
+
+def test_without_the_number_of_validation_rows_a_gap_has_no_interval(rows: list[dict[str, Any]]) -> None:
+    gap = row_of(rows, "gated")["validation_gap"]
+    assert gap["mean"] == pytest.approx(0.5 - 0.85)
+    assert gap["low"] is gap["high"] is gap["p"] is None
+
+
 def test_what_went_wrong_is_a_row_with_its_reason(rows: list[dict[str, Any]]) -> None:
     broken, skipped = row_of(rows, "broken"), row_of(rows, "mbt")
     assert (broken["status"], broken["reason"], broken["rank"]) == ("error", "loss became NaN", None)
@@ -153,7 +184,8 @@ def test_the_same_store_gives_the_same_board(build: Build, cells: Cells, metrics
 
 def test_the_average_rank_is_of_those_that_have_all_tasks(rows: list[dict[str, Any]]) -> None:
     summary = across(rows)
-    assert summary[0] == {"contender": "concat", "average_rank": 1.0, "tasks": 2, "missing": []}
+    assert summary[0]["average_rank"] == 1.0
+    assert (summary[0]["contender"], summary[0]["tasks"], summary[0]["missing"]) == ("concat", 2, [])
     assert [row["contender"] for row in summary[1:]] == [
         "broken",
         "gated",

@@ -7,11 +7,11 @@ from markupsafe import Markup
 
 from mmbench.board import figures
 from mmbench.board.gate.boards import Board
-from mmbench.board.rank import across
 from mmbench.board.site import drawing
 from mmbench.board.site.drawing import Mark, Scale, finite
 from mmbench.board.site.names import anchor, file_name
 from mmbench.board.stats import pareto
+from mmbench.board.stats.across import across
 
 Row: TypeAlias = dict[str, Any]
 View: TypeAlias = dict[str, Any]
@@ -188,10 +188,13 @@ def _across(board: Board, tasks: Sequence[str]) -> View:
         found = [rows.get((task, contender)) for task in tasks]
         return ["–" if row is None else str(row["rank"] or row["status"]) for row in found]
 
+    def places(row: Row) -> list[str]:
+        return [f"{row['places'][task]:g}" for task in tasks]
+
     return {
         "tasks": tasks,
         "rows": [
-            {"name": row["contender"], "average": f"{row['average_rank']:.1f}", "cells": cells(row["contender"])}
+            {"name": row["contender"], "average": f"{row['average_rank']:.1f}", "cells": places(row)}
             for row in summary
             if row["average_rank"] is not None
         ],

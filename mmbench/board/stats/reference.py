@@ -14,6 +14,8 @@ MOST = 1e9
 NARROWEST = 0.5
 """Seeds that happen to agree never make an interval narrower than this share of what the items alone ask for."""
 SMALLEST = 1e-300
+CAUTION, TAIL = 0.75, 0.6
+"""How the bound falls with few degrees of freedom, and far out; chosen by simulation."""
 
 
 @dataclass(frozen=True)
@@ -47,9 +49,11 @@ class Spread:
         """
         if not self.squares or not self.total:
             return self.freedom
-        own, share = self.seeds**2 / self.squares, self.seeds / self.total
-        bound = max((1 - 0.75 / own) * min(1.0, level / LEVEL) ** (1.4 / own**1.3), SMALLEST)
-        return 1 / (min(1.0, share / bound) ** 2 / own + (1 - share) ** 2 / self.freedom)
+        own: float = self.seeds**2 / self.squares
+        share = self.seeds / self.total
+        bound: float = max((1 - CAUTION / own) * min(1.0, level / LEVEL) ** (TAIL / own**1.3), SMALLEST)
+        inverse: float = min(1.0, share / bound) ** 2 / own + (1 - share) ** 2 / self.freedom
+        return 1 / inverse
 
     def critical(self, level: float = LEVEL) -> float:
         """How far from its mean an estimate lies in that share of cases: half the width of the interval."""

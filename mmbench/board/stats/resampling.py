@@ -13,7 +13,8 @@ from itertools import combinations
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from mmbench.api.parts import Metric
-from mmbench.board.stats.reference import LEVEL, MOST, Spread
+from mmbench.board.stats.reference import LEVEL as LEVEL
+from mmbench.board.stats.reference import MOST, Spread
 
 if TYPE_CHECKING:
     import numpy as np
@@ -155,6 +156,23 @@ def difference(first: Draws, second: Draws, *, sign: int = 1) -> Difference:
     )
     apart = spread.critical()
     return Difference(mean, mean - apart, mean + apart, spread.p(mean))
+
+
+def gap(test: Draws, apart: Sequence[float], *, validation_items: int) -> Difference:
+    """The mean of `apart`, each seed's validation score minus its test score: other items on both sides.
+
+    What the validation items do is not measured, as predictions are kept of test only: they are taken to be as diverse
+    as the test items, so that their noise goes with the inverse of their number.
+    """
+    import numpy as np
+
+    seeds, mean, both = len(apart), float(np.mean(apart)), 1 + test.items / validation_items
+    spread = replace(test.spread, items=test.spread.items * both, chance=test.spread.chance * both)
+    if seeds > 1:
+        of_seeds = float(np.var(apart, ddof=1)) / seeds
+        spread = replace(spread, seeds=of_seeds, squares=of_seeds**2 / (seeds - 1))
+    half = spread.critical()
+    return Difference(mean, mean - half, mean + half, spread.p(mean))
 
 
 def _variance(values: "Array", items: int) -> float:
