@@ -169,7 +169,7 @@ def main(job: Job, setting: Setting, connection: Connection) -> None:
 
         text = " ".join(str(error).split())
         if disk_full(error):
-            send("failed", DataError(f"{text}; free some space and run again"), None)
+            send("failed", DataError(f"{setting.cache} is on a full disk: {text}; free some space and run again"), None)
         else:
             send("failed", MMBenchError(f"{type(error).__name__}: {text}"), traceback.format_exc())
     connection.close()
