@@ -3,6 +3,7 @@
 `leaderboard` gives a plain row for each task and contender, as `--format json` prints them; `report` draws them.
 """
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -174,10 +175,12 @@ def _place(entry: Entry, ranks: Mapping[str, int]) -> tuple[float, float, str]:
 def _ranks(entries: Sequence[Entry]) -> dict[str, int]:
     """Ranks by the mean score; those that can't be told apart share one. Without predictions, equal means do."""
     by_name = {entry.record.contender: entry for entry in entries}
-    names = sorted(by_name, key=lambda name: (-by_name[name].sign * (by_name[name].score or 0.0), name))
+    depth = {name: -entry.sign * (entry.score or 0.0) for name, entry in by_name.items()}
+    depth = {name: math.inf if math.isnan(below) else below for name, below in depth.items()}  # no number: the last
+    names = sorted(by_name, key=lambda name: (depth[name], name))
     if all(entry.draws(entry.record.metric) is None for entry in entries):  # no need to look at every pair
-        first = {by_name[name].score: place for place, name in reversed(list(enumerate(names, start=1)))}
-        return {name: first[by_name[name].score] for name in names}
+        first = {depth[name]: place for place, name in reversed(list(enumerate(names, start=1)))}
+        return {name: first[depth[name]] for name in names}
 
     def p_value(first: str, second: str) -> float:
         one, other = by_name[first], by_name[second]
