@@ -57,11 +57,19 @@ def signed(sequence: int, previous: str, kind: str, raw: bytes) -> tuple[bytes, 
 
 
 def strict_json(value: Any) -> str:
-    """JSON text without NaN or Infinity; numpy's scalars and arrays are written as numbers and lists."""
+    """JSON text without NaN or Infinity; numpy's scalars and arrays are written as numbers and lists.
+
+    Half a surrogate pair, which an error message may hold and no UTF-8 text can, becomes a question mark.
+    """
     try:
-        return json.dumps(value, separators=(",", ":"), allow_nan=False, default=_plain)
+        text = json.dumps(value, separators=(",", ":"), allow_nan=False, default=_plain)
     except ValueError:
-        return json.dumps(_tagged(value), separators=(",", ":"), allow_nan=False)
+        value = _tagged(value)
+        text = json.dumps(value, separators=(",", ":"), allow_nan=False)
+    if "\\ud" in text:
+        plain = json.dumps(value, separators=(",", ":"), allow_nan=False, default=_plain, ensure_ascii=False)
+        text = plain.encode(errors="replace").decode()
+    return text
 
 
 def _plain(value: Any) -> Any:

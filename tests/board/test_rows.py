@@ -135,3 +135,12 @@ def test_rows_of_wrong_types_are_refused(store: Store, folder: Path, value: obje
     store._trials.append("trial", to_json(trial(0)) | {"number": value})
     with pytest.raises(StoreError, match=r"trials\.jsonl, line 1: is no row that mmbench wrote: Expected `int`"):
         history(folder)
+
+
+def test_any_text_that_an_error_may_hold_can_be_read_again(folder: Path) -> None:
+    reasons = ["half \ud800 of a pair", "🦉 a whole one", "back\\slash \\ud800", "a\x00b\x1b[31m\n\u2028", "ünï"]
+    with Store.open(folder, SUITE) as store:
+        for number, reason in enumerate(reasons):
+            store.add_trial(replace(trial(number), status="error", reason=reason))
+    stored = [found.reason for found in history(folder)[CELL].trials]
+    assert stored == ["half ? of a pair", *reasons[1:]]
