@@ -145,8 +145,8 @@ POLICY = (
 def notes(rows: list[dict[str, Any]]) -> list[str]:
     """What a reader must know to read the board, for one task or several."""
     text = [
-        "[low high] is the 95% interval of the mean over seeds, for other seeds and other test items: 1,000 resamples "
-        "of the items, Student's t for the seeds. Contenders of one rank can't be told apart from its first (paired on "
+        "[low high] is the 95% interval of the mean over seeds, for other seeds and other test items: resamples of the "
+        "items, Student's t for the seeds. Contenders of one rank can't be told apart from its first (paired on "
         "the same items, Holm-corrected over all pairs, 5%)."
     ]
     against = sorted({plain(row["fusion_gain"]["against"]) for row in rows if row["fusion_gain"]})

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     Array: TypeAlias = np.ndarray[Any, Any]
 
-RESAMPLES = 1000
+RESAMPLES = 800
 FEWEST = 200
 GROUPED = 4  # resamples that are drawn for each group of items
 MOST_DRAWN = 20_000_000  # items x resamples kept in memory

