@@ -54,13 +54,14 @@ def confine(hidden: Iterable[Path], *, own: Path) -> None:
 
     Landlock can only allow, so all that stands beside a hidden folder, or beside one of the folders around it, is
     allowed. Hence the one side effect: a file made later directly in one of those (such as the home folder, for a
-    cache that lies there) can't be read back by this process. Hence the folders that libraries keep there are made
-    first, as are those of `own`, the cache; temporary files go there if the system's place for them is such a folder.
+    cache that lies there) can't be read back by this process. So the folders that libraries keep there are made first,
+    as are those of `own`, the cache; temporary files go there if the system's place for them is such a folder.
     Does nothing where the machine has no Landlock, or where it is switched off.
     """
     if _trouble():
         return
-    paths = {path.resolve() for path in hidden}
+    given = {path.resolve() for path in hidden}
+    paths = {path for path in given if given.isdisjoint(path.parents)}  # one within another is hidden with it
     around = {folder for path in paths for folder in path.parents}
     _make_room(around, own)
     ruleset = _Ruleset(READ_FILE | REFER)
