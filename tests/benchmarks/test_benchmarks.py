@@ -83,7 +83,7 @@ def test_cohorts_give_figures() -> None:
 
 def test_the_plain_script_and_mmbench_search_the_same_rows(tmp_path: Path) -> None:
     """On a real task of a few rows: both sides told to try two trials, in processes of their own."""
-    task = tasks.SearchTask("few", "uci_mfeat", {}, target=2.0, limit=60)
+    task = tasks.SearchTask("few", "uci_mfeat", {}, limit=60)
     file = tmp_path / "rows.safetensors"
     tasks.export(task, file)
     data = script.read("uci_mfeat", file, frozen=False)
@@ -93,16 +93,21 @@ def test_the_plain_script_and_mmbench_search_the_same_rows(tmp_path: Path) -> No
     assert all(0 <= score <= 1 for _, score, _ in found)
 
 
-def test_time_to_quality_stops_at_the_target(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """The first trial of either side reaches a target of nothing, and its whole process is counted."""
-    easy = tasks.SearchTask("uci_mfeat", "uci_mfeat", {}, target=0.0)
-    variant = quality.Variant("easy", easy, ">= 0")
+def test_time_to_quality_counts_whole_processes(tmp_path: Path) -> None:
+    variant = quality.Variant("smallest", tasks.TASKS["uci_mfeat"], ">= 0", seeds=1, first=1)
     file = tmp_path / "rows.safetensors"
-    tasks.export(easy, file)
-    (figure,) = checked([quality.pair(variant, file, seeds=range(1), most=2)])
-    assert figure["facts"]["mmbench: trials"] == figure["facts"]["plain script: trials"] == [1]
-    assert figure["facts"]["mmbench: reached"] == "1 of 1"
+    tasks.export(variant.task, file)
+    (figure,) = checked([quality.pair(variant, file)])
+    assert figure["facts"]["plain script: trials"] == [1]  # its first trial set the target
+    assert figure["facts"]["plain script: reached"] == "1 of 1"
+    assert figure["facts"]["mmbench: reached"] in ("0 of 1", "1 of 1")
     assert all(seconds > 1 for seconds in figure["seconds"].values())  # no less than importing torch
+
+
+def test_a_search_that_never_reaches_the_target_counts_with_all_it_spent() -> None:
+    search = [quality.Tried(0.5, 1, 2), quality.Tried(0.7, 3, 4), quality.Tried(0.6, 5, 6)]
+    assert quality._time_to(0.6, search) == Reading(cpu=3, wall=4)
+    assert quality._time_to(0.9, search) == Reading(cpu=5, wall=6)
 
 
 def test_a_ratio_is_that_of_its_rounds() -> None:
