@@ -10,7 +10,7 @@ from tests.chaos.soak import Sample, slope, soak
 from tests.chaos.story import chaos
 
 SEED = 20
-POINTS = 34
+POINTS = 32
 
 
 def test_points_follow_from_the_seed_and_cover_every_phase() -> None:
