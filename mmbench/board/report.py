@@ -40,8 +40,13 @@ def table(rows: Sequence[Row], console_width: int) -> "list[RenderableType]":
 
 
 def json(rows: Sequence[Row], *, run: str = "", notes: Sequence[str] = ()) -> str:
-    """{"run": ..., "rows": [...]}, and "notes" if there are any; what was not measured, or is not finite, is null."""
+    """{"run": ..., "rows": [...]}, "notes" if there are any, and "all_tasks" for one board of several tasks.
+
+    What was not measured, or is not finite, is null.
+    """
     content = {"run": run, **({"notes": list(notes)} if notes else {}), "rows": finite(list(rows))}
+    if len({row["task"] for row in rows}) > 1 and len({row.get("board") for row in rows}) == 1:
+        content["all_tasks"] = {"contenders": finite(across(rows)), "told_apart": finite(told_apart(rows))}
     return shown_json(json_format.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)) + "\n"
 
 

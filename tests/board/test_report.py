@@ -125,6 +125,10 @@ def test_json_is_strict_and_as_promised(rows: list[dict[str, Any]]) -> None:
     assert found["rows"][0]["spent"] == {"trials": 8, "seconds": None}
     assert found["rows"][0]["valid"] is None
     assert found["rows"][1:] == rows[1:]
+    contenders = found["all_tasks"]["contenders"]
+    assert (contenders[0]["contender"], contenders[0]["average_rank"]) == ("concat", 1)
+    assert found["all_tasks"]["told_apart"] is None  # one contender alone has both tasks
+    assert "all_tasks" not in json.loads(report.json(rows[1:]))
 
 
 def test_an_empty_board_is_no_error() -> None:

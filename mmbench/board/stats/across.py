@@ -26,9 +26,10 @@ def across(rows: Sequence[Row]) -> list[Row]:
         return []
     whole, places = _places(contenders, scores)
     rated, intervals = ratings.ratings(scores)
+    own_column = {number: place for place, number in enumerate(whole)}
     summary = []
     for number, contender in enumerate(contenders):
-        own = places[:, whole.index(number)] if number in whole else None
+        own = places[:, own_column[number]] if number in own_column else None
         missing = [task for task, score in zip(tasks, scores[:, number], strict=True) if score != score]
         low, high = intervals[number].tolist() if intervals is not None else (None, None)
         summary.append(
@@ -78,12 +79,13 @@ def _scores(rows: Sequence[Row]) -> "tuple[list[str], list[str], Array]":
 
     tasks = list(dict.fromkeys(row["task"] for row in rows))
     contenders = list(dict.fromkeys(row["contender"] for row in rows))
+    line, column = ({name: place for place, name in enumerate(names)} for names in (tasks, contenders))
     scores = np.full((len(tasks), len(contenders)), np.nan)
     for row in rows:
         if row["rank"] is not None:
             sign = 1 if row["direction"] == "max" else -1
             mean = row["metrics"][row["metric"]]["mean"]
-            scores[tasks.index(row["task"]), contenders.index(row["contender"])] = sign * mean
+            scores[line[row["task"]], column[row["contender"]]] = sign * mean
     return tasks, contenders, scores
 
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 RESAMPLES = 800
 FEWEST = 200
 GROUPED = 4  # resamples that are drawn for each group of items
+MOST_PAIRED = 50  # contenders of which each pair is tested
 MOST_DRAWN = 20_000_000  # items x resamples kept in memory
 
 
@@ -215,15 +216,25 @@ def tied_ranks(names: Sequence[str], p_value: Callable[[str, str], float]) -> di
     """Ranks from 1 of `names`, best first: those that don't differ from the best of a group share its rank.
 
     A group ends at the first that differs from its best, which leads the next group: one that scores less never ranks
-    higher, however much its seeds scatter. As the data say which one is the best, Holm's adjustment is over all pairs.
+    higher, however much its seeds scatter. As the data say which one is the best, the adjustment is over all pairs:
+    Holm's, or Bonferroni's where they are very many, which tests only the pairs that it needs.
     """
-    pairs = list(combinations(names, 2))
-    adjusted = dict(zip(pairs, holm([p_value(*pair) for pair in pairs]), strict=True))
+    differ = _holm_over_pairs(names, p_value) if len(names) <= MOST_PAIRED else _bonferroni_over_pairs(names, p_value)
     ranks: dict[str, int] = {}
     best = ""
     for place, name in enumerate(names, start=1):
-        if not ranks or adjusted[best, name] < LEVEL:
+        if not ranks or differ(best, name):
             best, ranks[name] = name, place
         else:
             ranks[name] = ranks[best]
     return ranks
+
+
+def _holm_over_pairs(names: Sequence[str], p_value: Callable[[str, str], float]) -> Callable[[str, str], bool]:
+    pairs = list(combinations(names, 2))
+    adjusted = dict(zip(pairs, holm([p_value(*pair) for pair in pairs]), strict=True))
+    return lambda best, other: adjusted[best, other] < LEVEL
+
+
+def _bonferroni_over_pairs(names: Sequence[str], p_value: Callable[[str, str], float]) -> Callable[[str, str], bool]:
+    return lambda best, other: p_value(best, other) * math.comb(len(names), 2) < LEVEL

@@ -185,3 +185,18 @@ def test_one_that_scores_less_never_ranks_higher() -> None:
         return 0.5 if "c" in (first, second) else 0.001
 
     assert stats.tied_ranks(["a", "b", "c"], p_value) == {"a": 1, "b": 2, "c": 2}
+
+
+def test_very_many_contenders_are_ranked_without_testing_every_pair() -> None:
+    asked = []
+
+    def p_value(first: str, second: str) -> float:
+        asked.append((first, second))
+        return 1e-9 if int(second) - int(first) >= 20 else 0.5
+
+    names = [str(number) for number in range(200)]
+    ranks = stats.tied_ranks(names, p_value)
+    assert ranks == {name: 1 + 20 * (int(name) // 20) for name in names}
+    assert len(asked) < 200
+    few = names[:50]
+    assert stats.tied_ranks(few, p_value) == {name: ranks[name] for name in few}
