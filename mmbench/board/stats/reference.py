@@ -64,7 +64,6 @@ class Spread:
 
     def p(self, apart: float) -> float:
         """The two-sided p of an estimate that far from 0: the level at which `critical` is just as far."""
-        from scipy.optimize import brentq
         from scipy.special import ndtr, stdtr
 
         apart = abs(apart)
@@ -78,5 +77,11 @@ class Spread:
 
         if beyond(SMALLEST) <= SMALLEST:
             return least
-        solved = brentq(lambda power: math.log(beyond(math.exp(power))) - power, math.log(SMALLEST), 0.0)
-        return max(least, math.exp(solved))
+        low, high = (
+            math.log(SMALLEST),
+            0.0,
+        )  # halved: a root finder of SciPy's takes longer to load than this for a board
+        while high - low > 1e-9:
+            middle = (low + high) / 2
+            low, high = (middle, high) if math.log(beyond(math.exp(middle))) > middle else (low, middle)
+        return max(least, math.exp(high))

@@ -67,3 +67,24 @@ def test_all_equal_and_all_in_one_order() -> None:
     two = friedman.compare(friedman.places(np.tile([3.0, 2.0], (8, 1))))
     assert two is not None
     assert two.p == 0.0
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_scipy_agrees_ties_and_all(seed: int) -> None:
+    draw = np.random.default_rng(seed)
+    scores = draw.integers(0, 4, (9, 5)).astype(float)
+    places = friedman.places(scores)
+    assert places == pytest.approx(scipy.stats.rankdata(-scores, axis=1))
+    statistic = scipy.stats.friedmanchisquare(*scores.T).statistic
+    found = friedman.compare(places)
+    assert found is not None
+    assert found.p == pytest.approx(scipy.stats.f.sf(8 * statistic / (36 - statistic), 4, 32))
+
+
+@pytest.mark.parametrize("contenders", [2, 5, 13, 60])
+def test_the_critical_value_is_that_of_the_studentised_range(contenders: int) -> None:
+    found = friedman.compare(np.tile(np.arange(1.0, contenders + 1), (6, 1)))
+    assert found is not None
+    scale = np.sqrt(contenders * (contenders + 1) / 36)
+    expected = scipy.stats.studentized_range.ppf(0.95, contenders, np.inf) / np.sqrt(2)
+    assert found.critical / scale == pytest.approx(expected, rel=1e-5)
