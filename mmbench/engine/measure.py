@@ -7,7 +7,6 @@ What the preprocessors cost (a frozen encoder, say) stands beside it as `prepare
 import ctypes
 import gc
 import json
-import math
 import os
 import sys
 import time
@@ -18,12 +17,13 @@ from typing import Any
 import numpy as np
 import psutil
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 from mmbench.api.space import Params
 from mmbench.engine.data.workspace import Workspace
+from mmbench.engine.flops import FlopCounter
 from mmbench.engine.learn.estimator import fit_estimator, predict_estimator
 from mmbench.engine.learn.model import Inputs, Model
+from mmbench.engine.learn.optimizer import AdamW
 from mmbench.engine.learn.train import Lesson, Recipe, fit
 from mmbench.engine.space import derive_seed, part_params
 
@@ -96,9 +96,10 @@ def _time(workspace: Workspace, params: Params) -> dict[str, Any]:
     seconds = _train(workspace, model, params, train, rows=train.n)
     costs["train_throughput"] = train.n / seconds
     model.eval()
-    with FlopCounterMode(display=False, custom_mapping=_uncounted()) as counter:
-        _forward(model, test, 1)()  # with gradients: the counter's hooks can't do without where a parameter is an input
-    costs["flops"] = counter.get_total_flops()
+    # With gradients: without them nn.MultiheadAttention is one kernel, which has no formula.
+    with FlopCounter() as counter:
+        _forward(model, test, 1)()
+    costs["flops"] = counter.total
     with torch.inference_mode():
         one = _samples(_forward(model, test, 1), workspace.device)
         costs |= {f"latency_ms_p{q}": float(np.percentile(one, q)) * 1e3 for q in (50, 90, 99)}
@@ -179,52 +180,6 @@ def _preparation(workspace: Workspace, params: Params, modality: str) -> float |
     return cost
 
 
-def _uncounted() -> dict[Any, Any]:
-    """{kernel: its FLOPs from the shapes it is given} for what torch counts nothing."""
-
-    def attention(query: Any, key: Any, value: Any, *args: Any, **kwargs: Any) -> int:
-        """Two matrix products, 2*B*H*T*S*(D + D)."""
-        b, h, t, d = query
-        return int(2 * b * h * t * key[2] * (d + value[3]))
-
-    def lstm(steps: Any, to_input: Any, to_hidden: Any, *args: Any, **kwargs: Any) -> int:
-        """One layer and direction: four gates, 2*B*T*4*H*(D + H)."""
-        return int(2 * math.prod(steps[:-1]) * (math.prod(to_input) + math.prod(to_hidden)))
-
-    def recurrent(steps: Any, weights: Any, *args: Any, **kwargs: Any) -> int:
-        """All layers of a GRU, LSTM or RNN on CUDA: each matrix meets each step once."""
-        return int(2 * math.prod(steps[:-1]) * sum(math.prod(weight) for weight in weights if len(weight) == 2))
-
-    def trilinear(one: Any, two: Any, three: Any, *args: Any, **kwargs: Any) -> int:
-        """nn.Bilinear, x W y: two products for each entry, and their sum."""
-        return int(3 * math.prod(max(sizes) for sizes in zip(*_padded(one, two, three, *args[:3]), strict=True)))
-
-    def vector(matrix: Any, other: Any, *args: Any, **kwargs: Any) -> int:
-        return int(2 * math.prod(matrix))
-
-    aten = torch.ops.aten
-    return {
-        aten._scaled_dot_product_flash_attention_for_cpu: attention,
-        aten.mkldnn_rnn_layer: lstm,
-        aten._cudnn_rnn: recurrent,
-        aten._trilinear: trilinear,
-        aten.mv: vector,
-        aten.dot: vector,
-        aten.addmv: lambda total, matrix, other, *args, **kwargs: vector(matrix, other),
-    }
-
-
-def _padded(*given: Any) -> list[list[int]]:
-    """Three shapes, each with a 1 at the places where its list of `expand` says."""
-    shapes = []
-    for shape, expand in zip(given[:3], given[3:], strict=True):
-        sizes = list(shape)
-        for place in sorted(expand):
-            sizes.insert(place, 1)
-        shapes.append(sizes)
-    return shapes
-
-
 def _synchronise(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
@@ -235,10 +190,10 @@ def _load_libraries(device: torch.device) -> None:
     the model to be measured: what that keeps beyond its own life would not be seen again."""
     model = torch.nn.Sequential(torch.nn.Linear(8, 8), torch.nn.LayerNorm(8), torch.nn.GELU(), torch.nn.Dropout(0.1))
     model = model.to(device)
-    optimizer = torch.optim.AdamW(model.parameters(), fused=True)
+    optimizer = AdamW(model.parameters(), weight_decay=0.0)
     rows, target = torch.zeros(4, 8, device=device), torch.zeros(4, dtype=torch.long, device=device)
     torch.nn.functional.cross_entropy(model(rows), target).backward()
-    optimizer.step()
+    optimizer.step(lr=1e-3)
 
 
 def _give_back() -> None:

@@ -1,5 +1,7 @@
 """Costs against what is known: formulas, sleeps, tensors of a known size."""
 
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,6 +19,7 @@ from mmbench.api.suite import Suite
 from mmbench.engine import measure as measuring
 from mmbench.engine import plan as planning
 from mmbench.engine.data.workspace import Workspace
+from mmbench.engine.flops import FlopCounter
 from mmbench.engine.space import default_params
 
 TOYS = str(Path(__file__).parents[1] / "toys.py")
@@ -97,19 +100,16 @@ def test_a_tensor_kept_alive_shows_up_by_its_size(measure: Measure) -> None:
 def test_attention_is_counted() -> None:
     b, h, t, s, d = 2, 4, 5, 7, 8
     query, key = torch.randn(b, h, t, d), torch.randn(b, h, s, d)
-    with (
-        torch.inference_mode(),
-        FlopCounterMode(display=False, custom_mapping=measuring._uncounted()) as counter,
-    ):
+    with torch.inference_mode(), FlopCounter() as counter:
         nn.functional.scaled_dot_product_attention(query, key, key)
-    assert counter.get_total_flops() == 2 * b * h * t * s * (d + d)
+    assert counter.total == 2 * b * h * t * s * (d + d)
 
 
 def test_convolution_is_counted() -> None:
     layer, image = nn.Conv2d(3, 6, 3, padding=1), torch.randn(1, 3, 10, 10)
-    with torch.inference_mode(), FlopCounterMode(display=False) as counter:
+    with torch.inference_mode(), FlopCounter() as counter:
         layer(image)
-    assert counter.get_total_flops() == 2 * 3 * 6 * 9 * 10 * 10
+    assert counter.total == 2 * 3 * 6 * 9 * 10 * 10
 
 
 class Tagging(nn.Module):
@@ -131,3 +131,32 @@ def test_a_parameter_as_input_is_counted(suite: Suite, cache: Path, monkeypatch:
     fusion = type(catalog.fusions["concat"])
     monkeypatch.setattr(fusion, "build", lambda self, inputs, width, params: Tagging(inputs, width))
     assert measuring.measure(Workspace(cell, catalog, cache), default_params(cell, catalog))["flops"] > 0
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [nn.Linear(9, 4), nn.GRU(9, 5, batch_first=True), nn.TransformerEncoderLayer(9, 3, 16, batch_first=True)],
+    ids=lambda layer: type(layer).__name__,
+)
+def test_counts_as_torch_does(layer: nn.Module) -> None:
+    steps = torch.randn(2, 6, 9)
+    with FlopCounterMode(display=False) as theirs:
+        layer.train()(steps)
+    with FlopCounter() as ours, torch.no_grad():
+        layer.train()(steps)
+    assert 0 < theirs.get_total_flops() <= ours.total  # torch has no formula for a CPU's attention
+
+
+def test_counting_does_not_load_the_compiler() -> None:
+    code = """
+import sys, torch
+from mmbench.engine.flops import FlopCounter
+from mmbench.engine.learn.optimizer import AdamW
+layer = torch.nn.Linear(2, 2)
+with FlopCounter() as counter:
+    layer(torch.ones(1, 2)).sum().backward()
+AdamW(layer.parameters(), weight_decay=0.0).step(0.1)
+print(counter.total, "torch._dynamo" in sys.modules)
+"""
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert out.split() == ["16", "False"]

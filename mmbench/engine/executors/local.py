@@ -20,7 +20,6 @@ from mmbench.engine.worker import Job, Setting, main
 
 PRELOAD = [
     "torch",
-    "torch._dynamo",  # the first optimizer imports it, which would cost each process seconds
     "datasets",
     "numpy",
     "optuna",

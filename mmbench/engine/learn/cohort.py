@@ -21,6 +21,7 @@ from torch.utils._pytree import tree_flatten, tree_unflatten
 from mmbench.api.parts import Epoch, Features, Fused
 from mmbench.engine.learn.dropout import put_in
 from mmbench.engine.learn.model import Batch, Inputs, Model
+from mmbench.engine.learn.optimizer import BETAS, EPSILON
 from mmbench.engine.learn.train import (
     Fit,
     Lesson,
@@ -35,7 +36,6 @@ from mmbench.engine.learn.train import (
 )
 from mmbench.errors import MMBenchError
 
-BETAS, EPSILON = (0.9, 0.999), 1e-8
 FEWEST = 4
 """Fewer members than these are never faster together."""
 LARGEST = 3_000_000
@@ -150,7 +150,7 @@ class Cohort:
         return cast(Tensor, losses).detach()
 
     def _adam(self, gradient: Tensor, scale: float) -> None:
-        """AdamW (arXiv:1711.05101) as torch's fused one, each row with a learning rate and a decay of its own."""
+        """As `optimizer.AdamW`, each row with a learning rate and a decay of its own."""
         self._step += 1
         (b1, b2), lr = BETAS, self._lr * scale
         self._flat.mul_(1 - lr * self._decay)

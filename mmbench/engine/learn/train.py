@@ -18,6 +18,7 @@ from torch import Tensor
 from mmbench.api.parts import Epoch, Features, Fused
 from mmbench.engine.learn.heads import POOL
 from mmbench.engine.learn.model import Batch, Inputs, Model, predict
+from mmbench.engine.learn.optimizer import AdamW
 from mmbench.errors import TrainingError
 
 Augment: TypeAlias = Callable[[dict[str, Tensor], torch.Generator], dict[str, Tensor]]
@@ -104,10 +105,7 @@ class Training:
         self._generator = torch.Generator(device).manual_seed(recipe.seed)
         self._order = torch.Generator().manual_seed(recipe.seed)
         self._randomness = Randomness(device)
-        self._parameters = list(model.parameters())
-        self._optimizer = torch.optim.AdamW(
-            self._parameters, lr=recipe.lr, weight_decay=recipe.weight_decay, fused=True
-        )
+        self._optimizer = AdamW(model.parameters(), weight_decay=recipe.weight_decay)
         self._best = _copy(model)
 
     def advance(self) -> None:
@@ -145,18 +143,16 @@ class Training:
         model.train()
         losses = []
         for step, rows in enumerate(shuffled(lesson.train, steps, self._order)):
-            set_lr(self._optimizer, recipe.lr, (self._done * steps + step) / (recipe.epochs * steps))
             batch = lesson.train.batch(rows)
             for modality, (change, generator) in augment.items():
                 batch[modality] = change(batch[modality], generator)
-            for parameter in self._parameters:
-                parameter.grad = None
+            self._optimizer.forget()
             target = cast(Tensor, lesson.train.target)[rows]
             loss, features, fused, target = step_loss(model, batch, target, self._generator)
             loss.backward()
             if hasattr(model.objective, "on_gradients"):
                 _replace_gradients(model, features, fused, target, self._generator)
-            self._optimizer.step()
+            self._optimizer.step(recipe.lr * schedule((self._done * steps + step) / (recipe.epochs * steps)))
             losses.append(loss.detach())
             if self.spent + time.perf_counter() - started > recipe.seconds:
                 raise TimeUpError
@@ -222,11 +218,6 @@ def schedule(progress: float) -> float:
     """The learning rate's factor: a short linear warm-up, then half a cosine down to zero."""
     scale = progress / WARM if progress < WARM else 0.5 * (1 + math.cos(math.pi * (progress - WARM) / (1 - WARM)))
     return max(scale, 1e-3)
-
-
-def set_lr(optimizer: torch.optim.Optimizer, lr: float, progress: float) -> None:
-    for group in optimizer.param_groups:
-        group["lr"] = lr * schedule(progress)
 
 
 def tell(model: Model, epoch: Epoch) -> None:
