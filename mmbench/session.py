@@ -101,7 +101,8 @@ class Session:
         """
         with Store.open(self.folder, self.suite, fresh=self.fresh) as writer:
             self.catalog.manager.hook.mmbench_run_started(suite=self.suite, folder=self.folder)
-            for plan in filter(None, (self.registered, self._todo() and self.registration())):
+            planned = [self.registered] if self.registered else []
+            for plan in [*planned, *([self.registration()] if self._todo() else [])]:
                 registrations.register(self.folder, plan, self.suite)
             if self._todo():
                 self._work(writer, workers or os.cpu_count() or 1, on_event)

@@ -45,9 +45,7 @@ def decode(column: "pa.ChunkedArray", modality: str, kind: str, *, first: int = 
     if kind == "text":
         return _texts(column, modality)
     read = _image if kind == "image" else _sound
-    return [
-        None if cell is None else read(cell, f"column {modality!r}, row {first + n}") for n, cell in _cells(column)
-    ]
+    return [None if cell is None else read(cell, f"column {modality!r}, row {first + n}") for n, cell in _cells(column)]
 
 
 def targets(split: "Dataset", target: Target) -> "Array":

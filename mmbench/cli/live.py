@@ -276,7 +276,12 @@ class Meter:
     def __enter__(self) -> Self:
         from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-        columns = (TextColumn("{task.description}", markup=False), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+        columns = (
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            TaskProgressColumn(),
+            TimeRemainingColumn(),
+        )
         hidden = self._quiet or not self._console.is_terminal
         self._bars = Progress(*columns, console=self._console, disable=hidden)
         self._tasks: dict[str, TaskID] = {}

@@ -156,7 +156,11 @@ def _check_spent(where: str, cell: Cell, record: Record, suite: Suite) -> Iterat
     yield from altered("budget", where, pairs, against=f"the rows of {TRIALS}")
     seconds = sum(trial.seconds for trial in trials) + sum(refit.seconds for refit in refits)
     stated = record.spent.get("seconds")
-    if not isinstance(stated, int | float) or abs(stated) > 1e100 or not math.isclose(stated, seconds, rel_tol=1e-9, abs_tol=1e-9):
+    if (
+        not isinstance(stated, int | float)
+        or abs(stated) > 1e100
+        or not math.isclose(stated, seconds, rel_tol=1e-9, abs_tol=1e-9)
+    ):
         yield from altered("budget", where, [("spent.seconds", stated, seconds)], against=f"the rows of {TRIALS}")
 
 

@@ -21,7 +21,9 @@ def run(
     contender: options.Contenders = None,
     workers: Annotated[
         int | None,
-        typer.Option(metavar="N", min=1, max=1024, help="Worker processes; one for each core if absent.", show_default=False),
+        typer.Option(
+            metavar="N", min=1, max=1024, help="Worker processes; one for each core if absent.", show_default=False
+        ),
     ] = None,
     trials: options.Trials = None,
     limit: options.Limit = None,
