@@ -15,7 +15,7 @@ OURS, BARE = "mmbench", "bare loop"
 def measure(*, quick: bool = False, rounds: int | None = None) -> Iterator[Figure]:
     """For each case: mmbench over the bare loop, then each other loop over mmbench."""
     for case in cases(quick=quick):
-        readings = take_turns(sides(case), rounds or (3 if quick else 15))
+        readings = take_turns(sides(case), rounds or (2 if quick else 15))
         facts = {"rows": len(case.train.target), "batch": case.batch_size, "epochs": case.epochs}
         yield compare(f"{case.name}: mmbench / bare loop", readings, over=(OURS, BARE), claim="<= 1.03", facts=facts)
         for name in [name for name in readings if name not in (OURS, BARE)]:
