@@ -28,6 +28,7 @@ def cell(contender: str = "gated", direction: str = "max") -> Cell:
         seed=0,
         limit=None,
         direction=direction,
+        give_up=None,
         skip=None,
         parts={},
         space_hash="",
