@@ -114,7 +114,14 @@ def test_a_hung_trial_is_killed_and_charged(execute: Execute, suite: Suite) -> N
     short = replace(suite.budget, trials=1, batch=1, trial_seconds=1.0)
     run = execute(replace(only(suite, "hangs"), budget=short))
     assert record(run, "hangs").status == "timeout"
-    assert record(run, "hangs").spent == {"trials": 1, "pruned": 0, "failed": 1, "seconds": 1.0, "test_accesses": 0}
+    assert record(run, "hangs").spent == {
+        "trials": 1,
+        "pruned": 0,
+        "failed": 1,
+        "epochs": 0,
+        "seconds": 1.0,
+        "test_accesses": 0,
+    }
 
 
 def test_a_killed_worker_is_not_charged(execute: Execute, suite: Suite, cache: Path) -> None:
