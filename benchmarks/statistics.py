@@ -220,7 +220,7 @@ def main() -> None:
 
     parser = argparse.ArgumentParser(description="Coverage and false positives of the board's statistics.")
     parser.add_argument("--quick", action="store_true", help="two metrics, few seeds and items")
-    parser.add_argument("--worlds", type=int, default=800, help="worlds for each figure (default 800)")
+    parser.add_argument("--worlds", type=int, default=600, help="worlds for each figure (default 600)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there as well")
     chosen = parser.parse_args()
     started = time.process_time()
