@@ -35,6 +35,8 @@ class Part:
     source: ClassVar[str] = ""
     """Where the method was published: a DOI, an arXiv id or an address."""
     space: ClassVar[Space] = {}
+    libraries: ClassVar[tuple[str, ...]] = ()
+    """Modules of other packages that take long to import and that it needs: a run loads them once for all workers."""
 
     def supports(self, task: Task) -> str | None:
         """None if the part fits `task`, else the reason why not, as the board shows it."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mmbench.api.parts import Part
 from mmbench.api.record import Record, Refit, Status, Trial
 from mmbench.api.space import defaults
 from mmbench.engine.data.features import Prepared
@@ -99,7 +100,7 @@ def run(
         trials, refits = (history or {}).get(cell.key, ([], []))
         states[cell.key] = Progressing(cell, sorted(trials, key=lambda t: t.number), list(refits))
     history = None  # each trial is let go of as soon as its cell is searched
-    with Pool(workers, setting) as pool:
+    with Pool(workers, setting, libraries=_libraries(cells, catalog, cache)) as pool:
         yield from _Run(plan, catalog, cache, pool, states).events()
 
 
@@ -153,10 +154,7 @@ class _Run:
 
     def _hold(self, job: Prepare) -> Hold:
         """Keeps the run's own features in the store until it ends."""
-        dataset, encoder = self.catalog.datasets[job.cell.task.dataset], self.catalog.encoders[job.encoder]
-        table = Table(dataset, where(dataset, self.cache), job.cell.limit)
-        params = defaults(encoder.space, "prepare")
-        return Hold(Prepared(table, job.modality, encoder, params, job.cell.seed, self.cache).folder)
+        return Hold(_features(job.cell, job.modality, job.encoder, self.catalog, self.cache))
 
     def _drain(self) -> Iterator[Event]:
         """Run every waiting job, as many at once as the pool allows."""
@@ -340,6 +338,31 @@ def _record(
         },
         environment=environment(plan.device),
     )
+
+
+def _features(cell: Cell, modality: str, encoder: str, catalog: Catalog, cache: Path) -> Path:
+    """Where the features of an encoder's default preparation are kept."""
+    dataset, part = catalog.datasets[cell.task.dataset], catalog.encoders[encoder]
+    table = Table(dataset, where(dataset, cache), cell.limit)
+    return Prepared(table, modality, part, defaults(part.space, "prepare"), cell.seed, cache).folder
+
+
+def _libraries(cells: Sequence[Cell], catalog: Catalog, cache: Path) -> list[str]:
+    """What the workers of these cells will import, each once for all of them."""
+    parts: list[Part] = [catalog.metrics[cell.task.metric] for cell in cells]
+    parts += [catalog.fusions[name] for cell in cells for name in cell.fusions]
+    parts += [catalog.objectives[name] for cell in cells for name in cell.objectives]
+    prepared = {
+        (cell.task.dataset, modality, name): cell
+        for cell in cells
+        for modality, names in cell.encoders.items()
+        for name in names
+    }
+    parts += [catalog.encoders[name] for _, _, name in prepared]
+    found = dict.fromkeys(name for part in parts for name in part.libraries)
+    if not all(_features(cell, m, name, catalog, cache).exists() for (_, m, name), cell in prepared.items()):
+        found["datasets"] = None  # raw rows are read with it
+    return list(found)
 
 
 def _search(state: Progressing) -> Search:

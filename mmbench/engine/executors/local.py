@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
@@ -20,12 +20,8 @@ from mmbench.engine.worker import Job, Setting, main
 
 PRELOAD = [
     "torch",
-    "datasets",
     "numpy",
     "optuna",
-    "sklearn.metrics",
-    "sklearn.linear_model",
-    "sklearn.ensemble",  # what the estimators of the built-in plugins import
     "mmbench.engine.search",
     "mmbench.engine.evaluate",
     "mmbench.engine.measure",
@@ -65,7 +61,8 @@ class Running:
 class Pool:
     """Up to `workers` jobs at once. Use as a context: leaving it ends every process."""
 
-    def __init__(self, workers: int, setting: Setting) -> None:
+    def __init__(self, workers: int, setting: Setting, *, libraries: Sequence[str] = ()) -> None:
+        """libraries: what more the server loads, so that no worker has to."""
         self.workers, self.setting = workers, setting
         method = "forkserver" if sys.platform == "linux" else "spawn"
         self._context: Any = multiprocessing.get_context(method)
@@ -73,7 +70,7 @@ class Pool:
             from multiprocessing import forkserver  # not there on every system
 
             plugins = [entry.module for entry in entry_points(group="mmbench")]
-            self._context.set_forkserver_preload(PRELOAD + plugins)
+            self._context.set_forkserver_preload([*PRELOAD, *libraries, *plugins])
             with _for_workers(), _undisturbed():
                 forkserver.ensure_running()
         self.running: list[Running] = []

@@ -24,6 +24,7 @@ class Majority(mb.Fusion):
 
     name = "majority"
     level = "estimator"
+    libraries = ("sklearn.linear_model", "sklearn.ensemble")
 
     def supports(self, task: mb.Task) -> str | None:
         return MATCH if task.target.type == "match" else None
@@ -46,6 +47,7 @@ class Logistic(mb.Fusion):
     name = "logistic"
     source = "https://scikit-learn.org/stable/modules/linear_model.html#logistic-regression"
     level = "estimator"
+    libraries = ("sklearn.linear_model", "sklearn.ensemble")
     space = {"C": mb.Float(1e-4, 10.0, log=True, default=0.01)}
 
     def supports(self, task: mb.Task) -> str | None:
@@ -69,6 +71,7 @@ class Forest(mb.Fusion):
     name = "forest"
     source = "https://doi.org/10.1007/s10994-006-6226-1"
     level = "estimator"
+    libraries = ("sklearn.linear_model", "sklearn.ensemble")
     space = {
         "leaf": mb.Int(1, 4, log=True, default=1),
         "breadth": mb.Float(1.0, 4.0, log=True, default=1.0),

@@ -65,6 +65,7 @@ class BalancedAccuracy(mb.Metric):
 
     name = "balanced_accuracy"
     targets = ("label",)
+    libraries = ("sklearn.metrics",)
     share = True
     source = "https://doi.org/10.1109/ICPR.2010.764"
 
@@ -88,6 +89,7 @@ class Precision(mb.Metric):
 
     name = "precision"
     targets = ("label",)
+    libraries = ("sklearn.metrics",)
     share = True
 
     def score(self, truth: "Array", prediction: "Array") -> float:
@@ -107,6 +109,7 @@ class Recall(mb.Metric):
 
     name = "recall"
     targets = ("label",)
+    libraries = ("sklearn.metrics",)
     share = True
 
     def score(self, truth: "Array", prediction: "Array") -> float:
@@ -126,6 +129,7 @@ class F1(mb.Metric):
 
     name = "f1"
     targets = ("label",)
+    libraries = ("sklearn.metrics",)
     share = True
 
     def score(self, truth: "Array", prediction: "Array") -> float:
@@ -223,6 +227,7 @@ class AreaUnderROC(mb.Metric):
 
     name = "auroc"
     targets = ("label",)
+    libraries = ("sklearn.metrics",)
     share = True
     source = "https://doi.org/10.1016/j.patrec.2005.10.010"
 

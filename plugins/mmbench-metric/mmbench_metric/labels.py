@@ -42,6 +42,7 @@ class MicroF1(mb.Metric):
 
     name = "micro_f1"
     targets = ("labels",)
+    libraries = ("sklearn.metrics",)
     share = True
 
     def score(self, truth: "Array", prediction: "Array") -> float:
@@ -61,6 +62,7 @@ class MacroF1(mb.Metric):
 
     name = "macro_f1"
     targets = ("labels",)
+    libraries = ("sklearn.metrics",)
     share = True
 
     def score(self, truth: "Array", prediction: "Array") -> float:
@@ -81,6 +83,7 @@ class SubsetAccuracy(mb.Metric):
 
     name = "subset_accuracy"
     targets = ("labels",)
+    libraries = ("sklearn.metrics",)
     share = True
 
     def score(self, truth: "Array", prediction: "Array") -> float:
@@ -100,6 +103,7 @@ class MeanAveragePrecision(mb.Metric):
 
     name = "map"
     targets = ("labels",)
+    libraries = ("sklearn.metrics",)
     share = True
 
     def score(self, truth: "Array", prediction: "Array") -> float:

@@ -24,6 +24,7 @@ class MeanAbsoluteError(mb.Metric):
 
     name = "mae"
     targets = ("number",)
+    libraries = ("sklearn.metrics",)
     direction = "min"
 
     def score(self, truth: "Array", prediction: "Array") -> float:
@@ -45,6 +46,7 @@ class RootMeanSquaredError(mb.Metric):
 
     name = "rmse"
     targets = ("number",)
+    libraries = ("sklearn.metrics",)
     direction = "min"
 
     def score(self, truth: "Array", prediction: "Array") -> float:
@@ -67,6 +69,7 @@ class R2(mb.Metric):
 
     name = "r2"
     targets = ("number",)
+    libraries = ("sklearn.metrics",)
 
     def score(self, truth: "Array", prediction: "Array") -> float:
         import numpy as np
