@@ -58,7 +58,7 @@ def cells(text: str) -> Iterator[dict[str, Any]]:
     parts = {f"fusion.{text}": text}
     names_ = ("mmbench", "engine", "commit", "python", "processor", "device")
     environment = {**dict.fromkeys(names_, text), "libraries": {text: text}}
-    dataset = {"name": text, "fingerprint": text, "licence": text, "rows": {text: text, "test": 200}}
+    dataset = {"name": text, "fingerprint": text, "licence": text, "rows": {text: 1, "test": 200}}
     cost = {"latency_ms_p50": 1.0, "parameters": 10, "prepare_ms": {text: text}, "device": text, "threads": text}
     common = {"environment": environment, "dataset": dataset, "parts": parts, "space_hash": text, "curves": curves}
     common |= {"params": {text: text}, "default_params": {text: "default"}, "budget": {text: text}}
