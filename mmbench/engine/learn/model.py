@@ -21,7 +21,7 @@ from mmbench.plugins import Catalog
 
 Batch: TypeAlias = Mapping[str, Mapping[str, Tensor]]
 """{modality: {array name: [B, ...]}}"""
-BLOCK = 2**22
+BLOCK = 2**21
 """How many bytes of arrays are evaluated at once, about."""
 
 
