@@ -22,7 +22,6 @@ from mmbench.cli.commands import (
     leaderboard,
     listing,
     new,
-    plan,
     publish,
     reproduce,
     run,
@@ -32,8 +31,8 @@ from mmbench.errors import MMBenchError, PluginError
 
 COMMANDS: dict[str, Callable[..., None]] = {
     "run": run.run,
-    "plan": plan.plan,
-    "prepare": plan.prepare,
+    "plan": run.plan,
+    "prepare": run.prepare,
     "leaderboard": leaderboard.leaderboard,
     "compare": compare.compare,
     "publish": publish.publish,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mmbench.cli import terminal
+from mmbench.cli import options, terminal
 from mmbench.errors import MMBenchError
 
 if TYPE_CHECKING:
@@ -22,13 +22,6 @@ class Action(StrEnum):
 
     ls = "ls"
     clean = "clean"
-
-
-class Form(StrEnum):
-    """How the list is printed."""
-
-    table = "table"
-    json = "json"
 
 
 SECONDS = {"h": 3600, "d": 86_400, "w": 604_800}
@@ -43,7 +36,9 @@ def cache(
         str | None, typer.Option(metavar="AGE", help="Only what was last used so long ago: 12h, 30d, 8w.")
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="clean: delete without asking.")] = False,
-    form: Annotated[Form, typer.Option("--format", metavar="|".join(Form), help="ls: how to print.")] = Form.table,
+    form: Annotated[options.Form, typer.Option("--format", metavar="table|json", help="ls: how to print.")] = (
+        options.Form.table
+    ),
 ) -> None:
     """List what the cache keeps, or delete some of it. What a run is using stays.
 
@@ -71,12 +66,12 @@ def cache(
     _clean([entry for entry in found if entry.kind in kinds], yes=yes)
 
 
-def _list(found: "Sequence[Entry]", form: Form) -> None:
+def _list(found: "Sequence[Entry]", form: options.Form) -> None:
     from mmbench.api.carrier import cache_folder
     from mmbench.engine.data import shelf
 
     latest = found[::-1]
-    if form is Form.json:
+    if form is options.Form.json:
         terminal.show_json(
             [
                 {

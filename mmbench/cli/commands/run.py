@@ -1,8 +1,9 @@
-"""`mmbench run`: search, refit and score every cell of a suite, live, then print the leaderboard."""
+"""`mmbench run`, and what comes before it: `plan` shows what it would do, `prepare` fetches what it needs."""
 
 import shlex
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -56,24 +57,30 @@ def run(
       mmbench run starter --plugin my_fusion.py --contender mine --contender concat
       mmbench run suites/mine.toml --trials 50 --workers 8
     """
-    from mmbench import session
-
-    opened = session.open_run(
-        suite,
-        plugins=plugin or (),
-        tasks=task or (),
-        contenders=contender or (),
-        trials=trials,
-        limit=limit,
-        seed=seed,
-        results=results,
-        name=name,
-        fresh=fresh,
-        device=device,
-        registered=held,
-    )
+    opened = _open(context)
     done = _execute(opened, workers=workers, quiet=quiet, again=_again(context.obj or [suite]))
     _conclude(done, opened)
+
+
+def _open(context: typer.Context) -> "Session":
+    """The session that a command's options ask for: those of `plan` and `run` mean the same."""
+    from mmbench import session
+
+    given = context.params
+    return session.open_run(
+        given["suite"],
+        plugins=given["plugin"] or (),
+        tasks=given["task"] or (),
+        contenders=given["contender"] or (),
+        trials=given["trials"],
+        limit=given["limit"],
+        seed=given["seed"],
+        results=given["results"],
+        name=given["name"],
+        device=given["device"],
+        fresh=given.get("fresh", False),
+        registered=given.get("held"),
+    )
 
 
 def _again(arguments: Sequence[str]) -> str:
@@ -114,3 +121,83 @@ def _conclude(done: "Run", opened: "Session") -> None:
     terminal.show("", f"stored in {folder}{sealed}; next:", f"  mmbench leaderboard {folder} --format markdown")
     if failed:
         raise typer.Exit(1)
+
+
+def plan(
+    context: typer.Context,
+    suite: options.SuiteName,
+    task: options.Tasks = None,
+    contender: options.Contenders = None,
+    trials: options.Trials = None,
+    limit: options.Limit = None,
+    seed: options.Seed = None,
+    results: options.Results = Path("results"),
+    name: options.Name = None,
+    device: options.Device = "auto",
+    register: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Write the plan to this file, to be published and given to `run --plan`.",
+            show_default=False,
+        ),
+    ] = None,
+    plugin: options.Plugins = None,
+) -> None:
+    """Show what `run` would do with the same options.
+
+    One row a cell: to do, done, or skipped and why; its trials; the trainings that makes at most, refits
+    included; how many parameters are searched. The plan's hash names all of it in one word.
+
+    \b
+    Examples:
+      mmbench plan starter
+      mmbench plan starter --task emoji_group --trials 50
+      mmbench plan starter --register registration.json
+    """
+    from mmbench import session
+    from mmbench.board.trust import registration
+
+    opened = _open(context)
+    if opened.note:
+        terminal.show(opened.note)
+    rows = session.estimate(opened)
+    numbers = ("trials", "trainings", "parameters")
+    columns = ("task", "contender", "status", *numbers)
+    cells = [[str(row[column]) for column in columns] for row in rows]
+    terminal.show(terminal.table(columns, cells, right=numbers), "")
+    for ready, meaning in ((True, "in the cache"), (False, "to be fetched and built")):
+        named = [dataset for dataset, here in session.data_ready(opened).items() if here is ready]
+        if named:
+            terminal.show(f"{meaning}: {', '.join(named)}")
+    to_do = [row["trainings"] for row in rows if row["status"] == "to do"]
+    terminal.show(
+        f"{len(to_do)} of {len(rows)} cells to do, at most {sum(to_do)} trainings, on {opened.plan.device}",
+        f"plan {opened.plan.hash}",
+        f"run folder {opened.folder}",
+    )
+    if register is not None:
+        registration.save(register, replace(opened.registration(), made_before=True))
+        terminal.show(f"registered in {register}: publish it, then `run` with the same options and --plan {register}")
+
+
+def prepare(
+    target: Annotated[str, typer.Argument(metavar="SUITE|DATASET", help="A suite, or one dataset by name.")],
+    plugin: options.Plugins = None,
+    quiet: options.Quiet = False,
+) -> None:
+    """Fetch and check the data and weights of a suite or dataset.
+
+    Nothing is trained. Later runs then need no network.
+
+    \b
+    Examples:
+      mmbench prepare starter
+      mmbench prepare emoji_group
+    """
+    from mmbench import session
+    from mmbench.cli.live import Meter
+
+    with Meter(quiet=quiet) as meter:
+        ready = session.prepare(target, plugins=plugin or (), on_progress=meter)
+    terminal.show(terminal.table(("ready", "where"), [[what, str(where)] for what, where in ready]))
