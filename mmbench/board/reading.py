@@ -252,4 +252,6 @@ def _load_arrays(folder: Path, stored: Mapping[str, str]) -> "dict[str, Array]":
         arrays: dict[str, Array] = load(content)
     except (SafetensorError, KeyError, ValueError) as error:
         raise StoreError(f"{path} is no safetensors file: {error}") from error
+    for found in arrays.values():
+        found.flags.writeable = False  # so that metrics need not count anew what they counted before
     return arrays

@@ -9,7 +9,7 @@ import pytest
 import sklearn.metrics as sk
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mmbench_metric import mmbench_metrics
+from mmbench_metric import mmbench_metrics, resample
 from mmbench_metric.match import query_ranks
 from scipy.stats import ConstantInputWarning, spearmanr
 
@@ -196,3 +196,36 @@ def test_resampling_is_fast_enough_for_a_leaderboard() -> None:
     for name in ("accuracy", "balanced_accuracy", "precision", "recall", "f1", "log_loss"):
         METRICS[name]().resampled(truth, prediction, rows)
     assert time.process_time() - start < 1.0
+
+
+@pytest.mark.parametrize(("target", "names"), [("label", "precision recall f1"), ("labels", "micro_f1 macro_f1")])
+def test_what_metrics_share_is_counted_once_and_dies_with_the_prediction(target: Any, names: str) -> None:
+    metrics = [METRICS[name]() for name in names.split()]
+    truth = truth_of(target, 40, seed=0)
+    rows = np.random.default_rng(0).integers(0, 40, (30, 40))
+    for seed in range(20):
+        prediction = noisy(target, truth, seed)
+        expected = [metric.resampled(truth, prediction, rows) for metric in metrics]
+        assert not resample._kept  # nothing is kept of arrays that may change
+        fixed = [array.copy() for array in (truth, prediction, rows)]
+        for array in fixed:
+            array.flags.writeable = False
+        for metric, same in zip(metrics, expected, strict=True):
+            assert np.array_equal(metric.resampled(*fixed), same)
+        assert len(resample._kept) == 1
+        again = metrics[0].resampled(fixed[0], fixed[1], fixed[2][:5])  # other resamples of the same prediction
+        assert np.array_equal(again, expected[0][:5])
+        del fixed, array
+        assert not resample._kept
+
+
+def test_what_metrics_share_is_kept_of_few_predictions() -> None:
+    truth, rows = truth_of("match", 30, seed=0), np.arange(30)[None]
+    predictions = [noisy("match", truth, seed) for seed in range(20)]
+    for array in (truth, *predictions):
+        array.flags.writeable = False
+    for _ in range(2):
+        for prediction in predictions:
+            found = METRICS["recall@1"]().resampled(truth, prediction, rows)
+            assert found == METRICS["recall@1"]().resampled(truth.copy(), prediction.copy(), rows)
+            assert len(resample._kept) <= resample.KEPT

@@ -27,8 +27,14 @@ def _decided(truth: "Array", prediction: "Array") -> "tuple[Array, Array]":
     return truth, prediction.argmax(1)
 
 
-def _counts(truth: "Array", prediction: "Array", rows: "Array") -> "tuple[Array, Array, Array]":
+def _counts(truth: "Array", prediction: "Array", rows: "Array") -> "tuple[Array, ...]":
     """For each resample and class, [R, C]: how many are rightly decided, how many there are, how many are decided."""
+    from mmbench_metric.resample import once
+
+    return once(_count, truth, prediction, rows)
+
+
+def _count(truth: "Array", prediction: "Array", rows: "Array") -> "tuple[Array, ...]":
     import numpy as np
 
     from mmbench_metric.resample import weights
@@ -38,8 +44,7 @@ def _counts(truth: "Array", prediction: "Array", rows: "Array") -> "tuple[Array,
     classes = np.arange(prediction.shape[1])
     is_class, is_decided = truth[:, None] == classes, decided[:, None] == classes
     each = np.concatenate([is_class & is_decided, is_class, is_decided], axis=1).astype(np.float64)
-    right, there, decisions = np.split(weights(rows, len(truth)) @ each, 3, axis=1)
-    return right, there, decisions
+    return tuple(np.split(weights(rows, len(truth)) @ each, 3, axis=1))
 
 
 class Accuracy(mb.Metric):

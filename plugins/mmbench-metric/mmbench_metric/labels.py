@@ -28,8 +28,14 @@ def _decided(truth: "Array", prediction: "Array") -> "tuple[Array, Array]":
     return truth, prediction > THRESHOLD
 
 
-def _counts(truth: "Array", prediction: "Array", rows: "Array") -> "tuple[Array, Array]":
+def _counts(truth: "Array", prediction: "Array", rows: "Array") -> "tuple[Array, ...]":
     """For each resample and label, [R, L]: true positives, and positives in truth plus those in decisions."""
+    from mmbench_metric.resample import once
+
+    return once(_count, truth, prediction, rows)
+
+
+def _count(truth: "Array", prediction: "Array", rows: "Array") -> "tuple[Array, ...]":
     from mmbench_metric.resample import weights
 
     truth, decided = _decided(truth, prediction)

@@ -36,6 +36,17 @@ def query_ranks(truth: "Array", prediction: "Array") -> "Array":
     return np.stack([forward, backward], axis=1)
 
 
+def _ranks(truth: "Array", prediction: "Array") -> "Array":
+    """The same, found once for all metrics of a prediction that can't change."""
+    from mmbench_metric.resample import once
+
+    return once(_found, truth, prediction)[0]
+
+
+def _found(truth: "Array", prediction: "Array") -> "tuple[Array, ...]":
+    return (query_ranks(truth, prediction),)
+
+
 def _rank(scores: "Array", own: "Array", axis: int) -> "Array":
     higher, same = (scores > own).sum(axis), (scores == own).sum(axis)
     rank: Array = 1 + higher + (same - 1) / 2
@@ -59,7 +70,7 @@ class _OfRanks(mb.Metric):
 
     def resampled(self, truth: "Array", prediction: "Array", rows: "Array") -> "Array":
         sides = {"forward": slice(0, 1), "backward": slice(1, 2), "both": slice(0, 2)}[self.side]
-        return self.of(query_ranks(truth, prediction)[:, sides][rows])
+        return self.of(_ranks(truth, prediction)[:, sides][rows])
 
 
 class MeanReciprocalRank(_OfRanks):

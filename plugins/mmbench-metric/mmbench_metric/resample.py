@@ -1,11 +1,18 @@
 """What the metrics share: checks of what they are given, and resamples as a weight for each item."""
 
+from collections.abc import Callable
 from typing import Any, TypeAlias
+from weakref import ref
 
 import numpy as np
 
 Array: TypeAlias = np.ndarray[Any, Any]
+Arrays: TypeAlias = tuple[Array, ...]
+Count: TypeAlias = Callable[..., Arrays]
+"""count(truth, prediction, ...): what several metrics are made of."""
 
+KEPT = 8  # predictions: a board asks for all metrics of one contender's seeds, then for the next one's
+_kept: dict[tuple[Count, int], tuple[list[ref[Array]], Arrays]] = {}
 _last: tuple[Array, Array] | None = None
 
 
@@ -35,6 +42,26 @@ def weights(rows: Array, items: int) -> Array:
     found = np.bincount(flat, minlength=len(rows) * items).reshape(len(rows), items).astype(np.float64)
     if not rows.flags.writeable:
         _last = rows, found
+    return found
+
+
+def once(count: Count, truth: Array, prediction: Array, *rows: Array) -> Arrays:
+    """What `count` finds, counted once for several metrics if none of the arrays can change.
+
+    Kept for the last few predictions, and no longer than they live.
+    """
+    given = (prediction, truth, *rows)
+    if any(array.flags.writeable for array in given):
+        return count(truth, prediction, *rows)
+    key = count, id(prediction)
+    of, found = _kept.get(key, ((), ()))
+    if len(of) == len(given) and all(one() is other for one, other in zip(of, given, strict=True)):
+        return found
+    found = count(truth, prediction, *rows)
+    _kept.pop(key, None)
+    _kept[key] = [ref(prediction, lambda _: _kept.pop(key, None)), *map(ref, given[1:])], found
+    if len(_kept) > KEPT:
+        del _kept[next(iter(_kept))]
     return found
 
 
