@@ -149,10 +149,14 @@ def _curve(name: str, rows: list[Row]) -> list[str]:
 
 def _across(rows: Sequence[Row]) -> str:
     lines = ["## All tasks", "", *_head(["average rank", "contender", "rating", "not on"])]
-    for row in across(rows):
-        rank = "–" if row["average_rank"] is None else f"{row['average_rank']:.1f}"
-        lines.append(_line([rank, row["contender"], rated(row["rating"]), ", ".join(row["missing"])]))
+    lines += [_line(_standing(row)) for row in across(rows)]
     return "\n".join([*lines, *(f"\n{escape(line)}" for line in told(told_apart(rows)))])
+
+
+def _standing(row: Row) -> list[str]:
+    """A contender over all tasks: average rank, name, rating, and the tasks it lacks."""
+    average = "–" if row["average_rank"] is None else f"{row['average_rank']:.1f}"
+    return [average, row["contender"], rated(row["rating"]), ", ".join(row["missing"])]
 
 
 def _head(names: Sequence[str]) -> list[str]:
@@ -176,11 +180,14 @@ LATEX = {char: f"\\{char}" for char in "&%$#_{}"} | {
 
 
 def latex(rows: Sequence[Row]) -> str:
-    """A table for each task, for the package booktabs, and the notes; the cells are text in which TeX finds no command.
+    """A table for each task and one of all, for the package booktabs, and the notes; TeX finds no command in any cell.
 
     Contenders without a score stand below the rest with their reason.
     """
-    blocks = [_latex_task(task, own) for task, own in _by_task(rows).items()]
+    by_task = _by_task(rows)
+    blocks = [_latex_task(task, own) for task, own in by_task.items()]
+    if len(by_task) > 1:
+        blocks.append(_latex_across(rows))
     if rows:
         blocks.append("\n\n".join(rf"{{\footnotesize {escape_latex(note)}\par}}" for note in notes(list(rows))))
     return "\n\n".join(blocks) + "\n"
@@ -207,6 +214,15 @@ def _latex_task(task: str, rows: list[Row]) -> str:
         cells += [count(row["cost"]["parameters"]), quantity(row["cost"]["latency_ms_p50"])]
         lines.append(_latex_line(cells))
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}"])
+
+
+def _latex_across(rows: Sequence[Row]) -> str:
+    lines = [r"\begin{table}", r"\caption{All tasks}", r"\centering", r"\begin{tabular}{rlll}", r"\toprule"]
+    lines += [_latex_line(["average rank", "contender", "rating", "not on"]), r"\midrule"]
+    lines += [_latex_line(_standing(row)) for row in across(rows)]
+    lines += [r"\bottomrule", r"\end{tabular}"]
+    lines += [rf"\par {{\footnotesize {escape_latex(line)}\par}}" for line in told(told_apart(rows))]
+    return "\n".join([*lines, r"\end{table}"])
 
 
 def _latex_line(cells: Sequence[object]) -> str:

@@ -14,6 +14,7 @@ from rich.console import Console
 from mmbench.api.parts import Metric
 from mmbench.board import figures, report
 from mmbench.board.rank import leaderboard
+from mmbench.board.stats.across import across
 from mmbench.board.store import RunData
 
 EVIL = "x\x1b[31m|[bold]*_`<b>\n=\u202e"
@@ -90,6 +91,22 @@ def test_markdown_is_a_table_of_equal_rows(rows: list[dict[str, Any]]) -> None:
     assert "| – | broken | error: loss became NaN |" in text
     assert "missing image, by severity:" in text
     assert "| .800 | .600 | .200 | .550 |" in text
+
+
+def test_markdown_and_latex_say_how_contenders_stand_over_all_tasks(
+    build: Callable[..., RunData], cells: list[dict[str, Any]], metrics: dict[str, Metric]
+) -> None:
+    rows = leaderboard(build([*cells, {"task": "b", "contender": "gated", "tuned": [0.5]}]), metrics)
+    summary = {row["contender"]: f"{row['rating']['value']:.0f}" for row in across(rows) if row["rating"]}
+    markdown, latex = (text.split("All tasks")[1] for text in (report.markdown(rows), report.latex(rows)))
+    assert f"| 1.2 | concat | {summary['concat']} |  |" in markdown
+    assert f"| – | only text | {summary['only text']} | b |" in markdown
+    assert rf"-- & only text & {summary['only text']} & b \\" in latex
+    for text in (markdown, latex):
+        assert "Friedman's test over 2 tasks" in text
+    assert "All tasks" not in report.latex([row for row in rows if row["task"] == "a"])
+    evil = [{**row, "contender": r"\input{x}|" + row["contender"]} for row in rows]
+    assert r"\input" not in report.latex(evil)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from mmbench.board.site import drawing
 from mmbench.board.site.drawing import Mark, Scale, finite
 from mmbench.board.site.names import anchor, file_name
 from mmbench.board.stats import pareto
-from mmbench.board.stats.across import across
+from mmbench.board.stats.across import across, told_apart
 
 Row: TypeAlias = dict[str, Any]
 View: TypeAlias = dict[str, Any]
@@ -181,26 +181,41 @@ def _curve(board: Board, name: str, rows: Sequence[Row]) -> View:
 
 def _across(board: Board, tasks: Sequence[str]) -> View:
     """How contenders stand over all tasks: those on every task by their average rank, the others by name."""
-    rows = {(row["task"], row["contender"]): row for row in board.rows}
-    summary = across(board.rows)
-
-    def cells(contender: str) -> list[str]:
-        found = [rows.get((task, contender)) for task in tasks]
-        return ["–" if row is None else str(row["rank"] or row["status"]) for row in found]
-
-    def places(row: Row) -> list[str]:
-        return [f"{row['places'][task]:g}" for task in tasks]
-
+    summary, apart = across(board.rows), told_apart(board.rows)
+    scale = _rating_scale([row["rating"] for row in summary if row["rating"]])
+    whole = [row for row in summary if row["average_rank"] is not None]
+    partial = [row for row in summary if row["average_rank"] is None]
+    averages = [(row["contender"], row["average_rank"]) for row in whole]
     return {
         "tasks": tasks,
-        "rows": [
-            {"name": row["contender"], "average": f"{row['average_rank']:.1f}", "cells": places(row)}
-            for row in summary
-            if row["average_rank"] is not None
-        ],
-        "partial": [
-            {"name": row["contender"], "cells": cells(row["contender"])}
-            for row in summary
-            if row["average_rank"] is None
-        ],
+        "rating_axis": drawing.axis(scale) if scale else "",
+        "rows": [_standing(row, scale) | {"cells": [f"{row['places'][task]:g}" for task in tasks]} for row in whole],
+        "partial": [_standing(row, scale) | {"cells": _ranks(board, row["contender"], tasks)} for row in partial],
+        "apart": figures.told(apart),
+        "diagram": drawing.places(averages, apart["groups"], critical=apart["critical_difference"]) if apart else "",
     }
+
+
+def _standing(row: Row, scale: Scale | None) -> View:
+    rating, average = row["rating"], row["average_rank"]
+    known = rating is not None and rating["low"] is not None
+    return {
+        "name": row["contender"],
+        "average": "–" if average is None else f"{average:.1f}",
+        "rating": "–" if rating is None else f"{rating['value']:.0f}",
+        "interval": f"[{rating['low']:.0f} {rating['high']:.0f}]" if known else "",
+        "plot": whisker({**rating, "mean": rating["value"]} if rating else None, scale),
+    }
+
+
+def _rating_scale(ratings: Sequence[Row]) -> Scale | None:
+    if not ratings:
+        return None
+    lows, highs = ([r["value"] if r[end] is None else r[end] for r in ratings] for end in ("low", "high"))
+    return Scale(*drawing.domain(lows, highs), drawing.EDGE, drawing.WIDE - drawing.EDGE)
+
+
+def _ranks(board: Board, contender: str, tasks: Sequence[str]) -> list[str]:
+    """The rank on each task, or why there is none."""
+    rows = {row["task"]: row for row in board.rows if row["contender"] == contender}
+    return ["–" if task not in rows else str(rows[task]["rank"] or rows[task]["status"]) for task in tasks]

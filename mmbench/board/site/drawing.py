@@ -161,8 +161,7 @@ def _labels(front: Sequence[Mark], marks: Sequence[Mark], x: Scale, y: Scale) ->
     for mark in front:
         if not y.holds(mark.score):
             continue
-        name = plain(mark.name)
-        name = name if len(name) <= 24 else f"{name[:23]}…"
+        name = _cut(mark.name)
         px, py, long = x(mark.cost), y(mark.score), 6.0 * len(name)
         places = [
             (left, top, left + long, top + 11)
@@ -180,6 +179,50 @@ def _overlap(one: Box, other: Box) -> float:
     wide = min(one[2], other[2]) - max(one[0], other[0])
     high = min(one[3], other[3]) - max(one[1], other[1])
     return wide * high if wide > 0 and high > 0 else 0.0
+
+
+LINE = 18  # pixels from one contender of a diagram to the next
+LANE = 8
+
+
+def places(averages: Sequence[tuple[str, float]], groups: Sequence[Sequence[str]], *, critical: float) -> Markup:
+    """A critical-difference diagram: a line a contender, the best first, and its average place.
+
+    The bars at the right join those that can't be told apart; the one on top is as long as the critical difference.
+    """
+    top, left, right = 40, 158, PLOT[0] - 4
+    x = Scale(1, max([*(place for _, place in averages), 1 + critical]), left, right)
+    lane_of = _lanes([(names[0], names[-1]) for names in groups], [name for name, _ in averages])
+    width, height = PLOT[0] + LANE * len(set(lane_of.values())), top + LINE * len(averages)
+    parts = Markup()
+    for tick in x.ticks(6):
+        parts += _line(x(tick), 18, x(tick), height, "grid") + _text(x(tick), 11, f"{tick:g}", anchor="middle")
+    parts += _line(x(1), 24, x(1 + critical), 24, "interval") + _text(2, 28, "critical difference", css="label")
+    row = {name: top + LINE * line + LINE / 2 for line, (name, _) in enumerate(averages)}
+    for name, place in averages:
+        title = Markup("<title>{}: {}</title>").format(plain(name), f"{place:.2f}")
+        dot = Markup('<circle class="on" cx="{}" cy="{}" r="3.2">{}</circle>')
+        parts += _text(2, row[name] + 4, _cut(name), css="name") + dot.format(x(place), row[name], title)
+    for (first, last), lane in lane_of.items():
+        at = right + LANE * (lane + 1)
+        parts += _line(at, row[first] - 5, at, row[last] + 5, "bar")
+    return _svg(width, height, parts, css="plot", label="average places, and who can't be told apart")
+
+
+def _lanes(bars: Sequence[tuple[str, str]], order: Sequence[str]) -> dict[tuple[str, str], int]:
+    """Which column each bar stands in, so that none stands on another."""
+    ends: list[int] = []
+    found = {}
+    for first, last in bars:
+        free = next((lane for lane, end in enumerate(ends) if end < order.index(first)), len(ends))
+        ends[free : free + 1] = [order.index(last)]
+        found[first, last] = free
+    return found
+
+
+def _cut(name: str) -> str:
+    name = plain(name)
+    return name if len(name) <= 24 else f"{name[:23]}…"
 
 
 def lines(curves: Sequence[tuple[str, Sequence[tuple[float, float]]]], *, xlabel: str, ylabel: str) -> Markup:

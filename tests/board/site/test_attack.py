@@ -66,6 +66,8 @@ def cells(text: str) -> Iterator[dict[str, Any]]:
     cheaper = {**cost, "latency_ms_p50": 0.5, "parameters": 5}
     single = {"modalities": {"other": "text"}, "cell": "a/gated"}
     yield {"task": "a", "contender": "other", "tuned": [0.5, 0.5], "cost": cheaper, **single, **common}
+    yield {"task": "b", "contender": text, "tuned": [0.8, 0.8], "cell": "b/first", "cost": cost, **both, **common}
+    yield {"task": "b", "contender": "other", "tuned": [0.5, 0.5], "cell": "b/gated", "cost": cost, **both, **common}
     yield {"task": "a", "contender": f"{text}!", "status": "error", "reason": text, **common}
 
 

@@ -64,3 +64,26 @@ def test_trials_show_what_failed_and_what_was_pruned() -> None:
     assert re.findall(r'<circle class="(\w+)"', svg) == ["on", "pruned", "on"]
     assert svg.count('class="cross"') == 1
     assert "trial 2: .900, pruned" in svg
+
+
+def test_places_are_dots_from_the_best_down_and_bars_do_not_cover_each_other() -> None:
+    averages = [("<b>", 1.5), ("second", 2.0), ("third", 3.5), ("n" * 99, 5.0), ("last", 6.0)]
+    groups = [["<b>", "second", "third"], ["second", "third", "n" * 99], ["n" * 99, "last"]]
+    svg = drawing.places(averages, groups, critical=2.0)
+    dots = [(float(x), float(y)) for x, y in re.findall(r'class="on" cx="([^"]*)" cy="([^"]*)"', svg)]
+    assert dots == sorted(dots)
+    assert len(dots) == 5
+    ruler = [float(x) for x in re.findall(r'class="interval" x1="([^"]*)" y1="24" x2="([^"]*)"', svg)[0]]
+    assert ruler[1] - ruler[0] == pytest.approx((dots[2][0] - dots[0][0]), abs=0.2), "as long as 3.5 is from 1.5"
+    bars = re.findall(r'class="bar" x1="([^"]*)" y1="([^"]*)" x2="[^"]*" y2="([^"]*)"', svg)
+    spans = [(float(x), float(top), float(end)) for x, top, end in bars]
+    assert [sum(top <= y <= end for _, y in dots) for _, top, end in spans] == [3, 3, 2]
+    assert spans[0][0] == spans[2][0] != spans[1][0], "the first and the third fit into one column"
+    assert "<b>" not in svg
+    assert "n…</text>" in svg
+
+
+def test_places_without_a_group_fit_in_the_frame() -> None:
+    svg = drawing.places([("one", 1.0), ("two", 2.0)], [], critical=12.0)
+    assert max(float(x) for x in re.findall(r'(?:cx|x1|x2)="([^"]*)"', svg)) <= drawing.PLOT[0]
+    assert 'class="bar"' not in svg

@@ -57,6 +57,22 @@ def test_a_page_for_the_boards_for_reading_and_for_each_cell(site: Site) -> None
     assert "Fusion gain" in found["reading.html"].text
 
 
+def test_all_tasks_have_ratings_and_who_can_be_told_apart(make: Make, cells: list[dict[str, Any]]) -> None:
+    more = [{"task": task, "contender": "gated", "tuned": [0.5, 0.52]} for task in "bcdef"]
+    more += [{"task": task, "contender": "concat", "tuned": [0.7, 0.71]} for task in "cdef"]
+    made = make([*cells, *more])
+    text = " ".join(Page(made["index.html"]).text.split("All tasks", 1)[1].split())
+    (standing,) = json.loads(made["data/leaderboard.json"])["all_tasks"]["contenders"][:1]
+    rating = standing["rating"]
+    assert standing["contender"] == "concat"
+    assert f"concat {rating['value']:.0f} [{rating['low']:.0f} {rating['high']:.0f}]" in text
+    assert re.search(r"– only text \d+ ", text), "who lacks a task is rated by those it has"
+    assert "Friedman's test over 6 tasks" in text
+    assert "critical difference" in text
+    drawn = made["index.html"].decode().split('aria-label="average places', 1)[1].split("</svg>")[0]
+    assert re.findall(r"<title>(\w+): ", drawn) == ["concat", "gated"]
+
+
 def test_a_cells_page_has_its_search_its_refits_and_where_it_is_from(site: Site) -> None:
     gated = next(content for path, content in site.items() if path.startswith("cells/a-gated-"))
     text = " ".join(Page(gated).text.split())
