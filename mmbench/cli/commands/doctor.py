@@ -2,9 +2,12 @@
 
 import os
 import platform
+import shlex
 import shutil
+import stat
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -97,6 +100,56 @@ def _folders(results: Path) -> Iterator[Finding]:
             yield Finding(what, "warning", detail, f"less than 2 GB is free: {advice[what]} on a larger disk")
         else:
             yield Finding(what, "ok", detail)
+        yield from _access(what, folder, advice[what])
+
+
+def _access(what: str, folder: Path, elsewhere: str) -> Iterator[Finding]:
+    """What stands in these folders is loaded and believed: whoever else may change it changes results."""
+    if not hasattr(os, "getuid"):
+        return
+    found = list(_states(folder))
+    strange = next((path for path, state in found if state.st_uid not in (0, os.getuid())), None)
+    if strange:
+        detail = f"{strange}: belongs to {_owner(strange)}, who can change what is in it"
+        yield Finding(f"{what} access", "warning", detail, f"{elsewhere} of your own")
+    opened = next((path for path, state in found if _open_to_others(state)), None)
+    if opened:
+        mode = stat.filemode(opened.stat().st_mode)
+        detail = f"{opened}: others can change what is in it ({mode})"
+        yield Finding(f"{what} access", "warning", detail, f"type: chmod -R go-w {shlex.quote(str(folder))}")
+
+
+def _states(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
+    """Of the folder and of those in it; what is gone meanwhile, or can't be seen, is left out."""
+    with suppress(OSError):
+        yield folder, folder.stat()
+        for path in sorted(folder.iterdir()):
+            with suppress(OSError):
+                if stat.S_ISDIR((state := path.lstat()).st_mode):
+                    yield path, state
+
+
+def _open_to_others(state: os.stat_result) -> bool:
+    """With the sticky bit nobody can replace another's files; a group named after the user has no other member."""
+    import grp
+    import pwd
+
+    if state.st_mode & stat.S_ISVTX:
+        return False
+    if state.st_mode & stat.S_IWOTH:
+        return True
+    try:
+        own = grp.getgrgid(state.st_gid).gr_name == pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        own = False
+    return bool(state.st_mode & stat.S_IWGRP) and not own
+
+
+def _owner(path: Path) -> str:
+    try:
+        return path.owner()
+    except KeyError:
+        return f"user {path.stat().st_uid}"
 
 
 def _libraries() -> Iterator[Finding]:
