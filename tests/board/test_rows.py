@@ -7,44 +7,11 @@ from typing import Any
 
 import pytest
 
-from mmbench.api.record import Record, Refit, Trial, to_json
-from mmbench.api.suite import Budget, ContenderSpec, Suite, TaskSpec
+from mmbench.api.record import to_json
 from mmbench.board import reading
 from mmbench.board.store import Store, finished, history, read_run
 from mmbench.errors import StoreError
-
-CELL = "0123456789abcdef"
-SUITE = Suite("small", 1, Budget(), (TaskSpec("digits", "digits", "accuracy"),), (ContenderSpec("concat"),))
-
-
-def trial(number: int, cell: str = CELL) -> Trial:
-    return Trial(cell, number, {"width": 32}, "ok", None, 0.5, [0.25, 0.5], epochs=2, seconds=0.125)
-
-
-def refit(seed: int, cell: str = CELL, **other: Any) -> Refit:
-    first = Refit(cell, "tuned", seed, {"width": 32}, "ok", None, 0.5, {"accuracy": 0.75}, {}, None, 3, 1.5, 100.0)
-    return replace(first, **other)
-
-
-def record(contender: str = "concat", cell: str = CELL, **other: Any) -> Record:
-    first = Record(
-        cell=cell,
-        suite={"name": "small", "version": 1, "hash": "x"},
-        task="digits",
-        contender=contender,
-        status="ok",
-        reason=None,
-        metric="accuracy",
-        directions={"accuracy": "max"},
-        dataset={"name": "digits", "fingerprint": "x", "licence": "MIT", "rows": {"test": 3}},
-        modalities={"image": "image"},
-        params={},
-        default_params={},
-        space_hash="x",
-        parts={"fusion.concat": "x"},
-        refits=[refit(0)],
-    )
-    return replace(first, **other)
+from tests.board.lines import CELL, SUITE, record, refit, trial
 
 
 @pytest.fixture

@@ -12,68 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mmbench.api.record import Record, Refit, Trial
-from mmbench.api.suite import Budget, ContenderSpec, Suite, TaskSpec
 from mmbench.board.store import Store, history, load_predictions, load_targets, read_run
 from mmbench.errors import StoreError
-
-CELL = "0123456789abcdef"
-SUITE = Suite("small", 1, Budget(), (TaskSpec("digits", "digits", "accuracy"),), (ContenderSpec("concat"),))
-
-
-def trial(number: int, cell: str = CELL, **other: object) -> Trial:
-    first = Trial(
-        cell=cell,
-        number=number,
-        params={"fusion.concat.dropout": 0.1, "width": 32},
-        status="ok",
-        reason=None,
-        score=0.5 + number / 100_000,
-        curve=[0.25, 0.5],
-        epochs=2,
-        seconds=0.125,
-    )
-    return replace(first, **other)  # type: ignore[arg-type]
-
-
-def refit(seed: int, cell: str = CELL, **other: object) -> Refit:
-    first = Refit(
-        cell=cell,
-        role="tuned",
-        seed=seed,
-        params={"width": 32},
-        status="ok",
-        reason=None,
-        valid=0.5,
-        metrics={"accuracy": 0.75},
-        curves={"missing image": [(0.0, 0.75), (1.0, 0.25)]},
-        predictions=None,
-        epochs=3,
-        seconds=1.5,
-        train_throughput=100.0,
-    )
-    return replace(first, **other)  # type: ignore[arg-type]
-
-
-def record(contender: str = "concat", cell: str = CELL, **other: object) -> Record:
-    first = Record(
-        cell=cell,
-        suite={"name": "small", "version": 1, "hash": "x"},
-        task="digits",
-        contender=contender,
-        status="ok",
-        reason=None,
-        metric="accuracy",
-        directions={"accuracy": "max"},
-        dataset={"name": "digits", "fingerprint": "x", "licence": "MIT", "rows": {"test": 3}},
-        modalities={"image": "image"},
-        params={},
-        default_params={},
-        space_hash="x",
-        parts={"fusion.concat": "x"},
-        refits=[refit(0)],
-    )
-    return replace(first, **other)  # type: ignore[arg-type]
+from tests.board.lines import CELL, SUITE, record, refit, trial
 
 
 @pytest.fixture
@@ -255,6 +196,7 @@ sys.path.insert(0, sys.argv[2])
 import numpy as np
 from mmbench.board.store import Store
 from mmbench.errors import StoreError
+from tests.board.lines import CELL, SUITE, record, refit, trial
 from test_store import SUITE, refit, trial
 store = Store.open(Path(sys.argv[1]), SUITE)
 resource.setrlimit(resource.RLIMIT_FSIZE, (2000, resource.RLIM_INFINITY))

@@ -4,17 +4,16 @@ named, as the parts no longer agree; what is consistent throughout shows against
 
 import hashlib
 import json
-from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 import pytest
+
+from tests.board.trust.edits import Attack, another_machine, more_trials_in_the_suite
 
 if TYPE_CHECKING:
     from tests.board.trust.conftest import Examine, Forger, Row
 
 TRIALS, RECORDS = "trials.jsonl", "records.jsonl"
-Attack: TypeAlias = "Callable[[Forger], tuple[str, str]]"
-"""Forges a run; gives the check that must find it, and what the finding must say."""
 
 
 def better(forger: "Forger") -> tuple[str, str]:
@@ -189,18 +188,6 @@ def wider_space(forger: "Forger") -> tuple[str, str]:
     cell = forger.cell("gated")
     forger.change(RECORDS, lambda kind, row: row.update(space_hash="f" * 20) if row.get("cell") == cell else None)
     return "plan", f"toy/gated: its search space '{'f' * 20}' is not the planned"
-
-
-def more_trials_in_the_suite(forger: "Forger") -> tuple[str, str]:
-    path = forger.folder / "suite.toml"
-    path.write_text(path.read_text().replace("trials = 4", "trials = 40"))
-    return "suite", "toy/concat: it was made for a suite of hash"
-
-
-def another_machine(forger: "Forger") -> tuple[str, str]:
-    path = forger.folder / "environment.json"
-    path.write_text(path.read_text().replace('"device": "cpu"', '"device": "cuda"'))
-    return "environment", "device is 'cuda', not 'cpu'"
 
 
 THOROUGH: list[Attack] = [

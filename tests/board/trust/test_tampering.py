@@ -1,16 +1,15 @@
 """A real run, tampered with by one who edits files: clumsily, or with a right chain. Each is found, and named."""
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 import pytest
+
+from tests.board.trust.edits import Attack, another_machine, more_trials_in_the_suite
 
 if TYPE_CHECKING:
     from tests.board.trust.conftest import Examine, Forger
 
 TRIALS, RECORDS = "trials.jsonl", "records.jsonl"
-Attack: TypeAlias = "Callable[[Forger], tuple[str, str]]"
-"""Tampers with a run; gives the check that must find it, and what the finding must say."""
 
 
 def digit(name: str, kind: str, key: str) -> Attack:
@@ -100,18 +99,6 @@ def edit_targets(forger: "Forger") -> tuple[str, str]:
     return "targets", "toy: predictions/toy.targets.safetensors was altered"
 
 
-def edit_the_suite(forger: "Forger") -> tuple[str, str]:
-    path = forger.folder / "suite.toml"
-    path.write_text(path.read_text().replace("trials = 4", "trials = 40"))
-    return "suite", "toy/concat: it was made for a suite of hash"
-
-
-def edit_the_environment(forger: "Forger") -> tuple[str, str]:
-    path = forger.folder / "environment.json"
-    path.write_text(path.read_text().replace('"device": "cpu"', '"device": "cuda"'))
-    return "environment", "environment.json: is not the environment of the last record"
-
-
 def remove_the_seal(forger: "Forger") -> tuple[str, str]:
     (forger.folder / "seal.json").unlink()
     return "seal", "seal.json: is missing"
@@ -137,7 +124,7 @@ CLUMSY: list[Attack] = [
     digit(TRIALS, "trial", "score"),
     digit(TRIALS, "refit", "accuracy"),
     *(drop_a_row, drop_the_last_row, drop_the_last_record, reorder, repeat_a_row, tear_the_last_line, replace_a_line),
-    *(swap_two_files, edit_one_prediction, delete_predictions, edit_targets, edit_the_suite, edit_the_environment),
+    *(swap_two_files, edit_one_prediction, delete_predictions, edit_targets, more_trials_in_the_suite, another_machine),
     remove_the_seal,
 ]
 CAREFUL: list[Attack] = [rewrite_quietly, go_on_after_the_seal]
