@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from benchmarks.plain import models as plain
 from mmbench.api.parts import FeatureSpec
 from mmbench.engine.learn.heads import LabelHead
-from mmbench.engine.learn.model import Inputs, Model
+from mmbench.engine.learn.model import Inputs, Model, settle
 
 CLASSES = 10
 WIDTH = 64
@@ -48,7 +48,7 @@ class Case:
     def models(self) -> tuple[Model, nn.Module]:
         """mmbench's model and the plain one, the same weights in both."""
         torch.manual_seed(0)
-        ours, theirs = self.build(), self.build_plain()
+        ours, theirs = settle(self.build(), torch.device("cpu")), self.build_plain()
         with torch.no_grad():
             for weight, copy in zip(ours.parameters(), theirs.parameters(), strict=True):
                 copy.copy_(weight)

@@ -52,18 +52,28 @@ class Features:
     """
 
     tokens: "Tensor"
-    mask: "Tensor" = None  # type: ignore[assignment]  # it is always there once the object is made
+    mask: "Tensor"
     layers: "tuple[Tensor, ...]" = ()
     """The encoder's inner layers, each [B, T', D'], for fusions that meet there."""
     whole: bool = False
     """Whether every token is known to be present, which saves the arithmetic with the mask."""
 
-    def __post_init__(self) -> None:
-        if self.mask is None:
-            import torch
+    def __init__(
+        self, tokens: "Tensor", mask: "Tensor | None" = None, layers: "tuple[Tensor, ...]" = (), whole: bool = False
+    ) -> None:
+        self.tokens, self.layers = tokens, layers
+        self.whole = whole or mask is None
+        if mask is not None:
+            self.mask = mask
 
-            self.whole = True
-            self.mask = self.tokens.new_ones((), dtype=torch.bool).expand(self.tokens.shape[:2])
+    def __getattr__(self, name: str) -> "Tensor":
+        """The mask that was left out, made when it is first asked for: most fusions never do."""
+        if name != "mask" or "tokens" not in vars(self):
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        import torch
+
+        self.mask = self.tokens.new_ones((), dtype=torch.bool).expand(self.tokens.shape[:2])
+        return self.mask
 
     @property
     def pooled(self) -> "Tensor":
@@ -168,7 +178,8 @@ class Encoder(Part):
     def transform(self, state: State, column: Sequence[Any]) -> Arrays:
         """Turn values into arrays, each [N, ...], row by row: a row's result depends on its own value only.
 
-        The name "mask" is kept for a bool array [N, T] that says which steps are there.
+        The name "mask" is kept for a bool array [N, T] that says which steps are there. Where all of a split's are,
+        `augment` and the module get no mask.
         """
         raise NotImplementedError
 

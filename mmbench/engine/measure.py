@@ -113,7 +113,8 @@ def _estimator(workspace: Workspace, params: Params) -> dict[str, Any]:
     estimator, result = fit_estimator(workspace, params, 0)
 
     def predict(n: int) -> Callable[[], object]:
-        inputs = Inputs(valid.batch(slice(0, n)), None, n)
+        few = {m: {name: array[:n] for name, array in arrays.items()} for m, arrays in valid.arrays.items()}
+        inputs = Inputs(few, None, n)
         return lambda: predict_estimator(workspace, params, estimator, inputs)
 
     one = _samples(predict(1), workspace.device)

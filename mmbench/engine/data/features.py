@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 FORM = 2  # of the files; part of the key
 CHUNK = 64  # rows that an encoder is given at once
 PRESENT = "present"
+MASK = "mask"  # which steps of each row are there, where rows have steps
 LAYOUT = "layout.json"
 
 

@@ -27,10 +27,12 @@ class Dropout(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if not self.training:
             return x
-        words = torch.randint(LOW, HIGH, (-(-x.numel() // 4),), device=x.device)
-        bits = words.view(torch.int16)[: x.numel()].view(x.shape)
+        *rows, last = x.shape
+        bits = torch.randint(LOW, HIGH, (*rows, -(-last // 4)), device=x.device).view(torch.int16)
+        if last % 4:
+            bits = bits[..., :last]
         # The mask is scaled, not x: one step less to differentiate.
-        return x * ((bits >= self.threshold).to(x.dtype) * self.scale)
+        return x * ((bits >= self.threshold) * self.scale)
 
 
 def put_in(module: nn.Module) -> None:

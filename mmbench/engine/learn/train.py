@@ -269,8 +269,9 @@ def _replace_gradients(
     with torch.no_grad():
         gradients = {name: p.grad for name, p in named.items()}
         for name, gradient in part.on_gradients(gradients, features, fused, target, generator).items():
-            named[name].grad = gradient
+            like = named[name]  # the optimizer's kernel takes for granted that both lie in memory alike
+            like.grad = gradient if gradient.stride() == like.stride() else torch.empty_like(like).copy_(gradient)
 
 
 def _copy(model: Model) -> dict[str, Tensor]:
-    return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+    return {name: tensor.clone() for name, tensor in model.state_dict().items()}

@@ -70,14 +70,15 @@ class _LogMel(mb.Encoder):
         """
         import torch
 
-        frames, mask = arrays["frames"], arrays["mask"]
+        frames = arrays["frames"]
         rows, length, bands = frames.shape
         later, higher = torch.randint(-REACH, REACH + 1, (2, rows, 1), generator=generator, device=generator.device)
         time = (torch.arange(length, device=generator.device) - later).clamp(0, length - 1).to(frames.device)
         pitch = (torch.arange(bands, device=generator.device) - higher).clamp(0, bands - 1).to(frames.device)
         frames = frames.gather(1, time.unsqueeze(2).expand_as(frames))
         frames = frames.gather(2, pitch.unsqueeze(1).expand_as(frames))
-        return {**arrays, "frames": frames, "mask": mask.gather(1, time)}
+        moved = {"mask": arrays["mask"].gather(1, time)} if "mask" in arrays else {}
+        return {**arrays, "frames": frames, **moved}
 
 
 class LogMelCNN(_LogMel):

@@ -7,7 +7,7 @@ import mmbench as mb
 
 
 class Convolutions(nn.Module):
-    """{"frames": [B, T, bands], "mask": [B, T]} to tokens [B, T / stride, width]; stride is a multiple of 4."""
+    """{"frames": [B, T, bands], perhaps "mask": [B, T]} to tokens [B, T / stride, width]; stride is a multiple of 4."""
 
     def __init__(self, bands: int, length: int, stride: int, *, width: int, dropout: float):
         super().__init__()
@@ -20,13 +20,14 @@ class Convolutions(nn.Module):
         self.norm, self.dropout = nn.LayerNorm(width), nn.Dropout(dropout)
 
     def forward(self, arrays: dict[str, Tensor]) -> mb.Features:
-        mask = arrays["mask"].bool()
+        mask = arrays.get("mask")
         # Time and pitch are the two sides of a picture with one channel.
         picture = _present(arrays["frames"].float(), mask).unsqueeze(1)
         layers = []
         for stride, convolution in ((2, self.first), (4, self.second)):
             there = _any(mask, stride)
-            picture = torch.relu(convolution(picture)) * there[:, None, :, None]
+            picture = torch.relu(convolution(picture))
+            picture = picture if there is None else picture * there[:, None, :, None]
             layers.append(picture.transpose(1, 2).flatten(2))
         mask = _any(mask, self.stride)
         joined = layers[-1].unflatten(1, (-1, self.stride // 4)).flatten(2)
@@ -36,7 +37,7 @@ class Convolutions(nn.Module):
 
 
 class Recurrent(nn.Module):
-    """{"frames": [B, T, bands], "mask": [B, T]} to tokens [B, T / stride, width]."""
+    """{"frames": [B, T, bands], perhaps "mask": [B, T]} to tokens [B, T / stride, width]."""
 
     def __init__(self, bands: int, stride: int, *, width: int, layers: int, dropout: float):
         super().__init__()
@@ -46,7 +47,7 @@ class Recurrent(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, arrays: dict[str, Tensor]) -> mb.Features:
-        mask = arrays["mask"].bool()
+        mask = arrays.get("mask")
         frames = _present(arrays["frames"].float(), mask)
         mask = _any(mask, self.stride)
         hidden = self.dense(frames.unflatten(1, (-1, self.stride)).flatten(2))
@@ -57,11 +58,10 @@ class Recurrent(nn.Module):
         return mb.Features(layers[-1], mask, tuple(layers))
 
 
-def _any(mask: Tensor, stride: int) -> Tensor:
-    """[B, T] to [B, T / stride]: present if any of the frames is."""
-    found: Tensor = mask.unflatten(1, (-1, stride)).any(-1)
-    return found
+def _any(mask: Tensor | None, stride: int) -> Tensor | None:
+    """[B, T] to [B, T / stride]: present if any of the frames is. None where all frames are there."""
+    return None if mask is None else mask.unflatten(1, (-1, stride)).any(-1)
 
 
-def _present(steps: Tensor, mask: Tensor) -> Tensor:
-    return steps * mask.unsqueeze(-1)
+def _present(steps: Tensor, mask: Tensor | None) -> Tensor:
+    return steps if mask is None else steps * mask.unsqueeze(-1)

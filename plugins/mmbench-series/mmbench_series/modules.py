@@ -18,11 +18,18 @@ def stride_for(length: int) -> int:
     return stride
 
 
-def token_mask(mask: Tensor, stride: int) -> Tensor:
-    """[B, T] to [B, ceil(T / stride)]: a token is present if any of its steps is."""
+def token_mask(mask: Tensor | None, stride: int) -> Tensor | None:
+    """[B, T] to [B, ceil(T / stride)]: a token is present if any of its steps is. None where all steps are there."""
+    if mask is None:
+        return None
     padding = -mask.shape[1] % stride
     found: Tensor = F.pad(mask, (0, padding)).unflatten(1, (-1, stride)).any(-1)
     return found
+
+
+def present(steps: Tensor, mask: Tensor | None) -> Tensor:
+    """Steps [B, T, D], zero where there is none."""
+    return steps if mask is None else steps * mask.unsqueeze(-1)
 
 
 class Windows(nn.Module):
@@ -48,7 +55,7 @@ class Windows(nn.Module):
 
 
 class Convolutions(nn.Module):
-    """{"steps": [B, T, channels], "mask": [B, T]} to tokens [B, T', width]: strided stages, then residual ones."""
+    """{"steps": [B, T, channels], perhaps "mask": [B, T]} to tokens [B, T', width]: strided stages, residual ones."""
 
     def __init__(self, channels: int, length: int, *, width: int, layers: int, kernel: int, dropout: float):
         super().__init__()
@@ -62,15 +69,15 @@ class Convolutions(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, arrays: dict[str, Tensor]) -> mb.Features:
-        mask = arrays["mask"].bool()
-        hidden = _present(arrays["steps"].float(), mask)
+        mask = arrays.get("mask")
+        hidden = present(arrays["steps"].float(), mask)
         layers = []
         for index, window in enumerate(self.stem):
             mask = token_mask(mask, self.strides[index])
-            hidden = _present(torch.relu(self.norms[index](window(hidden))), mask)
+            hidden = present(torch.relu(self.norms[index](window(hidden))), mask)
             layers.append(hidden)
         for window, norm in zip(self.residual, self.norms[len(self.strides) :], strict=True):
-            hidden = _present(hidden + self.dropout(torch.relu(norm(window(hidden)))), mask)
+            hidden = present(hidden + self.dropout(torch.relu(norm(window(hidden)))), mask)
             layers.append(hidden)
         return mb.Features(hidden, mask, tuple(layers))
 
@@ -92,7 +99,7 @@ class Dense(nn.Module):
 
 
 class Recurrent(nn.Module):
-    """{"steps": [B, T, channels], "mask": [B, T]} to tokens [B, T', width]: patches, then a GRU over them."""
+    """{"steps": [B, T, channels], perhaps "mask": [B, T]} to tokens [B, T', width]: patches, then a GRU over them."""
 
     def __init__(self, channels: int, length: int, *, width: int, layers: int, dropout: float):
         super().__init__()
@@ -103,14 +110,14 @@ class Recurrent(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, arrays: dict[str, Tensor]) -> mb.Features:
-        mask = arrays["mask"].bool()
-        steps = _present(arrays["steps"].float(), mask)
+        mask = arrays.get("mask")
+        steps = present(arrays["steps"].float(), mask)
         mask = token_mask(mask, self.stride)
         hidden = torch.relu(self.norm(self.patches(steps)))
-        layers = [_present(hidden, mask)]
+        layers = [present(hidden, mask)]
         for recurrent in self.recurrent:
             hidden = recurrent(self.dropout(hidden))[0]
-            layers.append(_present(hidden, mask))
+            layers.append(present(hidden, mask))
         return mb.Features(layers[-1], mask, tuple(layers))
 
 
@@ -120,7 +127,3 @@ def _stages(stride: int) -> list[int]:
     while stride > stages[0] * 2 ** (len(stages) - 1):
         stages.append(2)
     return stages
-
-
-def _present(steps: Tensor, mask: Tensor) -> Tensor:
-    return steps * mask.unsqueeze(-1)

@@ -8,7 +8,7 @@ import mmbench as mb
 
 
 class Reader(nn.Module):
-    """{"words": [B, T], "mask": [B, T]} to tokens [B, T, width]; word 0 is no word and has no vector."""
+    """{"words": [B, T], perhaps "mask": [B, T]} to tokens [B, T, width]; word 0 is no word and has no vector."""
 
     def __init__(self, words: int, *, reader: str, width: int, dropout: float):
         super().__init__()
@@ -26,8 +26,8 @@ class Reader(nn.Module):
             self.convolution = nn.Linear(3 * width, width)
 
     def forward(self, arrays: dict[str, Tensor]) -> mb.Features:
-        mask = arrays["mask"].bool()
-        vectors = self.vectors(arrays["words"].int()) * mask.unsqueeze(-1)
+        mask = arrays.get("mask")
+        vectors = _present(self.vectors(arrays["words"].int()), mask)
         tokens = self.dropout(vectors)
         if self.reader == "gru":  # it reads forward, and missing words stand at the end: they change nothing
             tokens = self.recurrent(tokens)[0]
@@ -35,7 +35,7 @@ class Reader(nn.Module):
             around = F.pad(tokens, (0, 0, 1, 1))
             windows = torch.cat([around[:, :-2], tokens, around[:, 2:]], dim=-1)
             tokens = tokens + torch.relu(self.convolution(windows))
-        return mb.Features(self.norm(tokens) * mask.unsqueeze(-1), mask, (vectors,))
+        return mb.Features(_present(self.norm(tokens), mask), mask, (vectors,))
 
 
 class Projection(nn.Module):
@@ -48,4 +48,8 @@ class Projection(nn.Module):
     def forward(self, arrays: dict[str, Tensor]) -> mb.Features:
         features = arrays["features"].float()
         tokens = self.layers(features.unsqueeze(1) if features.ndim == 2 else features)
-        return mb.Features(tokens, arrays["mask"].bool()) if "mask" in arrays else mb.Features(tokens)
+        return mb.Features(tokens, arrays.get("mask"))
+
+
+def _present(tokens: Tensor, mask: Tensor | None) -> Tensor:
+    return tokens if mask is None else tokens * mask.unsqueeze(-1)

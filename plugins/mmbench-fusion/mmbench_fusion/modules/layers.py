@@ -24,8 +24,11 @@ class Projections(nn.Module):
         self.linear = nn.ModuleDict({m: nn.Linear(inputs[m].width, width) for m in self.names})
 
     def forward(self, features: Mapping[str, Features]) -> tuple[Tensor, Tensor]:
-        projected = torch.stack([self.linear[m](features[m].pooled) for m in self.names], dim=1)
-        return projected, presence(features, self.names)
+        return self.vectors(features), presence(features, self.names)
+
+    def vectors(self, features: Mapping[str, Features]) -> Tensor:
+        """The projections alone, [B, M, width]."""
+        return torch.stack([self.linear[m](features[m].pooled) for m in self.names], dim=1)
 
 
 def presence(features: Mapping[str, Features], names: Sequence[str]) -> Tensor:

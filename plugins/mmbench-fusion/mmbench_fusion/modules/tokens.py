@@ -43,9 +43,12 @@ class LateTransformer(nn.Module):
         self.norm = nn.LayerNorm(width)
 
     def forward(self, features: Mapping[str, Features]) -> Tensor:
-        projected, present = self.project(features)
+        projected = self.project.vectors(features)
         tokens = torch.cat([self.class_token.expand(len(projected), 1, -1), projected], dim=1)
-        allowed = torch.cat([torch.ones_like(present[:, :1]), present], dim=1).unsqueeze(1)
+        allowed = None
+        if not all(f.whole for f in features.values()):
+            present = presence(features, self.project.names)
+            allowed = torch.cat([torch.ones_like(present[:, :1]), present], dim=1).unsqueeze(1)
         for block in self.blocks:
             tokens = block(tokens, allowed)
         vector: Tensor = self.norm(tokens[:, 0])

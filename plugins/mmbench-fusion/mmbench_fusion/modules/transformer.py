@@ -24,11 +24,13 @@ class Attention(nn.Module):
         self.query_key_value = nn.Linear(width, 3 * heads * self.size)
         self.join = nn.Linear(heads * self.size, width)
 
-    def forward(self, x: Tensor, allowed: Tensor) -> Tensor:
-        """x [B, T, width]; allowed bool [B or 1, T or 1, T]: which keys a query may attend to. Gives [B, T, width]."""
+    def forward(self, x: Tensor, allowed: Tensor | None) -> Tensor:
+        """x [B, T, width]; allowed bool [B or 1, T or 1, T]: which keys a query may attend to, None for all of them.
+        Gives [B, T, width]."""
         split = self.query_key_value(x).unflatten(-1, (3, self.heads, self.size))
         query, key, value = split.permute(2, 0, 3, 1, 4).unbind(0)
-        heads = F.scaled_dot_product_attention(query, key, value, attn_mask=allowed.unsqueeze(1))
+        mask = None if allowed is None else allowed.unsqueeze(1)
+        heads = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
         joined: Tensor = self.join(heads.transpose(1, 2).flatten(2))
         return joined
 
@@ -43,7 +45,7 @@ class Block(nn.Module):
         self.feed_norm = nn.LayerNorm(width)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, x: Tensor, allowed: Tensor) -> Tensor:
+    def forward(self, x: Tensor, allowed: Tensor | None) -> Tensor:
         x = x + self.dropout(self.attention(self.attention_norm(x), allowed))
         result: Tensor = x + self.dropout(self.narrower(F.gelu(self.wider(self.feed_norm(x)))))
         return result
