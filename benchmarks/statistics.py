@@ -1,10 +1,12 @@
-"""Do the board's intervals cover, and do its tests hold their level? Thousands of worlds of known truth.
+"""Do the board's intervals cover, and do its tests hold their level? Boards of known truth, hundreds for each figure.
 
     python -m benchmarks.statistics [--quick] [--worlds N] [--json FILE]
 
-Each world draws test items, contenders that are equal in truth, and their seeds; the board's own code scores them. Two
-tables follow: how often the 95% interval holds the truth and how often two equals are told apart, over metrics, seeds,
-items and how much seeds scatter; and how often a whole board of equals shows a difference. docs/statistics.md has them.
+Each world is a board of ten contenders that are equal in truth; two of them do the same with every seed, the others'
+seeds scatter alike or by variances up to a hundredfold apart. The board's own code scores them. Two tables follow: how
+often the 95% interval holds the truth and how often two equals are told apart, over metrics, seeds, items and how much
+seeds scatter; and how often a whole board shows a difference where there is none, and finds one that is there, with
+the contenders' seeds judged together and each alone. docs/statistics.md has them.
 """
 
 import argparse
@@ -13,29 +15,43 @@ import math
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
+from scipy.optimize import brentq
 from scipy.stats import chi2, norm
 
 from mmbench.board.stats import resampling
+from mmbench.board.stats.moderated import moderated
 from mmbench.board.stats.resampling import Draws
 
 Array: TypeAlias = np.ndarray[Any, Any]
 World: TypeAlias = list[Draws]
-"""What the board knows of each contender."""
+"""What each contender's own seeds and items say."""
 
 SEEDS = (2, 3, 5, 10)
 ITEMS = (100, 300, 1000, 3000)
-SPREADS = {"none": 0.0, "moderate": 0.5, "large": 2.0}
-"""How far the scores of seeds scatter, in units of the scatter of one seed's score over draws of the items."""
+SPREADS = {"none": 0.0, "moderate": 0.5, "large": 2.0, "moderate, mixed": 0.5, "large, mixed": 2.0}
+"""How far the scores of seeds scatter, in units of the scatter of one seed's score over draws of the items: all alike,
+or with that as the root mean square."""
+SETTLED = 2
+"""Contenders that do the same with every seed; they come first, the one whose seeds scatter most comes last."""
+SCATTERING = 8
+APART = 100.0
+"""Of mixed contenders: the largest variance over the smallest; they lie as the quantiles of a log-normal."""
+PAIRS = 10
+"""Of a world, that are tested for the first table: each contender with its neighbour, the last with the first."""
+GAPS = (2, 4, 6)
+"""By how many standard deviations of a difference one contender is better, where power is measured."""
 DIFFICULTY, TASTE = 0.5, 0.25
 """Of an item's ease: what all contenders share, what a contender's seeds share; the rest is a seed's own luck."""
 AT_ONCE = 4_000_000
 QUANTILES = norm.ppf((np.arange(40_000) + 0.5) / 40_000)
+_SKILLS = np.linspace(-15, 15, 601)
+_NORMAL = norm.ppf((np.arange(200) + 0.5) / 200)
 _GRID = np.linspace(-6, 6, 4001)
 _SQUARED = chi2.ppf(norm.cdf(_GRID), 1)
 
@@ -52,6 +68,11 @@ class Kind:
     def of_skill(self, skill: Array) -> Array:
         """The score on endless items of seeds of that skill."""
         return self.score(np.array([float(self.item(QUANTILES, np.asarray(s)).mean()) for s in skill]))
+
+    @property
+    def truth(self) -> float:
+        """Every contender's."""
+        return float(self.of_skill(np.zeros(1))[0])
 
 
 def _accuracy(share: float) -> Kind:
@@ -77,63 +98,89 @@ class Cell:
     spread: str
     worlds: int
     coverage: float
-    """Of the 95% interval of a score."""
+    """Of the 95% interval of a score, mean over the contenders."""
+    noisiest: float
+    """The same of the contender whose seeds scatter most."""
     false_positives: float
     """How often two that are equal have p < 0.05; 1 minus the coverage of the interval of a difference."""
+    deviation: float
+    """What the simulation itself leaves unsure of `coverage`, and of `false_positives`: the larger standard error."""
 
 
 @dataclass(frozen=True)
 class Family:
-    """One line of the second table: a board of equals, a single modality among them."""
+    """One line of the second table. Lists have the figure as the board has it, then with each contender alone."""
 
     metric: str
     seeds: int
     items: int
     spread: str
-    contenders: int
     worlds: int
-    ranks: float
-    """How often not all share the first rank."""
-    gain: float
-    """How often a fusion's gain over the single modality has p < 0.05."""
+    ranks: list[float]
+    """How often not all of a board of equals share the first rank."""
+    power: dict[str, list[float]]
+    """{gap: over how many of the others whose seeds scatter does one that is better by so much get a better rank}."""
 
 
 @cache
-def skills(kind: Kind, items: int, spread: str) -> tuple[float, float]:
-    """The deviation of the seeds' skill that makes scores scatter as asked for; and the true score, its mean."""
-    if not SPREADS[spread]:
-        return 0.0, float(kind.of_skill(np.zeros(1))[0])
+def _table_of(kind: Kind) -> Array:
+    return kind.of_skill(_SKILLS)
+
+
+@cache
+def skill(kind: Kind, items: int, deviation: float) -> tuple[float, float]:
+    """The deviation and the mean of a contender's skill over seeds.
+
+    Its scores then scatter as asked for, in units of `SPREADS`, about the same truth as everyone's.
+    """
+    if not deviation:
+        return 0.0, 0.0
     low, high = kind.of_skill(np.array([-0.1, 0.1]))
     values = kind.item(QUANTILES, np.zeros(())).astype(float)
     means = values.mean() + values.std() / math.sqrt(items) * np.array([-0.5, 0.5])
     worse, better = kind.score(means)
-    deviation = abs(SPREADS[spread] * (better - worse) / ((high - low) / 0.2))
-    return deviation, float(kind.of_skill(deviation * norm.ppf((np.arange(100) + 0.5) / 100)).mean())
+    scatter = abs(deviation * (better - worse) / ((high - low) / 0.2))
+
+    def too_much(centre: float) -> float:
+        return float(np.interp(centre + scatter * _NORMAL, _SKILLS, _table_of(kind)).mean()) - kind.truth
+
+    return scatter, float(brentq(too_much, -4, 4))
+
+
+def deviations(spread: str) -> list[float]:
+    """Of each contender's seeds: the settled first, then upwards."""
+    places = norm.ppf((np.arange(SCATTERING) + 0.5) / SCATTERING)
+    variances = APART ** (places / places[-1] / 2) if "mixed" in spread else np.ones(SCATTERING)
+    scattering = SPREADS[spread] * np.sqrt(variances / variances.mean())
+    return [0.0] * SETTLED + [float(value) for value in scattering]
 
 
 def worlds(
-    kind: Kind, generator: np.random.Generator, *, number: int, contenders: int, seeds: int, items: int, spread: str
+    kind: Kind, generator: np.random.Generator, *, number: int, seeds: int, items: int, spread: str
 ) -> Iterator[World]:
-    """That many worlds, each the contenders' draws."""
+    """That many worlds, each the contenders' draws, each contender alone."""
     resamples = resampling.item_rows(items)
     rows = resamples.rows
     flat = (rows + items * np.arange(len(rows))[:, None]).ravel()
     weight = np.bincount(flat, minlength=rows.size).reshape(rows.shape).astype(np.float32) / items
-    deviation, _ = skills(kind, items, spread)
+    scatter, centre = np.array([skill(kind, items, own) for own in deviations(spread)]).T[:, :, None, None]
+    contenders = SETTLED + SCATTERING
     at_once = max(1, AT_ONCE // (contenders * seeds * items))
     for start in range(0, number, at_once):
         n = min(at_once, number - start)
-        ease = math.sqrt(1 - DIFFICULTY - TASTE) * _normal(generator, n, contenders, seeds, items)
+        luck = _normal(generator, n, contenders, seeds, items)
+        luck[:, :SETTLED] = luck[:, :SETTLED, :1]
+        ease = math.sqrt(1 - DIFFICULTY - TASTE) * luck
         ease += math.sqrt(DIFFICULTY) * _normal(generator, n, 1, 1, items)
         ease += math.sqrt(TASTE) * _normal(generator, n, contenders, 1, items)
-        skill = deviation * _normal(generator, n, contenders, seeds, 1)
-        values = kind.item(ease, skill).astype(np.float32)
+        of_seeds = (scatter * _normal(generator, n, contenders, seeds, 1) + centre).astype(np.float32)
+        values = kind.item(ease, of_seeds).astype(np.float32)
         scores = kind.score(values.mean(-1, dtype=np.float64))
         drawn = kind.score(values.reshape(-1, items) @ weight.T).reshape(n, contenders, seeds, len(rows))
         for score, own in zip(scores, drawn.astype(np.float64), strict=True):
             yield [
-                resampling.of_resamples(of_seeds, list(s), resamples, share=kind.share)
-                for of_seeds, s in zip(own, score, strict=True)
+                resampling.of_resamples(found, list(s), resamples, share=kind.share, alike=place < SETTLED)
+                for place, (found, s) in enumerate(zip(own, score, strict=True))
             ]
 
 
@@ -141,38 +188,55 @@ def _normal(generator: np.random.Generator, *shape: int) -> Array:
     return generator.standard_normal(shape, dtype=np.float32)
 
 
-def cell(kind: Kind, *, seeds: int, items: int, spread: str, number: int) -> Cell:
-    """Coverage and false positives of two equal contenders."""
+def together(world: World) -> World:
+    """The contenders as the board has them."""
+    return [draws for draws in moderated(world) if draws is not None]
+
+
+def cell(
+    kind: Kind, *, seeds: int, items: int, spread: str, number: int, judged: Callable[[World], World] = together
+) -> Cell:
+    """Coverage and false positives among equals."""
     generator = np.random.default_rng([seeds, items, *kind.name.encode()])
-    _, truth = skills(kind, items, spread)
-    covered = rejected = 0
-    found = worlds(kind, generator, number=number, contenders=2, seeds=seeds, items=items, spread=spread)
-    for first, second in found:
-        for draws in (first, second):
-            low, high = draws.interval()
-            covered += low <= truth <= high
-        rejected += resampling.difference(first, second).p < resampling.LEVEL
-    return Cell(kind.name, seeds, items, spread, number, covered / (2 * number), rejected / number)
+    covered, positive, truth = [], [], kind.truth
+    for world in map(judged, worlds(kind, generator, number=number, seeds=seeds, items=items, spread=spread)):
+        intervals = [draws.interval() for draws in world]
+        covered.append([low <= truth <= high for low, high in intervals])
+        pairs = [(world[place - 1], draws) for place, draws in enumerate(world)][:PAIRS]
+        positive.append(np.mean([resampling.difference(*pair).p < resampling.LEVEL for pair in pairs]))
+    of_worlds = np.mean(covered, axis=1)
+    deviation = max(np.std(of_worlds), np.std(positive)) / math.sqrt(number)
+    figures = [float(of_worlds.mean()), float(np.mean(covered, axis=0)[-1]), float(np.mean(positive)), float(deviation)]
+    return Cell(kind.name, seeds, items, spread, number, *figures)
 
 
-def family(kind: Kind, *, seeds: int, items: int, spread: str, contenders: int, number: int) -> Family:
-    """A whole board of equals: ranks after Holm, and the gain of each over the last one."""
-    generator = np.random.default_rng([seeds, items, contenders])
-    apart = gains = 0
-    found = worlds(kind, generator, number=number, contenders=contenders, seeds=seeds, items=items, spread=spread)
-    for world in found:
-        apart += _ranks(world) != {1}
-        gains += sum(resampling.difference(draws, world[-1]).p < resampling.LEVEL for draws in world[:-1])
-    return Family(
-        kind.name, seeds, items, spread, contenders, number, apart / number, gains / number / (contenders - 1)
-    )
+def family(kind: Kind, *, seeds: int, items: int, spread: str, number: int) -> Family:
+    """Whole boards: ranks of equals, and of one that is better than its equals."""
+    generator = np.random.default_rng([seeds, items])
+    alone = list(worlds(kind, generator, number=number, seeds=seeds, items=items, spread=spread))
+    better = SETTLED + SCATTERING // 2
+    means = np.array([[draws.mean for draws in world] for world in alone])
+    others = [place for place in range(SETTLED, SETTLED + SCATTERING) if place != better]
+    unit = math.sqrt((means[:, others] - means[:, [better]]).var(axis=0).mean())
+    apart: list[float] = []
+    power: dict[str, list[float]] = {str(gap): [] for gap in GAPS}
+    for boards in ([together(world) for world in alone], alone):
+        apart.append(float(np.mean([set(_ranks(board)) != {1} for board in boards])))
+        for gap in GAPS:
+            shares = []
+            for board in boards:
+                moved = list(board)
+                moved[better] = replace(board[better], mean=board[better].mean + gap * unit)
+                ranks = _ranks(moved)
+                shares.append(np.mean([ranks[place] > ranks[better] for place in others]))
+            power[str(gap)].append(float(np.mean(shares)))
+    return Family(kind.name, seeds, items, spread, number, apart, power)
 
 
-def _ranks(world: World) -> set[int]:
-    by_name = {str(i): draws for i, draws in enumerate(world)}
-    names = sorted(by_name, key=lambda name: -by_name[name].mean)
-    ranks = resampling.tied_ranks(names, lambda a, b: resampling.difference(by_name[a], by_name[b]).p)
-    return set(ranks.values())
+def _ranks(board: World) -> list[int]:
+    names = sorted(map(str, range(len(board))), key=lambda name: -board[int(name)].mean)
+    ranks = resampling.tied_ranks(names, lambda a, b: resampling.difference(board[int(a)], board[int(b)]).p)
+    return [ranks[str(place)] for place in range(len(board))]
 
 
 def run(number: int, *, quick: bool) -> Iterator[Cell | Family]:
@@ -186,24 +250,42 @@ def run(number: int, *, quick: bool) -> Iterator[Cell | Family]:
     for kind in kinds[::3]:
         for s in seeds[:3]:
             for spread in SPREADS:
-                yield family(kind, seeds=s, items=300, spread=spread, contenders=10, number=-(-number // 2))
+                yield family(kind, seeds=s, items=300, spread=spread, number=number)
 
 
 def tables(lines: Sequence[Cell | Family]) -> str:
     """Both as Markdown: a line for each metric and number of seeds, a column for each spread and number of items."""
     cells = [line for line in lines if isinstance(line, Cell)]
     families = [line for line in lines if isinstance(line, Family)]
-    out = [*_table(cells, lambda c: f"{c.coverage:.3f} {c.false_positives:.3f}")]
-    out += ["", *_table(families, lambda f: f"{f.ranks:.3f} {f.gain:.3f}")]
-    coverage = sorted(c.coverage for c in cells)
-    outside = [c for c in cells if not 0.93 <= c.coverage <= 0.97]
-    positive = sorted(c.false_positives for c in cells)
-    out += [
-        "",
-        f"coverage {coverage[0]:.3f} to {coverage[-1]:.3f}, outside .93 to .97 in {len(outside)} of {len(cells)}",
-    ]
-    out += [f"false positives {positive[0]:.3f} to {positive[-1]:.3f}, mean {np.mean(positive):.3f}"]
+    out = []
+    for alike in (True, False):
+        some = [c for c in cells if ("mixed" not in c.spread) == alike]
+        out += [*_table(some, lambda c: f"{c.coverage:.3f} {c.noisiest:.3f} {c.false_positives:.3f}"), ""]
+    out += [*_of_boards(families), ""]
+    for alike in (True, False):
+        some = [c for c in cells if ("mixed" not in c.spread) == alike]
+        out += [*_summary("alike" if alike else "mixed", some)]
     return "\n".join(out)
+
+
+def _of_boards(families: Sequence[Family]) -> Iterator[str]:
+    yield "| metric, seeds, scatter | equals parted | " + " | ".join(f"better by {gap}" for gap in GAPS) + " |"
+    yield "|" + " --- |" * (len(GAPS) + 2)
+    for line in families:
+        pairs = [line.ranks, *(line.power[str(gap)] for gap in GAPS)]
+        figures = " | ".join(f"{pooled:.3f} (alone {alone:.3f})" for pooled, alone in pairs)
+        yield f"| {line.metric}, {line.seeds}, {line.spread} | {figures} |"
+
+
+def _summary(name: str, cells: Sequence[Cell]) -> Iterator[str]:
+    for what in ("coverage", "noisiest", "false_positives"):
+        values = sorted(getattr(c, what) for c in cells)
+        yield f"{name}: {what} {values[0]:.3f} to {values[-1]:.3f}, mean {np.mean(values):.3f}"
+    low, high = (sum(test) for test in ([c.coverage < 0.93 for c in cells], [c.coverage > 0.97 for c in cells]))
+    yield f"{name}: coverage below .93 in {low}, above .97 in {high} of {len(cells)}"
+    worst = max(c.deviation for c in cells)
+    above = sum(c.false_positives > 0.05 + 2 * c.deviation for c in cells)
+    yield f"{name}: standard error of a figure up to {worst:.4f}; false positives above .05 by two of them in {above}"
 
 
 def _table(lines: Sequence[Any], shown: Callable[[Any], str]) -> Iterator[str]:
@@ -218,9 +300,9 @@ def _table(lines: Sequence[Any], shown: Callable[[Any], str]) -> Iterator[str]:
 def main() -> None:
     from threadpoolctl import threadpool_limits
 
-    parser = argparse.ArgumentParser(description="Coverage and false positives of the board's statistics.")
+    parser = argparse.ArgumentParser(description="Coverage, false positives and power of the board's statistics.")
     parser.add_argument("--quick", action="store_true", help="two metrics, few seeds and items")
-    parser.add_argument("--worlds", type=int, default=600, help="worlds for each figure (default 600)")
+    parser.add_argument("--worlds", type=int, default=200, help="worlds for each figure (default 200)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there as well")
     chosen = parser.parse_args()
     started = time.process_time()

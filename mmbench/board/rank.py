@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from mmbench.api.parts import Metric
 from mmbench.api.record import Record, Refit
 from mmbench.board.stats import resampling as stats
+from mmbench.board.stats.moderated import moderated
 from mmbench.board.store import RunData, load_predictions, load_run_targets
 from mmbench.board.trust.registration import standing
 from mmbench.errors import StoreError
@@ -27,6 +28,8 @@ FAR = 1e100
 """Beyond it a figure is no figure: sums and squares would not be finite."""
 TEST = "test"
 """The name of the plain test predictions among a refit's arrays; others are of damaged inputs."""
+GAP = "gap"
+"""In place of a refit's role: validation minus test."""
 COSTS = (
     "parameters",
     "flops",
@@ -55,6 +58,8 @@ class Entry:
     metrics: Mapping[str, Metric]
     truth: "Array | None"
     rows: stats.Resamples | None
+    peers: "Sequence[Entry]" = ()
+    """The task's entries, this one among them."""
     _draws: dict[tuple[str, str], stats.Draws | None] = field(default_factory=dict)
 
     @property
@@ -94,10 +99,35 @@ class Entry:
         return found
 
     def draws(self, metric: str, role: str = "tuned") -> stats.Draws | None:
-        """The score in resamples; None where predictions, targets or the metric's plugin are missing."""
+        """The score in resamples; None where predictions, targets or the metric's plugin are missing.
+
+        How far seeds scatter is judged together with the task's other contenders, tuned and default ones.
+        """
         if (metric, role) not in self._draws:
-            self._draws[metric, role] = self._draw(metric, role)
+            together = ("tuned", "default") if metric == self.record.metric and role != GAP else (role,)
+            kin = [(entry, own) for entry in self.peers or (self,) for own in together]
+            found = moderated([entry._alone(metric, own) for entry, own in kin])
+            for (entry, own), draws in zip(kin, found, strict=True):
+                entry._draws[metric, own] = draws
         return self._draws[metric, role]
+
+    def _alone(self, metric: str, role: str) -> stats.Draws | None:
+        if self.record.status != "ok":
+            return None
+        return self._draw_gap(metric) if role == GAP else self._draw(metric, role)
+
+    def _draw_gap(self, metric: str) -> stats.Draws | None:
+        """Validation minus test; None where a seed lacks either, or the number of validation rows is not known."""
+        apart, draws = self.gaps(metric), self.draws(metric)
+        rows = self.record.dataset.get("rows") or {}
+        if draws is None or not rows.get("validation") or len(apart) != draws.seeds:
+            return None
+        return stats.gap(draws, apart, validation_items=rows["validation"])
+
+    def gaps(self, metric: str) -> list[float]:
+        """By how much validation was kinder than test, for each refit that has both."""
+        refits = [r for r in self.refits("tuned") if r.valid is not None and metric in r.metrics]
+        return [self.sign * ((r.valid or 0.0) - r.metrics[metric]) for r in refits]
 
     def _draw(self, metric: str, role: str) -> stats.Draws | None:
         predictions = self.predictions.get(role)
@@ -160,7 +190,10 @@ def entries(runs: Sequence[RunData], metrics: Mapping[str, Metric], task: str) -
     """The records of `task`, all with the same test targets, ready to be drawn and compared."""
     truth = next((load_run_targets(run, task) for run in runs if task in run.targets), None)
     rows = stats.item_rows(len(truth)) if truth is not None and len(truth) else None
-    return [Entry(record, run, metrics, truth, rows) for run in runs for record in run.of(task)]
+    found = [Entry(record, run, metrics, truth, rows) for run in runs for record in run.of(task)]
+    for entry in found:
+        entry.peers = found
+    return found
 
 
 def _index(order: Sequence[str], name: str) -> int:
@@ -239,15 +272,13 @@ def _tuning_gain(entry: Entry) -> Row | None:
 
 def _gap(entry: Entry) -> Row | None:
     """By how much validation, which chose, was kinder than test."""
-    metric, refits = entry.record.metric, [r for r in entry.refits("tuned") if r.valid is not None]
-    seeds = [(r.valid, r.metrics[metric]) for r in refits if r.valid is not None and metric in r.metrics]
-    if not seeds:
+    metric = entry.record.metric
+    apart, draws = entry.gaps(metric), entry.draws(metric, GAP)
+    if not apart:
         return None
-    apart = [entry.sign * (valid - test) for valid, test in seeds]
-    rows, draws = entry.record.dataset.get("rows") or {}, entry.draws(metric)
-    if draws is None or not rows.get("validation") or len(seeds) != len(entry.record.scores(metric)):
+    if draws is None:
         return {"mean": _mean(apart), "low": None, "high": None, "p": None}
-    return vars(stats.gap(draws, apart, validation_items=rows["validation"])).copy()
+    return vars(stats.against_0(draws)).copy()
 
 
 def _curves(refits: Sequence[Refit]) -> Row:

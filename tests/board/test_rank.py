@@ -33,7 +33,7 @@ def test_the_suites_tasks_in_order_and_the_best_first(rows: list[dict[str, Any]]
         ("a", "concat", 1),
         ("a", "gated", 1),
         ("a", "only image", 3),
-        ("a", "only text", 4),
+        ("a", "only text", 3),
         ("a", "majority", 5),
         ("a", "broken", None),
         ("a", "mbt", None),

@@ -3,7 +3,7 @@
 One resample draws test items, the same for every contender and seed of a task: it tells what other items would have
 changed, and as a task's contenders share the items drawn, the difference of two is paired. What other seeds would
 have changed is told by the scores of the seeds at hand, which are few: intervals and p are those of Student's t, with
-the degrees of freedom of `reference`. Used by `rank` and `compare`.
+the degrees of freedom of `reference`; `moderated` lets contenders lend each other some. Used by `rank` and `compare`.
 """
 
 import math
@@ -26,6 +26,8 @@ FEWEST = 200
 GROUPED = 4  # resamples that are drawn for each group of items
 MOST_PAIRED = 50  # contenders of which each pair is tested
 MOST_DRAWN = 20_000_000  # items x resamples kept in memory
+LEAST = 0.5
+"""Seeds whose scores happen to agree are taken to scatter by this share of their chance at least."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,9 @@ class Draws:
     items: int
     share: bool = False
     """Whether the score lies between 0 and 1."""
+    seeds: int = 1
+    observed: float = 0.0
+    """The variance of the scores over seeds, divided by their number; `spread` has it as it is believed."""
 
     def interval(self) -> tuple[float, float]:
         """The 95% interval: Wilson's (1927) for a share, else Student's t with Hall's (1992) correction for skew."""
@@ -126,22 +131,48 @@ def draw(
     import numpy as np
 
     found = np.stack([metric.resampled(truth, prediction, resamples.rows) for prediction in predictions])
-    return of_resamples(found, scores, resamples, share=metric.share)
+    alike = all(_alike(prediction, predictions[0]) for prediction in predictions)
+    return of_resamples(found, scores, resamples, share=metric.share, alike=alike)
 
 
-def of_resamples(found: "Array", scores: Sequence[float], resamples: Resamples, *, share: bool = False) -> Draws:
-    """The same from each seed's score in each resample, [S, R + G], and each seed's score on the items as they are."""
+def _alike(one: "Array", other: "Array") -> bool:
+    """Whether two seeds predict the same, but for rounding: then no seed will ever differ."""
+    import numpy as np
+
+    if one.shape != other.shape or one.dtype.kind not in "biufc":
+        return np.array_equal(one, other)
+    return np.allclose(one, other, equal_nan=True)
+
+
+def of_resamples(
+    found: "Array", scores: Sequence[float], resamples: Resamples, *, share: bool = False, alike: bool = False
+) -> Draws:
+    """The same from each seed's score in each resample, [S, R + G], and each seed's score on the items as they are.
+
+    `alike` says that the seeds predict the same. If not, seeds whose scores agree do so by accident, and where they are
+    right on the same items too, their chance is that of one item for one seed.
+    """
     import numpy as np
 
     means, seeds, items = found.mean(0), len(scores), resamples.items
     values, influence = means[: resamples.drawn], np.cumsum(np.mean(scores) - means[resamples.drawn :])
     known = 1 / seeds if share else 0.0  # one seed's share varies by p (1 - p) / N, which is not estimated
     spread = Spread(_variance(values, items), freedom=min(MOST, _freedom(influence, items) / max(1 - known, 1 / MOST)))
-    if seeds > 1:
-        chance = sum(_variance(own, items) for own in found[:, : resamples.drawn] - values) / (seeds * (seeds - 1))
-        of_seeds = float(np.var(scores, ddof=1)) / seeds
-        spread = replace(spread, chance=chance, seeds=of_seeds, squares=of_seeds**2 / (seeds - 1))
-    return Draws(float(np.mean(scores)), values, influence, spread, items, share)
+    draws = Draws(float(np.mean(scores)), values, influence, spread, items, share, seeds)
+    if seeds == 1 or alike:
+        return draws
+    chance = sum(_variance(own, items) for own in found[:, : resamples.drawn] - values) / (seeds * (seeds - 1))
+    return _with_seeds(draws, scores, chance=chance or ((1 / (seeds * items)) ** 2 if share else 0.0))
+
+
+def _with_seeds(draws: Draws, scores: Sequence[float], *, chance: float) -> Draws:
+    """With what these scores of the seeds scatter."""
+    import numpy as np
+
+    observed = float(np.var(scores, ddof=1)) / draws.seeds
+    squares = observed**2 / (draws.seeds - 1)
+    spread = replace(draws.spread, chance=chance, seeds=max(observed, LEAST * chance), squares=squares)
+    return replace(draws, spread=spread, observed=observed)
 
 
 def difference(first: Draws, second: Draws, *, sign: int = 1) -> Difference:
@@ -155,11 +186,20 @@ def difference(first: Draws, second: Draws, *, sign: int = 1) -> Difference:
         squares=one.squares + other.squares,
         freedom=_freedom(first.influence - second.influence, first.items),
     )
+    return _about(mean, spread)
+
+
+def against_0(draws: Draws) -> Difference:
+    """The mean itself, as a difference."""
+    return _about(draws.mean, draws.spread)
+
+
+def _about(mean: float, spread: Spread) -> Difference:
     apart = spread.critical()
     return Difference(mean, mean - apart, mean + apart, spread.p(mean))
 
 
-def gap(test: Draws, apart: Sequence[float], *, validation_items: int) -> Difference:
+def gap(test: Draws, apart: Sequence[float], *, validation_items: int) -> Draws:
     """The mean of `apart`, each seed's validation score minus its test score: other items on both sides.
 
     What the validation items do is not measured, as predictions are kept of test only: they are taken to be as diverse
@@ -167,13 +207,10 @@ def gap(test: Draws, apart: Sequence[float], *, validation_items: int) -> Differ
     """
     import numpy as np
 
-    seeds, mean, both = len(apart), float(np.mean(apart)), 1 + test.items / validation_items
-    spread = replace(test.spread, items=test.spread.items * both, chance=test.spread.chance * both)
-    if seeds > 1:
-        of_seeds = float(np.var(apart, ddof=1)) / seeds
-        spread = replace(spread, seeds=of_seeds, squares=of_seeds**2 / (seeds - 1))
-    half = spread.critical()
-    return Difference(mean, mean - half, mean + half, spread.p(mean))
+    both = 1 + test.items / validation_items
+    spread = Spread(test.spread.items * both, freedom=test.spread.freedom)
+    found = replace(test, mean=float(np.mean(apart)), spread=spread, share=False, observed=0.0)
+    return _with_seeds(found, apart, chance=test.spread.chance * both) if found.seeds > 1 else found
 
 
 def _variance(values: "Array", items: int) -> float:

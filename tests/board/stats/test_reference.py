@@ -1,7 +1,8 @@
-"""Critical values and p: known limits, one from the other, never surer than the evidence."""
+"""Critical values and p: known limits, one from the other, tests that hold their level."""
 
 import math
 
+import numpy as np
 import pytest
 import scipy.stats
 from hypothesis import given
@@ -21,18 +22,25 @@ def test_items_alone_are_normal_and_seeds_alone_are_students() -> None:
 
 def test_two_contenders_of_five_seeds_have_satterthwaites_eight() -> None:
     both = Spread(items=0.0, seeds=2.0, squares=2 * 1.0 / 4)
-    assert both.freedom_at(0.05) == pytest.approx(8)
+    assert both.degrees == pytest.approx(8)
 
 
-def test_far_out_few_seeds_are_trusted_less() -> None:
-    mixed = Spread(items=1.0, chance=0.1, seeds=0.1, squares=0.1**2 / 2)
-    assert mixed.freedom_at(0.05) > mixed.freedom_at(0.001) > mixed.freedom_at(1e-6) >= 1.99
+def test_degrees_of_freedom_grow_as_the_seeds_matter_less() -> None:
+    degrees = [Spread(items, seeds=1.0, squares=1 / 4).degrees for items in (0.0, 0.2, 1.0, 4.0)]
+    assert degrees[:2] == pytest.approx([4, 4])  # as long as the seeds' share is above 4 / 5
+    assert degrees[2] == pytest.approx(4 / (0.5 * 5 / 4))
+    assert degrees[3] == pytest.approx(4 / (0.2 * 5 / 4))
+    assert Spread(1.0, seeds=1.0, squares=1 / 4, freedom=5).degrees < degrees[2]
 
 
-def test_seeds_that_agree_do_not_make_the_items_sure() -> None:
-    agree = Spread(items=1.0, chance=1.0, seeds=0.0, squares=0.0)
-    assert agree.critical() == pytest.approx(0.5 * 1.959964, rel=1e-5)
-    assert agree.p(0.98) == pytest.approx(0.05, rel=0.01)
+@pytest.mark.parametrize(("own", "most"), [(1, 0.065), (2, 0.0505), (4, 0.0505), (8, 0.0505)])
+def test_tests_hold_their_level_for_every_mixture_of_seeds_and_items(own: int, most: float) -> None:
+    """By integration over the seeds' guess of their own variance, chi-square; with 1 degree of freedom up to .063."""
+    guesses = scipy.stats.chi2.ppf((np.arange(500) + 0.5) / 500, own) / own
+    for share in (0.05, 0.2, 0.4, 0.6, 0.8, 0.95):
+        spreads = [Spread(1 - share, seeds=share * x, squares=(share * x) ** 2 / own) for x in guesses]
+        level = np.mean([2 * scipy.stats.norm.sf(spread.critical()) for spread in spreads])
+        assert 0.027 < level < most
 
 
 def test_without_any_spread_only_equals_are_equal() -> None:
