@@ -193,6 +193,30 @@ class EncoderContract:
         for layer, same in zip(one.layers, two.layers, strict=True):
             close(layer, same)
 
+    def test_no_mask_is_a_full_one(self) -> None:
+        """A split that has all its steps comes without "mask", to the module and to `augment`."""
+        found = prepared(type(self))
+        arrays = tensors(found.arrays)
+        if "mask" not in arrays:
+            return
+        arrays["mask"] = torch.ones_like(arrays["mask"])
+        without = {name: tensor for name, tensor in arrays.items() if name != "mask"}
+        module = build(found).eval()
+        try:
+            one, two = encode(module, arrays), encode(module, without)
+        except KeyError as error:
+            raise AssertionError(f"the module asks for {error}, which may not be there: use arrays.get") from error
+        close(present(one), present(two))
+        assert two.mask.all(), "a token is missing where no step is"
+        for layer, same in zip(one.layers, two.layers, strict=True):
+            close(layer, same)
+        moved, same_moved = (
+            found.encoder.augment(dict(given), torch.Generator().manual_seed(3)) for given in (arrays, without)
+        )
+        assert set(same_moved) == set(without)
+        for name, tensor in same_moved.items():
+            assert torch.equal(tensor, moved[name]), f"{name}: augment changes it otherwise where there is no mask"
+
     def test_a_missing_row_changes_nothing(self) -> None:
         """A missing modality comes as zeros in every array, the mask included."""
         found = prepared(type(self))

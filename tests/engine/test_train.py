@@ -15,7 +15,7 @@ from mmbench.engine.data.features import PRESENT
 from mmbench.engine.learn import train as loop
 from mmbench.engine.learn.dropout import Dropout, put_in
 from mmbench.engine.learn.heads import NEVER, LabelHead, LabelsHead, MatchHead, NumberHead
-from mmbench.engine.learn.model import Inputs, Model, predict
+from mmbench.engine.learn.model import Inputs, Model, predict, settle
 from mmbench.engine.learn.train import Fit, Lesson, Recipe, TimeUpError, Training
 from mmbench.errors import PluginError, TrainingError
 
@@ -204,6 +204,86 @@ def test_an_objective_may_change_gradients_by_encoder() -> None:
     fit(net, data(), RECIPE, valid=data(64), score=accuracy(data(64)))
     assert net.encoders["a"].scale == 1.0
     assert not torch.equal(linear, before)
+
+
+class Turned(nn.Module):
+    """Gives gradients that lie otherwise in memory than they came."""
+
+    def on_gradients(self, gradients: Any, features: Any, fused: Any, target: Any, generator: Any) -> Any:
+        return {n: g.t().contiguous().t() if g.dim() == 2 else g for n, g in gradients.items()}
+
+
+def test_how_changed_gradients_lie_in_memory_means_nothing() -> None:
+    plain, turned = model(), model()
+    turned.load_state_dict(plain.state_dict())
+    turned.objective = Turned()
+    one, two = (fit(net, data(), RECIPE, valid=data(64), score=accuracy(data(64))) for net in (plain, turned))
+    assert one.curve == two.curve
+    assert all(torch.equal(a, b) for a, b in zip(plain.parameters(), turned.parameters(), strict=True))
+
+
+class Steps(nn.Module):
+    """Keeps the names of what it is given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: set[str] = set()
+
+    def forward(self, arrays: dict[str, torch.Tensor]) -> Features:
+        self.seen = set(arrays)
+        return Features(arrays["steps"], arrays.get("mask"))
+
+
+def test_a_mask_that_leaves_out_nothing_is_not_handed_on() -> None:
+    """Each split decides for itself; what a fusion sees is the same."""
+    encoder = Steps()
+    net = Model({"a": encoder}, Linear(3, 4), None, LabelHead(4))
+    steps, full = torch.randn(8, 5, 3), torch.ones(8, 5, dtype=torch.bool)
+    short = full.clone()
+    short[7, 2:] = False
+    whole, holed = (Inputs({"a": {"steps": steps, "mask": mask}}, None, 8) for mask in (full, short))
+    one = net.encode(whole.batch(slice(0, 7)))["a"]
+    assert encoder.seen == {"steps"}
+    two = net.encode(holed.batch(torch.arange(7)))["a"]
+    assert encoder.seen == {"steps", "mask"}
+    assert one.whole
+    assert not two.whole
+    assert torch.equal(one.mask, two.mask)
+    assert torch.equal(one.tokens, two.tokens)
+    torch.testing.assert_close(one.pooled, two.pooled)
+    assert whole.arrays["a"].keys() == {"steps", "mask"}, "an encoder's summary is given all of it"
+
+
+class Pictures(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv2d(1, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(8, 3, 3)
+        )
+
+    def forward(self, arrays: dict[str, torch.Tensor]) -> torch.Tensor:
+        found: torch.Tensor = self.layers(arrays["x"]).mean((2, 3))
+        return found
+
+
+def test_where_channels_lie_in_memory_changes_rounding_only() -> None:
+    torch.manual_seed(0)
+    inputs = Inputs({"a": {"x": torch.randn(64, 1, 12, 12)}}, torch.arange(64) % 4, 64)
+    recipe = Recipe(epochs=2, patience=2, lr=0.002, weight_decay=0.0, batch_size=32, seed=3)
+    pictures = [Pictures(), Pictures()]
+    nets = [Model({"a": encoder}, Linear(3, 4), None, LabelHead(4)) for encoder in pictures]
+    nets[1].load_state_dict(nets[0].state_dict())
+    settle(nets[1], torch.device("cpu"))
+    weight = pictures[1].layers[4].weight
+    assert isinstance(weight, torch.Tensor)
+    assert weight.is_contiguous(memory_format=torch.channels_last)
+    assert not weight.is_contiguous()
+    before = predict(nets[0], inputs)
+    for net in nets:
+        fit(net, inputs, recipe, valid=inputs, score=lambda _: 0.0)
+    one, two = (predict(net, inputs) for net in nets)
+    assert (one - before).abs().max() > 1e-3  # it moves
+    torch.testing.assert_close(one, two, rtol=1e-3, atol=1e-5)
 
 
 def test_wrong_shapes_are_named() -> None:

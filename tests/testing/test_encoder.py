@@ -22,7 +22,7 @@ class Net(nn.Module):
         self.dense = nn.Linear(3, 4)
 
     def forward(self, arrays: dict[str, Tensor]) -> Any:
-        return mb.Features(self.dense(arrays["steps"]), arrays["mask"])
+        return mb.Features(self.dense(arrays["steps"]), arrays.get("mask"))
 
 
 class Sound(mb.Encoder):
@@ -134,7 +134,7 @@ def hide(net: Net) -> None:
 
 
 def through_hidden(net: Net, arrays: dict[str, Tensor]) -> mb.Features:
-    return mb.Features(tokens(net, arrays) * net.hidden[0], arrays["mask"])  # type: ignore[index]
+    return mb.Features(tokens(net, arrays) * net.hidden[0], arrays.get("mask"))  # type: ignore[index]
 
 
 def idle(net: Net) -> None:
@@ -176,6 +176,7 @@ BROKEN: list[tuple[str, Any]] = [
     ("rows_do_not_meet", broken(lambda net, a: mb.Features(tokens(net, a) - tokens(net, a).mean(0), a["mask"]))),
     ("parameters_are_registered", broken(through_hidden, hide)),
     ("parameters_learn", broken(lambda net, a: mb.Features(tokens(net, a), a["mask"]), idle)),
+    ("no_mask_is_a_full_one", broken(lambda net, a: mb.Features(tokens(net, a), a["mask"]))),
     ("masked_steps_change_nothing", broken(lambda net, a: tokens(net, a).mean(1))),
     ("a_missing_row_changes_nothing", broken(divided)),
     ("is_deterministic", broken(lambda net, a: tokens(net, a) + torch.randn(4))),

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from mmbench.api.parts import Epoch, Features, Fused
-from mmbench.engine.learn.heads import POOL
+from mmbench.engine.learn.heads import POOL, gather
 from mmbench.engine.learn.model import Batch, Inputs, Model, predict
 from mmbench.engine.learn.optimizer import AdamW
 from mmbench.errors import TrainingError
@@ -147,7 +147,7 @@ class Training:
             for modality, (change, generator) in augment.items():
                 batch[modality] = change(batch[modality], generator)
             self._optimizer.forget()
-            target = cast(Tensor, lesson.train.target).index_select(0, rows)
+            target = gather(cast(Tensor, lesson.train.target), rows)
             loss, features, fused, target = step_loss(model, batch, target, self._generator)
             loss.backward()
             if hasattr(model.objective, "on_gradients"):
