@@ -21,7 +21,7 @@ from torch.utils._pytree import tree_flatten, tree_unflatten
 from mmbench.api.parts import Epoch, Features, Fused
 from mmbench.engine.learn.dropout import put_in
 from mmbench.engine.learn.model import Batch, Inputs, Model
-from mmbench.engine.learn.optimizer import BETAS, EPSILON
+from mmbench.engine.learn.optimizer import update
 from mmbench.engine.learn.train import (
     Fit,
     Lesson,
@@ -90,7 +90,7 @@ class Cohort:
         self._buffers = _stack([dict(model.named_buffers()) for model in models])
         self._best: list[tuple[Tensor, dict[str, Tensor]]] = [self._take(k) for k in self.alive]
         self._first, self._second = torch.zeros_like(self._flat), torch.zeros_like(self._flat)
-        self._step = 0
+        self._steps = torch.zeros(len(models), device=device)
         self._leave([])
 
     @property
@@ -151,13 +151,10 @@ class Cohort:
 
     def _adam(self, gradient: Tensor, scale: float) -> None:
         """As `optimizer.AdamW`, each row with a learning rate and a decay of its own."""
-        self._step += 1
-        (b1, b2), lr = BETAS, self._lr * scale
-        self._flat.mul_(1 - lr * self._decay)
-        self._first.lerp_(gradient, 1 - b1)
-        self._second.mul_(b2).addcmul_(gradient, gradient, value=1 - b2)
-        root = self._second.sqrt().div_((1 - b2**self._step) ** 0.5).add_(EPSILON)
-        self._flat.sub_(self._first.div(root).mul_(lr / (1 - b1**self._step)))
+        rows = zip(self.alive, self._flat, gradient, self._first, self._second, self._steps, strict=True)
+        for k, weights, own, first, second, step in rows:
+            recipe = self.recipes[k]
+            update([weights], [own], [first], [second], [step], lr=recipe.lr * scale, weight_decay=recipe.weight_decay)
 
     def _losses(self, batch: Batch, target: Tensor) -> tuple[Tensor, Any]:
         """What vmap sees of one member's step."""
@@ -239,14 +236,13 @@ class Cohort:
         self.alive = [k for k in self.alive if k not in members]
         if len(kept) < len(self._flat):
             index = torch.tensor(kept, dtype=torch.long, device=self._flat.device)
-            self._flat, self._first, self._second = (t[index] for t in (self._flat, self._first, self._second))
+            kept_rows = (tensor[index] for tensor in (self._flat, self._first, self._second, self._steps))
+            self._flat, self._first, self._second, self._steps = kept_rows
             self._buffers = {name: buffer[index] for name, buffer in self._buffers.items()}
         sizes = [shape.numel() for shape in self._names.values()]
         columns = zip(self._names.items(), self._flat.split(sizes, dim=1), strict=True)
         rows = len(self.alive)
         self._leaves = {n: column.view(rows, *shape).requires_grad_() for (n, shape), column in columns}
-        column = [[self.recipes[k].lr, self.recipes[k].weight_decay] for k in self.alive]
-        self._lr, self._decay = torch.tensor(column, device=self._flat.device).view(-1, 2).split(1, dim=1)
 
     @property
     def _shell(self) -> Model:

@@ -1,7 +1,7 @@
 """AdamW (arXiv:1711.05101) by torch's fused kernel, without what `torch.optim` puts around it.
 
 For a model of fifty small tensors `torch.optim.AdamW(fused=True)` takes four times as long a step as the kernel itself,
-and its first use imports torch's compiler, which takes a process seconds. Used by train; a cohort has its own.
+and its first use imports torch's compiler, which takes a process seconds. Used by train; `update` by cohort too.
 """
 
 from collections.abc import Iterable
@@ -32,20 +32,41 @@ class AdamW:
         rows = [i for i, parameter in enumerate(self.parameters) if parameter.grad is not None]
         if not rows:
             return
-        steps = [self._steps[i] for i in rows]
-        torch._foreach_add_(steps, 1.0)
-        torch._fused_adamw_(
+        update(
             [self.parameters[i] for i in rows],
             [cast(Tensor, self.parameters[i].grad) for i in rows],
             [self._first[i] for i in rows],
             [self._second[i] for i in rows],
-            [],
-            steps,
+            [self._steps[i] for i in rows],
             lr=lr,
-            beta1=BETAS[0],
-            beta2=BETAS[1],
             weight_decay=self.weight_decay,
-            eps=EPSILON,
-            amsgrad=False,
-            maximize=False,
         )
+
+
+def update(
+    parameters: list[Tensor],
+    gradients: list[Tensor],
+    first: list[Tensor],
+    second: list[Tensor],
+    steps: list[Tensor],
+    *,
+    lr: float,
+    weight_decay: float,
+) -> None:
+    """One step in place: of the parameters, their two moments, and how many steps each has taken."""
+    torch._foreach_add_(steps, 1.0)
+    torch._fused_adamw_(
+        parameters,
+        gradients,
+        first,
+        second,
+        [],
+        steps,
+        lr=lr,
+        beta1=BETAS[0],
+        beta2=BETAS[1],
+        weight_decay=weight_decay,
+        eps=EPSILON,
+        amsgrad=False,
+        maximize=False,
+    )
