@@ -6,11 +6,12 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from benchmarks.cases import CLASSES, Split, random_splits, score
+from benchmarks.cases import CLASSES, SIX_VIEWS, Split, random_splits, score
 from benchmarks.measure import Figure, Side, compare, take_turns
 from benchmarks.plain.models import head
 from mmbench.api.parts import FeatureSpec
 from mmbench.engine.learn.cohort import Cohort, pays
+from mmbench.engine.learn.dropout import put_in
 from mmbench.engine.learn.heads import LabelHead
 from mmbench.engine.learn.model import Inputs, Model
 from mmbench.engine.learn.train import Lesson, Recipe, Training
@@ -31,7 +32,7 @@ class Shape:
 
 
 def measure(*, quick: bool = False, rounds: int | None = None) -> Iterator[Figure]:
-    """Heads of width 32 on frozen features, and an MLP 128-64."""
+    """Heads of width 32 on small and on large vectors, and an MLP 128-64: as the engine makes them."""
     for shape in _shapes():
         lesson = _lesson(shape, rows=256 if quick else 970)
         for count in shape.sizes[:1] if quick else shape.sizes:
@@ -49,7 +50,8 @@ def measure(*, quick: bool = False, rounds: int | None = None) -> Iterator[Figur
 
 def _shapes() -> list[Shape]:
     return [
-        Shape("heads of width 32", {"image": 576, "text": 384}, _heads, (16, 4, 64), {16: ">= 3"}),
+        Shape("six views, heads of width 32", SIX_VIEWS, _views, (16, 4, 64), {16: ">= 3"}),
+        Shape("frozen features, heads of width 32", {"image": 576, "text": 384}, _heads, (16,), {}),
         Shape("MLP 128-64", {"row": 64}, _perceptron, (16,), {}),
     ]
 
@@ -58,6 +60,12 @@ def _heads(inputs: Mapping[str, int]) -> Model:
     from mmbench_vision.modules import Projection
 
     return _model({m: Projection(n, width=32, dropout=0.1) for m, n in inputs.items()}, each=32, width=32)
+
+
+def _views(inputs: Mapping[str, int]) -> Model:
+    from mmbench_tabular.modules import Perceptron
+
+    return _model({m: Perceptron(n, width=32, layers=1, dropout=0.1) for m, n in inputs.items()}, each=32, width=32)
 
 
 def _perceptron(inputs: Mapping[str, int]) -> Model:
@@ -79,7 +87,7 @@ def _lesson(shape: Shape, *, rows: int) -> Lesson:
 
 
 def _inputs(shape: Shape, split: Split) -> Inputs:
-    array = "cells" if "row" in shape.inputs else "features"
+    array = "features" if "image" in shape.inputs else "cells"
     named = zip(shape.inputs, split.views, strict=True)
     return Inputs({m: {array: view} for m, view in named}, split.target, n=len(split.target))
 
@@ -90,6 +98,7 @@ def _members(shape: Shape, count: int) -> tuple[list[Model], list[Recipe]]:
     for k in range(count):
         torch.manual_seed(k)
         models.append(shape.build(shape.inputs))
+        put_in(models[-1])
         lr = 1e-3 * 4 ** (k / count)
         recipes.append(Recipe(epochs=EPOCHS, patience=EPOCHS, lr=lr, weight_decay=1e-2, batch_size=BATCH, seed=k))
     return models, recipes
