@@ -11,7 +11,7 @@ def plain(text: object) -> str:
 
 def shown_json(text: str) -> str:
     """The same JSON, in which strings hold nothing that a terminal obeys: such characters are escaped."""
-    return "".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text)
+    return text.translate({ord(c): json.dumps(c)[1:-1] for c in set(text) if not c.isprintable() and c != "\n"})
 
 
 def score(value: float | None) -> str:

@@ -8,8 +8,8 @@ import hashlib
 import os
 import re
 from array import array
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, overload
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 SUITE, TRIALS, RECORDS, PREDICTIONS = "suite.toml", "trials.jsonl", "records.jsonl", "predictions"
 PREDICTION_FILE = re.compile(r"[a-z0-9][a-z0-9 _.-]*\.safetensors")
-EAGER = 10_000  # so many records are decoded at once; of more, each when it is asked for
+EAGER = 1_000  # so many records are decoded at once, 12 kB each; of more, each when it is asked for
 
 
 @dataclass
@@ -58,7 +58,7 @@ class RunData:
     @property
     def cells(self) -> Sequence[tuple[str, str]]:
         """The (task, contender) of each record; none is decoded for it."""
-        if isinstance(self.records, Records):
+        if isinstance(self.records, Records | Part):
             return self.records.cells
         return [(record.task, record.contender) for record in self.records]
 
@@ -71,6 +71,10 @@ class RunData:
         """The records of one task."""
         return [self.records[place] for place in self._places.get(task, ())]
 
+    def part(self, places: Iterable[int], *, called: Callable[[str], str] = str) -> "RunData":
+        """The run with the records in these places only, their contenders named by `called`; none is decoded for it."""
+        return replace(self, records=Part(self, places, called))
+
     @cached_property
     def _places(self) -> "dict[str, array[int]]":
         places: dict[str, array[int]] = {}
@@ -82,14 +86,13 @@ class RunData:
 class Records(Sequence[Record]):
     """Records that stay in their file; each is read and decoded when it is asked for."""
 
-    def __init__(
-        self, path: Path, said: rows.Said, places: Sequence[tuple[int, int]], cells: Sequence[tuple[str, str]]
-    ) -> None:
-        self.cells = cells
-        """The (task, contender) of each."""
+    def __init__(self, path: Path, said: rows.Said, latest: rows.Latest) -> None:
         self._path, self._said = path, said
-        self._starts = array("q", (start for start, _ in places))
-        self._sizes = array("q", (size for _, size in places))
+        order = sorted(range(len(latest.cells)), key=latest.starts.__getitem__)
+        self.cells = [latest.cells[place] for place in order]
+        """The (task, contender) of each."""
+        self._starts = array("q", (latest.starts[place] for place in order))
+        self._sizes = array("q", (latest.sizes[place] for place in order))
         self._file = open_file(path, os.O_RDONLY)
         finalize(self, self._file.close)
 
@@ -119,6 +122,30 @@ class Records(Sequence[Record]):
         return count
 
 
+class Part(Sequence[Record]):
+    """Some records of a run, perhaps under other names; each is made when it is asked for."""
+
+    def __init__(self, run: RunData, places: Iterable[int], called: Callable[[str], str]) -> None:
+        self._of, self._places, self._called = run.records, array("q", places), called
+        cells = run.cells
+        self.cells = [(cells[place][0], called(cells[place][1])) for place in self._places]
+        """The (task, contender) of each."""
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    @overload
+    def __getitem__(self, place: int) -> Record: ...
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[Record]: ...
+    def __getitem__(self, place: int | slice) -> Record | Sequence[Record]:
+        if isinstance(place, slice):
+            return [self[index] for index in range(*place.indices(len(self)))]
+        record = self._of[self._places[place]]
+        name = self._called(record.contender)
+        return record if name == record.contender else replace(record, contender=name)
+
+
 def no_link(folder: Path) -> Path:
     """The path, unless it is a symbolic link. Raises StoreError if it is."""
     if folder.is_symlink():
@@ -142,17 +169,13 @@ def read_run(folder: Path) -> RunData:
     suite = suite_of(folder)
     if suite is None:
         raise StoreError(f"{folder} is no run folder: it has no {SUITE}")
-    latest: dict[str, dict[str, int]] = {}
-    starts, sizes = array("q"), array("q")
+    latest = rows.Latest()
     targets: dict[str, Mapping[str, str]] = {}
     said = rows.Said()
 
     def visit(kind: str, raw: bytes, offset: int) -> None:
         if kind == "record":
-            _, task, contender = rows.record_key(raw)
-            latest.setdefault(task, {})[contender] = len(starts)
-            starts.append(offset)
-            sizes.append(len(raw))
+            latest.see(raw, offset)
         elif kind == "targets":
             row = rows.targets(raw)
             targets[row.task] = {"file": row.file, "sha256": row.sha256}
@@ -161,13 +184,10 @@ def read_run(folder: Path) -> RunData:
 
     path = folder / RECORDS
     scan(path, visit)
-    cell_of = {number: (task, name) for task, found in latest.items() for name, number in found.items()}
-    kept = sorted(cell_of)
     records: Sequence[Record] = ()
-    if kept:
-        places = [(starts[number], sizes[number]) for number in kept]
-        lazy = Records(path, said, places, [cell_of[number] for number in kept])
-        records = tuple(lazy) if len(kept) <= EAGER else lazy
+    if latest.cells:
+        lazy = Records(path, said, latest)
+        records = tuple(lazy) if len(lazy) <= EAGER else lazy
     return RunData(suite=suite, records=records, path=folder, targets=targets)
 
 

@@ -7,7 +7,9 @@ A record's suite, data set, environment and the like are the same for most recor
 
 import hashlib
 import re
+from array import array
 from collections.abc import Callable, Iterator, Mapping
+from sys import intern
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -19,6 +21,8 @@ T = TypeVar("T")
 
 NEWER = "it was written by a newer mmbench"
 SHARED = ("suite", "directions", "dataset", "modalities", "budget", "environment")
+REMEMBERED = 10_000
+"""Beginnings of records that `Latest` knows again without parsing them."""
 _OWN = {"tuned": "params", "default": "default_params"}
 _KEY = re.compile(rb'\{"cell":"([^"\\]*)","suite":\{[^{}]*\},"task":"([^"\\]*)","contender":"([^"\\]*)",')
 _CELL = re.compile(rb'\{"cell":"([^"\\]*)",')
@@ -93,6 +97,37 @@ def record_key(raw: bytes) -> tuple[str, str, str]:
         return found[1].decode(), found[2].decode(), found[3].decode()
     key = _record_key(raw)
     return key.cell, key.task, key.contender
+
+
+class Latest:
+    """Where the last record of each task and contender stands; of the others nothing is kept."""
+
+    def __init__(self) -> None:
+        self.starts, self.sizes = array("q"), array("q")
+        self.cells: list[tuple[str, str]] = []
+        """The (task, contender) of each, in the order in which their first records were written."""
+        self._places: dict[str, dict[str, int]] = {}
+        self._heads: dict[bytes, int] = {}
+
+    def see(self, raw: bytes, offset: int) -> None:
+        """A record's row, which begins there in its file."""
+        head = raw[: raw.find(b',"status":') + 1]
+        place = self._heads.get(head)
+        if place is None:
+            place = self._place(raw, head)
+        self.starts[place], self.sizes[place] = offset, len(raw)
+
+    def _place(self, raw: bytes, head: bytes) -> int:
+        _, task, contender = record_key(raw)
+        known = self._places.setdefault(intern(task), {})
+        if contender not in known:
+            known[intern(contender)] = len(self.cells)
+            self.cells.append((intern(task), intern(contender)))
+            self.starts.append(0)
+            self.sizes.append(0)
+        if len(self._heads) < REMEMBERED and _KEY.fullmatch(head):  # rows that begin alike are of the same cell
+            self._heads[head] = known[contender]
+        return known[contender]
 
 
 class Said:

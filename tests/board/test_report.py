@@ -148,6 +148,21 @@ def test_json_is_strict_and_as_promised(rows: list[dict[str, Any]]) -> None:
     assert "all_tasks" not in json.loads(report.json(rows[1:]))
 
 
+def test_json_looks_as_python_would_write_it(rows: list[dict[str, Any]]) -> None:
+    """Whatever strings and figures are in it; so that files of earlier versions are written again the same."""
+    odd = {
+        **rows[0],
+        "reason": 'x \x7f\u202e\n🦉 {[,:" \\ ',
+        "cost": {"big": 10**400, "small": 1e-300, "none": [], "no": {}},
+    }
+    for changed in (odd, {**odd, "contender": "half \ud800 of a pair"}):
+        text = report.json([changed], run="ünï")
+        plain = json.dumps(json.loads(text), indent=2, ensure_ascii=False)
+        assert text == figures.shown_json(plain) + "\n"
+        assert "\u202e" not in text
+        assert json.loads(text)["rows"] == [changed]
+
+
 def test_an_empty_board_is_no_error() -> None:
     assert report.table([], 80) == []
     assert report.markdown([]) == "\n"

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from mmbench.api.record import to_json
-from mmbench.board import reading
+from mmbench.api.record import Record, to_json
+from mmbench.board import reading, rows
 from mmbench.board.store import Store, finished, history, read_run
 from mmbench.errors import StoreError
 from tests.board.lines import CELL, SUITE, record, refit, trial
@@ -80,6 +80,53 @@ def test_records_beyond_what_is_held_in_memory(
     assert list(run.cells) == [(record.task, record.contender) for record in expected]
     monkeypatch.setattr(reading, "EAGER", 10)
     assert read_run(folder).of("t1") == run.of("t1")
+
+
+@pytest.mark.parametrize("remembered", [0, 2, 10_000])
+def test_the_last_record_of_each_contender_counts(
+    store: Store, folder: Path, monkeypatch: pytest.MonkeyPatch, remembered: int
+) -> None:
+    """Whatever its row begins with: with another cell, another suite, or a name that JSON escapes."""
+    monkeypatch.setattr(rows, "REMEMBERED", remembered)
+    names = ["a", 'b "quoted"', "c"]
+    for turn in range(4):
+        for name in names:
+            store.add_record(record(name, cell=f"{turn % 3:016x}", space_hash=str(turn)))
+    store._records.append("record", {"status": "ok", **to_json(record("a", space_hash="other order"))})
+    found = read_run(folder).records
+    assert [(one.contender, one.space_hash) for one in found] == [(names[1], "3"), ("c", "3"), ("a", "other order")]
+
+
+def test_of_superseded_records_nothing_is_kept() -> None:
+    latest = rows.Latest()
+    row = b'{"cell":"%d","suite":{},"task":"t","contender":"c%d","status":"ok"}'
+    for number in range(1000):
+        latest.see(row % (number % 7, number % 3), number)
+    assert latest.cells == [("t", "c0"), ("t", "c1"), ("t", "c2")]
+    assert list(latest.starts) == [999, 997, 998]
+
+
+def test_a_part_of_a_run_is_read_when_it_is_asked_for(
+    store: Store, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(5):
+        store.add_record(record(f"c{number}", task=f"t{number % 2}"))
+    monkeypatch.setattr(reading, "EAGER", 3)
+    run = read_run(folder)
+    decoded: list[str] = []
+    spell_out = rows.Said.record
+
+    def heard(said: rows.Said, raw: bytes) -> Record:
+        decoded.append(rows.record_key(raw)[2])
+        return spell_out(said, raw)
+
+    monkeypatch.setattr(rows.Said, "record", heard)
+    part = run.part([4, 1, 2], called=lambda name: f"my {name}").part([0, 1])
+    assert part.cells == [("t0", "my c4"), ("t1", "my c1")]
+    assert (set(part.tasks), len(part.records), decoded) == ({"t0", "t1"}, 2, [])
+    assert part.of("t1") == [replace(run.records[1], contender="my c1")]
+    assert set(decoded) == {"c1"}
+    assert list(part.records[:1]) == [replace(run.records[4], contender="my c4")]
 
 
 def test_only_the_cells_that_are_wanted_are_read(store: Store, folder: Path) -> None:

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -65,8 +66,8 @@ def _board(
 
     title = _title(group, every, called) if len(every) > 1 else ""
     runs = _distinct(group.runs, called)
-    origins = dict(_origins(group.runs, runs, called))
-    missing = _missing(runs, group.suite, origins, cells)
+    origins, modalities = _origins(group.runs, runs, called)
+    missing = _missing(modalities, group.suite, origins, cells)
     rows = rank.leaderboard([*runs, *_stand_ins(runs, missing)], metrics)
     for row in rows:
         origin = origins.get((row["task"], row["contender"]))
@@ -94,35 +95,36 @@ def _distinct(runs: tuple[RunData, ...], called: Mapping[Path, str]) -> tuple[Ru
     count = Counter(cell for run in runs for cell in run.cells)
     double = {contender for (_, contender), times in count.items() if times > 1}
 
-    def renamed(record: Record, run: RunData) -> Record:
-        twice = record.contender in double
-        return replace(record, contender=f"{record.contender} ({called[run.path]})") if twice else record
+    def renamed(contender: str, run: str) -> str:
+        return f"{contender} ({run})" if contender in double else contender
 
-    return tuple(replace(run, records=[renamed(record, run) for record in run.records]) for run in runs)
+    return tuple(run.part(range(len(run.records)), called=partial(renamed, run=called[run.path])) for run in runs)
 
 
 def _origins(
     runs: Sequence[RunData], renamed: Sequence[RunData], called: Mapping[Path, str]
-) -> Iterator[tuple[Key, _Origin]]:
+) -> tuple[dict[Key, _Origin], dict[str, set[str]]]:
+    """Where each row is from, and the modalities that each task's records name; each record is looked at once."""
     from mmbench.board.trust.registration import standing
 
     same: dict[_Origin, _Origin] = {}
+    origins: dict[Key, _Origin] = {}
+    modalities: dict[str, set[str]] = {}
     for run, other in zip(runs, renamed, strict=True):
         stands = standing(run)
-        for old, new in zip(run.records, other.records, strict=True):
-            plan = stands(old) if old.contender != new.contender else None
-            costs = tuple(cost_conditions(old).items())
-            origin = _Origin(called[run.path], old.status == "ok", costs, plan)
-            yield (new.task, new.contender), same.setdefault(origin, origin)
+        for record, cell in zip(run.records, other.cells, strict=True):
+            plan = stands(record) if cell[1] != record.contender else None
+            costs = tuple(cost_conditions(record).items())
+            origin = _Origin(called[run.path], record.status == "ok", costs, plan)
+            origins[cell] = same.setdefault(origin, origin)
+            modalities.setdefault(record.task, set()).update(record.modalities)
+    return origins, modalities
 
 
 def _missing(
-    runs: Sequence[RunData], suite: Suite, here: Collection[Key], cells: Collection[Key]
+    modalities: Mapping[str, Collection[str]], suite: Suite, here: Collection[Key], cells: Collection[Key]
 ) -> dict[str, list[str]]:
     """{task: contenders that were run on another task, but have no record on this one, on any board}."""
-    modalities: dict[str, set[str]] = {}
-    for record in chain.from_iterable(run.records for run in runs):
-        modalities.setdefault(record.task, set()).update(record.modalities)
     contenders = sorted({contender for _, contender in here})
     return {
         task: [

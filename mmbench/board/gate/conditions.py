@@ -8,7 +8,7 @@ What a record does not say is unknown, which is a condition of its own: nothing 
 import re
 from array import array
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -144,7 +144,7 @@ def _fits(mine: Conditions, known: Mapping[str, Conditions], *, scored: bool) ->
 
 def _group(runs: Sequence[RunData], members: Sequence[Sequence[int]], known: tuple[Conditions, ...]) -> Group:
     own = tuple(
-        run if len(places) == len(run.records) else replace(run, records=[run.records[p] for p in sorted(places)])
+        run if len(places) == len(run.records) else run.part(sorted(places))
         for run, places in zip(runs, members, strict=True)
         if places
     )
