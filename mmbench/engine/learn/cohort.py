@@ -137,16 +137,14 @@ class Cohort:
         batch = self._batch(rows)
         target = cast(Tensor, self.lesson.train.target)[rows]
         losses, judged = self._run(self._losses, (0, 0), batch, target)
-        losses.sum().backward()
-        gradients = {name: leaf.grad for name, leaf in self._leaves.items() if leaf.grad is not None}
+        found = torch.autograd.grad(losses.sum(), list(self._leaves.values()), allow_unused=True)
+        gradients = {name: gradient for name, gradient in zip(self._leaves, found, strict=True) if gradient is not None}
         if len(gradients) < len(self._leaves):
             raise NoCohortError("a parameter takes no part in the loss")
         with torch.no_grad():
             if hasattr(self.models[0].objective, "on_gradients"):
                 gradients |= self._run(self._modulated, (0, 0), gradients, judged)
             self._adam(torch.cat([gradients[name].reshape(len(rows), -1) for name in self._names], dim=1), scale)
-        for leaf in self._leaves.values():
-            leaf.grad = None
         return cast(Tensor, losses).detach()
 
     def _adam(self, gradient: Tensor, scale: float) -> None:
