@@ -302,7 +302,7 @@ def main() -> None:
 
     parser = argparse.ArgumentParser(description="Coverage, false positives and power of the board's statistics.")
     parser.add_argument("--quick", action="store_true", help="two metrics, few seeds and items")
-    parser.add_argument("--worlds", type=int, default=200, help="worlds for each figure (default 200)")
+    parser.add_argument("--worlds", type=int, default=100, help="worlds for each figure (default 100)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there as well")
     chosen = parser.parse_args()
     started = time.process_time()

@@ -1,8 +1,8 @@
 """Two contenders of a run, held against each other on the same test items: what `mmbench compare` shows.
 
-For each task that both were scored on: the difference of the means over seeds, its 95% interval from the resamples that
-the leaderboard draws too, and p, corrected by Holm for the number of tasks. Where the target is one label, also on how
-many items which of the two was right.
+For each task that both were scored on: the difference of the means over seeds, its 95% interval and p, as the
+leaderboard has them (how far seeds scatter is judged with all contenders of the run), corrected by Holm for the number
+of tasks. Where the target is one label, also on how many items which of the two was right.
 """
 
 from collections.abc import Collection, Mapping, Sequence

@@ -197,3 +197,34 @@ def test_the_average_rank_is_of_those_that_have_all_tasks(rows: list[dict[str, A
     gated = summary[2]
     assert (gated["average_rank"], gated["tasks"], gated["missing"]) == (None, 1, ["b"])
     assert across([]) == []
+
+
+def test_two_seeds_tell_a_guess_from_the_rest(build: Build, metrics: Metrics) -> None:
+    """Alone, two seeds have one degree of freedom, and ten contenders would share a rank; defaults count as well."""
+    many = [{"task": "a", "contender": f"c{i}", "tuned": [0.8 + i / 100, 0.83 - i / 100]} for i in range(6)]
+    guess = {"task": "a", "contender": "guess", "tuned": [0.22, 0.28]}
+    found = leaderboard(build([*many, guess]), metrics)
+    assert [row["rank"] for row in found] == [1, 1, 1, 1, 1, 1, 7]
+
+
+def test_few_defaults_lean_on_the_tuned(build: Build, metrics: Metrics) -> None:
+    """The only default that was refitted with two seeds, against eight tuned contenders."""
+    many = [{"task": "a", "contender": f"c{i}", "tuned": [0.8 + i / 100, 0.83 - i / 100]} for i in range(8)]
+    many[0]["default"] = [0.58, 0.62]
+    gain = row_of(leaderboard(build(many), metrics), "c0")["tuning_gain"]
+    assert gain["low"] > 0.05
+    assert gain["p"] < 0.01
+
+
+def test_the_gap_to_validation_leans_on_all(build: Build, metrics: Metrics) -> None:
+    rows = {"test": 200, "validation": 200}
+    dataset = {"name": "a", "fingerprint": "x", "licence": "MIT", "rows": rows}
+    many = [
+        {"task": "a", "contender": f"c{i}", "tuned": [0.6 + i / 100, 0.64 - i / 100], "valid": 0.9, "dataset": dataset}
+        for i in range(5)
+    ]
+    alone = row_of(leaderboard(build([{**many[0], "contender": "x0"}]), metrics), "x0")["validation_gap"]
+    together = row_of(leaderboard(build(many), metrics), "c0")["validation_gap"]
+    assert together["mean"] == pytest.approx(alone["mean"]) == pytest.approx(0.28)
+    assert together["p"] < 0.01 < alone["p"]
+    assert together["high"] - together["low"] < 0.6 * (alone["high"] - alone["low"])

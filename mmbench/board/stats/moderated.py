@@ -7,6 +7,7 @@ drawn towards a common one, which counts as so many degrees of freedom more. Use
 
 from collections.abc import Sequence
 from dataclasses import replace
+from statistics import median
 
 from mmbench.board.stats.resampling import Draws
 
@@ -16,6 +17,8 @@ within a factor of 45. Fitting it (Smyth's fitFDist, or by likelihood) gained no
 contenders with two seeds can't tell a factor of 1 from one of 100."""
 FEWEST = 3
 """Contenders whose seeds scatter, for a common variance."""
+WILD = 20.0
+"""Times the median that one contender counts for, at most: a seed that collapsed spoils nobody else's interval."""
 
 
 def moderated(found: Sequence[Draws | None]) -> list[Draws | None]:
@@ -23,21 +26,25 @@ def moderated(found: Sequence[Draws | None]) -> list[Draws | None]:
 
     What is common is the ratio of the scores' variance over seeds to `chance`, what seeds would scatter if only luck
     with single items told them apart: it is free of the metric's scale, of the score and of N, and never below 1 in
-    truth. s0^2 is its mean, weighed by degrees of freedom: a cautious choice, as one wild contender raises it. d0 is
-    at most a third of the degrees of freedom of all. Where seeds don't scatter at all, or there are too few contenders,
-    nothing changes.
+    truth. s0^2 is its mean, weighed by degrees of freedom. d0 is at most a third of the degrees of freedom of all.
+    Where seeds don't scatter at all, or there are too few contenders, nothing changes.
     """
     pool = [draws for draws in found if draws is not None and _scatters(draws)]
     if len(pool) < FEWEST:
         return list(found)
     known = sum(draws.seeds - 1 for draws in pool)
-    common = max(1.0, sum((draws.seeds - 1) * draws.observed / draws.spread.chance for draws in pool) / known)
+    most = WILD * max(1.0, median(map(_ratio, pool)))
+    common = max(1.0, sum((draws.seeds - 1) * min(_ratio(draws), most) for draws in pool) / known)
     prior = min(PRIOR, known / 3)
     return [_leaning(draws, common, prior) if draws is not None and _scatters(draws) else draws for draws in found]
 
 
 def _scatters(draws: Draws) -> bool:
     return draws.seeds > 1 and draws.spread.chance > 0
+
+
+def _ratio(draws: Draws) -> float:
+    return draws.observed / draws.spread.chance
 
 
 def _leaning(draws: Draws, common: float, prior: float) -> Draws:

@@ -69,6 +69,17 @@ def test_one_that_always_does_the_same_stays_sure_and_lends_nothing() -> None:
     assert [draws and draws.spread for draws in others] == [draws and draws.spread for draws in moderated(alone)]
 
 
+def test_one_that_collapsed_on_a_seed_spoils_nobody_elses_interval() -> None:
+    alone = scattering(9)
+    draw = np.random.default_rng(1)
+    collapsed = drawn([draw.normal(mean, 1, 100) for mean in (0.0, 0.1, 50.0)], ROWS)
+    for one, other in zip(moderated(alone), moderated([*alone, collapsed]), strict=False):
+        assert one is not None
+        assert other is not None
+        assert one.spread.seeds <= other.spread.seeds <= 4 * one.spread.seeds
+    assert collapsed.observed / collapsed.spread.chance > 400
+
+
 def test_rounding_makes_no_seeds_differ() -> None:
     values = np.random.default_rng(0).normal(0, 1, 100)
     assert drawn([values, values * (1 + 1e-15), values - 1e-16], ROWS).spread.seeds == 0
