@@ -60,6 +60,7 @@ class Entry:
     rows: stats.Resamples | None
     peers: "Sequence[Entry]" = ()
     """The task's entries, this one among them."""
+    _alone: dict[tuple[str, str], stats.Draws | None] = field(default_factory=dict)
     _draws: dict[tuple[str, str], stats.Draws | None] = field(default_factory=dict)
 
     @property
@@ -106,15 +107,21 @@ class Entry:
         if (metric, role) not in self._draws:
             together = ("tuned", "default") if metric == self.record.metric and role != GAP else (role,)
             kin = [(entry, own) for entry in self.peers or (self,) for own in together]
-            found = moderated([entry._alone(metric, own) for entry, own in kin])
+            found = moderated([entry.alone(metric, own) for entry, own in kin])
             for (entry, own), draws in zip(kin, found, strict=True):
                 entry._draws[metric, own] = draws
         return self._draws[metric, role]
 
-    def _alone(self, metric: str, role: str) -> stats.Draws | None:
-        if self.record.status != "ok":
-            return None
-        return self._draw_gap(metric) if role == GAP else self._draw(metric, role)
+    def draw(self, metrics: Collection[str]) -> None:
+        for metric in _metric_names(self.record):
+            if metric in metrics:
+                self.alone(metric)
+
+    def alone(self, metric: str, role: str = "tuned") -> stats.Draws | None:
+        """The same as `draws`, from this contender's seeds only."""
+        if (metric, role) not in self._alone and self.record.status == "ok":
+            self._alone[metric, role] = self._draw_gap(metric) if role == GAP else self._draw(metric, role)
+        return self._alone.get((metric, role))
 
     def _draw_gap(self, metric: str) -> stats.Draws | None:
         """Validation minus test; None where a seed lacks either, or the number of validation rows is not known."""
@@ -177,6 +184,8 @@ def _leaderboard(runs: Sequence[RunData], metrics: Mapping[str, Metric], interva
     tasks = {task for run in runs for task in run.tasks}
     for task in sorted(tasks, key=lambda t: (t not in order, _index(order, t), t)):
         found = entries(runs, metrics, task)
+        for entry in found:  # before any metric is wanted of all: a prediction's metrics share work in turn
+            entry.draw({entry.record.metric, *intervals})
         ranks = _ranks([entry for entry in found if entry.record.status == "ok" and entry.score is not None])
         reference = _best_single(found)
         found.sort(key=lambda entry: _place(entry, ranks))
