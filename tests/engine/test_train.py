@@ -16,6 +16,7 @@ from mmbench.engine.learn import train as loop
 from mmbench.engine.learn.dropout import Dropout, put_in
 from mmbench.engine.learn.heads import NEVER, LabelHead, LabelsHead, MatchHead, NumberHead
 from mmbench.engine.learn.model import Inputs, Model, predict, settle
+from mmbench.engine.learn.optimizer import AdamW
 from mmbench.engine.learn.train import Fit, Lesson, Recipe, TimeUpError, Training
 from mmbench.errors import PluginError, TrainingError
 
@@ -204,6 +205,22 @@ def test_an_objective_may_change_gradients_by_encoder() -> None:
     fit(net, data(), RECIPE, valid=data(64), score=accuracy(data(64)))
     assert net.encoders["a"].scale == 1.0
     assert not torch.equal(linear, before)
+
+
+def test_the_optimizer_is_torchs_also_where_a_parameter_has_no_gradient_for_a_while() -> None:
+    torch.manual_seed(0)
+    ours = [torch.randn(3, 2), torch.randn(4), torch.randn(5, 1)]
+    theirs = [tensor.clone() for tensor in ours]
+    one = AdamW(ours, weight_decay=0.1)
+    two = torch.optim.AdamW(theirs, lr=0.1, weight_decay=0.1)
+    for step in range(8):
+        one.forget()
+        for i, (a, b) in enumerate(zip(ours, theirs, strict=True)):
+            b.grad = None if (step, i) in ((2, 1), (3, 1), (5, 0)) else torch.randn_like(b)
+            a.grad = None if b.grad is None else b.grad.clone()
+        one.step(0.1)
+        two.step()
+        torch.testing.assert_close(ours, theirs)
 
 
 class Turned(nn.Module):

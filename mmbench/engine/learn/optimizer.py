@@ -20,7 +20,7 @@ class AdamW:
         self.parameters, self.weight_decay = list(parameters), weight_decay
         self._first = [torch.zeros_like(p) for p in self.parameters]
         self._second = [torch.zeros_like(p) for p in self.parameters]
-        self._steps = [torch.zeros((), device=p.device) for p in self.parameters]
+        self._steps = [torch.zeros((), device=p.device) for p in self.parameters[:1]] * len(self.parameters)
 
     def forget(self) -> None:
         """Let go of the gradients."""
@@ -32,6 +32,8 @@ class AdamW:
         rows = [i for i, parameter in enumerate(self.parameters) if parameter.grad is not None]
         if not rows:
             return
+        if len(rows) < len(self.parameters):  # from here on each counts for itself
+            self._steps = [step.clone() for step in self._steps]
         update(
             [self.parameters[i] for i in rows],
             [cast(Tensor, self.parameters[i].grad) for i in rows],
@@ -53,8 +55,11 @@ def update(
     lr: float,
     weight_decay: float,
 ) -> None:
-    """One step in place: of the parameters, their two moments, and how many steps each has taken."""
-    torch._foreach_add_(steps, 1.0)
+    """One step in place: of the parameters, their two moments, and how many steps each has taken.
+
+    Parameters that always step together may share a tensor of `steps`: to count in fifty takes as long as the rest.
+    """
+    torch._foreach_add_(list({id(step): step for step in steps}.values()), 1.0)
     torch._fused_adamw_(
         parameters,
         gradients,
