@@ -225,6 +225,6 @@ def test_the_gap_to_validation_leans_on_all(build: Build, metrics: Metrics) -> N
     ]
     alone = row_of(leaderboard(build([{**many[0], "contender": "x0"}]), metrics), "x0")["validation_gap"]
     together = row_of(leaderboard(build(many), metrics), "c0")["validation_gap"]
-    assert together["mean"] == pytest.approx(alone["mean"]) == pytest.approx(0.28)
+    assert together["mean"] == pytest.approx(alone["mean"])
     assert together["p"] < 0.5 * alone["p"]
     assert together["high"] - together["low"] < 0.6 * (alone["high"] - alone["low"])
