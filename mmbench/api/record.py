@@ -8,7 +8,7 @@ SCHEMA = 2
 Status: TypeAlias = Literal["ok", "pruned", "oom", "timeout", "error", "skipped"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Trial:
     """One configuration tried, scored on validation only."""
 
@@ -27,7 +27,7 @@ class Trial:
     """How many trials trained as one program with it, itself included; their seconds are shared evenly."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Refit:
     """The chosen configuration (or the default one) trained with one seed, scored on test once."""
 
@@ -49,7 +49,7 @@ class Refit:
     """Rows a second while training, evaluation left out."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Record:
     """One cell's final scores on test, with their cost and provenance."""
 

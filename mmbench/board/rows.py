@@ -75,13 +75,21 @@ class _Version(msgspec.Struct):
     schema: int = SCHEMA
 
 
-trial: Callable[[bytes], Trial] = _Row(Trial)
+_trial: Callable[[bytes], Trial] = _Row(Trial)
 refit: Callable[[bytes], Refit] = _Row(Refit)
 trial_key: Callable[[bytes], TrialKey] = _Row(TrialKey)
 refit_key: Callable[[bytes], RefitKey] = _Row(RefitKey)
 targets: Callable[[bytes], Targets] = _Row(Targets)
 _record, _said, _version = _Row(Record), _Row(_Said), _Row(_Version)
 _record_key: Callable[[bytes], RecordKey] = _Row(RecordKey)
+
+
+def trial(raw: bytes) -> Trial:
+    """A trial. What its cell's others say in the same words is kept once: a run goes on with all of them in memory."""
+    found = _trial(raw)
+    _put(found, "cell", intern(found.cell))
+    _put(found, "params", {intern(k): intern(v) if type(v) is str else v for k, v in found.params.items()})
+    return found
 
 
 def cell_of(raw: bytes) -> str:
@@ -193,6 +201,6 @@ def _check(record: Record) -> None:
         raise ValueError("environment.libraries is no table")
 
 
-def _put(item: Record | Refit, name: str, value: Mapping[str, Any]) -> None:
+def _put(item: Record | Refit | Trial, name: str, value: Mapping[str, Any] | str) -> None:
     """Complete what was just decoded and nobody has seen yet; `replace` would take longer than all the decoding."""
     object.__setattr__(item, name, value)
