@@ -11,6 +11,8 @@ def plain(text: object) -> str:
 
 def shown_json(text: str) -> str:
     """The same JSON, in which strings hold nothing that a terminal obeys: such characters are escaped."""
+    if text.replace("\n", "").isprintable():
+        return text
     return text.translate({ord(c): json.dumps(c)[1:-1] for c in set(text) if not c.isprintable() and c != "\n"})
 
 
