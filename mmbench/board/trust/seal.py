@@ -99,7 +99,9 @@ def check(folder: Path, chains: Sequence[lines.Lines]) -> Iterator[Finding]:
 
 
 def _check_chain(chain: lines.Lines, said: Mapping[str, Any]) -> Iterator[Finding]:
-    rows, there = int(said["rows"]), len(chain.checksums)
+    rows, there = said["rows"], len(chain.checksums)
+    if type(rows) is not int or rows < 0:
+        raise ValueError(f"{str(rows)[:50]!r} is no number of rows")
     if there < rows:
         yield Finding("seal", chain.name, f"has {there} rows, but {rows} were sealed: the last ones were dropped")
     elif rows and chain.checksums[rows - 1] != said["sha256"]:

@@ -1,5 +1,6 @@
 """A real run, tampered with by one who edits files: clumsily, or with a right chain. Each is found, and named."""
 
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -104,6 +105,17 @@ def remove_the_seal(forger: "Forger") -> tuple[str, str]:
     return "seal", "seal.json: is missing"
 
 
+def seal_so_many(rows: str) -> Attack:
+    """Say in the seal that there are `rows` of a file."""
+
+    def attack(forger: "Forger") -> tuple[str, str]:
+        path = forger.folder / "seal.json"
+        path.write_text(re.sub(r'"rows": \d+', f'"rows": {rows}', path.read_text(), count=1))
+        return "seal", "seal.json: is no seal that mmbench wrote: ValueError"
+
+    return attack
+
+
 # The careful forger: every checksum is right; the seal is the old one.
 
 
@@ -125,7 +137,7 @@ CLUMSY: list[Attack] = [
     digit(TRIALS, "refit", "accuracy"),
     *(drop_a_row, drop_the_last_row, drop_the_last_record, reorder, repeat_a_row, tear_the_last_line, replace_a_line),
     *(swap_two_files, edit_one_prediction, delete_predictions, edit_targets, more_trials_in_the_suite, another_machine),
-    remove_the_seal,
+    *(remove_the_seal, seal_so_many("-9"), seal_so_many("1e999"), seal_so_many("true"), seal_so_many('"1"')),
 ]
 CAREFUL: list[Attack] = [rewrite_quietly, go_on_after_the_seal]
 EVERY = [*CLUMSY, *CAREFUL]
