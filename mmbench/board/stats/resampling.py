@@ -162,7 +162,7 @@ def of_resamples(
     if seeds == 1 or alike:
         return draws
     chance = sum(_variance(own, items) for own in found[:, : resamples.drawn] - values) / (seeds * (seeds - 1))
-    return _with_seeds(draws, scores, chance=chance or ((1 / (seeds * items)) ** 2 if share else 0.0))
+    return _with_seeds(draws, scores, chance=max(chance, (1 / (seeds * items)) ** 2 if share else 0.0))
 
 
 def _with_seeds(draws: Draws, scores: Sequence[float], *, chance: float) -> Draws:
