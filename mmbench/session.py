@@ -117,8 +117,9 @@ class Session:
         from mmbench.engine import runner
         from mmbench.engine.environment import environment
 
-        history = {} if self.fresh else store.history(self.folder, self._todo())
-        refits: dict[str, list[Refit]] = {key: list(cell.refits) for key, cell in history.items()}
+        found = {} if self.fresh else store.history(self.folder, self._todo())
+        history = {key: (cell.trials, cell.refits) for key, cell in found.items()}
+        refits: dict[str, list[Refit]] = {key: list(cell.refits) for key, cell in found.items()}
         writer.set_environment(environment(self.plan.device))
         hook = self.catalog.manager.hook
         events = runner.run(
@@ -126,11 +127,12 @@ class Session:
             self.catalog,
             cache=cache_folder(),
             done=self.done,
-            history={key: (cell.trials, cell.refits) for key, cell in history.items()},
+            history=history,
             workers=workers,
             hidden=_truths(self.folder),
         )
         digest = suitefile.suite_hash(self.suite)
+        del found, history  # the runner lets go of a cell's trials once it is searched
         with closing(events):
             for event in events:
                 if isinstance(event, TrialFinished):

@@ -192,6 +192,7 @@ def _leaderboard(runs: Sequence[RunData], metrics: Mapping[str, Metric], interva
         for entry in found:
             row = _row(entry, ranks.get(entry.record.contender), reference, intervals)
             rows.append({**row, "plan": standings[entry.run.path](entry.record)})
+        found.clear()  # its entries know it, so that their predictions would wait for the garbage collector
     return rows
 
 

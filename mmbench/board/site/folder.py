@@ -40,7 +40,8 @@ def write(made: Mapping[str, bytes], to: Path) -> None:
             raise
         finally:
             shutil.rmtree(draft, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
+        if old.exists():
+            _discard(old, draft)
     except OSError as error:
         raise MMBenchError(f"{to} can't be written: {error.strerror or error}") from error
 
@@ -122,5 +123,13 @@ def _recover(to: Path) -> None:
             continue
         if what == "old" and not to.exists() and not to.is_symlink():
             place.rename(to)
-        elif what == "draft" or _listed(place) is not None:
+        elif what == "draft":
             shutil.rmtree(place, ignore_errors=True)
+        elif _listed(place) is not None:
+            _discard(place, _beside(to, "draft"))
+
+
+def _discard(site: Path, draft: Path) -> None:
+    """Remove a site, as a draft: were this killed half-way, the manifest that says whose it is might be gone first."""
+    site.rename(draft)
+    shutil.rmtree(draft, ignore_errors=True)
