@@ -1,14 +1,16 @@
-"""Models that train as one program against the same models one after the other: trials a CPU-second."""
+"""Models that train as one program against the same models one after the other, in our loop and in a bare one."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import nn
 
-from benchmarks.cases import CLASSES, SIX_VIEWS, Split, random_splits, score
+from benchmarks.cases import CLASSES, SIX_VIEWS, Case, Split, random_splits, score
 from benchmarks.measure import Figure, Side, compare, take_turns
-from benchmarks.plain.models import head
+from benchmarks.plain import models as plain
+from benchmarks.plain.trainers import bare
 from mmbench.api.parts import FeatureSpec
 from mmbench.engine.learn.cohort import Cohort, pays
 from mmbench.engine.learn.dropout import put_in
@@ -16,7 +18,7 @@ from mmbench.engine.learn.heads import LabelHead
 from mmbench.engine.learn.model import Inputs, Model
 from mmbench.engine.learn.train import Lesson, Recipe, Training
 
-TOGETHER, ALONE = "cohort", "one by one"
+TOGETHER, ALONE, BARE = "cohort", "one by one", "bare loop, one by one"
 BATCH, EPOCHS = 64, 2
 
 
@@ -28,7 +30,10 @@ class Shape:
     inputs: Mapping[str, int]
     build: Callable[[Mapping[str, int]], Model]
     sizes: tuple[int, ...]
-    claims: Mapping[int, str]
+    build_plain: Callable[[], nn.Module] | None = None
+    """The same layers as a plain module, where the cohort is held against a bare loop, too."""
+    claim: str | None = None
+    """Of the first size, against the bare loop."""
 
 
 def measure(*, quick: bool = False, rounds: int | None = None) -> Iterator[Figure]:
@@ -37,6 +42,9 @@ def measure(*, quick: bool = False, rounds: int | None = None) -> Iterator[Figur
         lesson = _lesson(shape, rows=256 if quick else 970)
         for count in shape.sizes[:1] if quick else shape.sizes:
             sides = {TOGETHER: _together(shape, count, lesson), ALONE: _alone(shape, count, lesson)}
+            against_bare = shape.build_plain and count == shape.sizes[0]
+            if against_bare:
+                sides[BARE] = _bare(shape, count, lesson)
             readings = take_turns(sides, rounds or (2 if quick else 5))
             model = shape.build(shape.inputs)
             facts = {
@@ -44,15 +52,19 @@ def measure(*, quick: bool = False, rounds: int | None = None) -> Iterator[Figur
                 "parameters each": sum(parameter.numel() for parameter in model.parameters()),
                 "the engine would": "train them together" if pays([model] * count, BATCH) else "train one by one",
             }
-            name = f"{shape.name}, K = {count}: {ALONE} / {TOGETHER}"
-            yield compare(name, readings, over=(ALONE, TOGETHER), claim=shape.claims.get(count), facts=facts)
+            name = f"{shape.name}, K = {count}"
+            if against_bare:
+                yield compare(
+                    f"{name}: {BARE} / {TOGETHER}", readings, over=(BARE, TOGETHER), claim=shape.claim, facts=facts
+                )
+            yield compare(f"{name}: {ALONE} / {TOGETHER}", readings, over=(ALONE, TOGETHER), facts=facts)
 
 
 def _shapes() -> list[Shape]:
     return [
-        Shape("six views, heads of width 32", SIX_VIEWS, _views, (16, 4, 64), {16: ">= 3"}),
-        Shape("frozen features, heads of width 32", {"image": 576, "text": 384}, _heads, (16,), {}),
-        Shape("MLP 128-64", {"row": 64}, _perceptron, (16,), {}),
+        Shape("six views, heads of width 32", SIX_VIEWS, _views, (16, 4, 64), _plain_views, ">= 3"),
+        Shape("frozen features, heads of width 32", {"image": 576, "text": 384}, _heads, (16,)),
+        Shape("MLP 128-64", {"row": 64}, _perceptron, (16,)),
     ]
 
 
@@ -68,6 +80,11 @@ def _views(inputs: Mapping[str, int]) -> Model:
     return _model({m: Perceptron(n, width=32, layers=1, dropout=0.1) for m, n in inputs.items()}, each=32, width=32)
 
 
+def _plain_views() -> nn.Module:
+    encoders: list[nn.Module] = [plain.Perceptron(n, 32, 0.1, layers=1) for n in SIX_VIEWS.values()]
+    return plain.Concat(encoders, 6 * 32, 32, CLASSES, 0.1)
+
+
 def _perceptron(inputs: Mapping[str, int]) -> Model:
     from mmbench_tabular.modules import Perceptron
 
@@ -78,12 +95,16 @@ def _model(encoders: Mapping[str, nn.Module], *, each: int, width: int) -> Model
     from mmbench_fusion.modules.vector import Concat
 
     specs = {m: FeatureSpec(width=each, tokens=1) for m in encoders}
-    return Model(encoders, Concat(specs, width), head(width, CLASSES, 0.1), LabelHead(CLASSES))
+    return Model(encoders, Concat(specs, width), plain.head(width, CLASSES, 0.1), LabelHead(CLASSES))
 
 
 def _lesson(shape: Shape, *, rows: int) -> Lesson:
-    train, valid = random_splits([(n,) for n in shape.inputs.values()], rows, rows // 3)
+    train, valid = _splits(shape, rows)
     return Lesson(_inputs(shape, train), _inputs(shape, valid), score(valid.target))
+
+
+def _splits(shape: Shape, rows: int) -> tuple[Split, Split]:
+    return random_splits([(n,) for n in shape.inputs.values()], rows, rows // 3)
 
 
 def _inputs(shape: Shape, split: Split) -> Inputs:
@@ -127,6 +148,23 @@ def _alone(shape: Shape, count: int, lesson: Lesson) -> Side:
                 training = Training(model, recipe, lesson)
                 while not training.over:
                     training.advance()
+
+        return run
+
+    return ready
+
+
+def _bare(shape: Shape, count: int, lesson: Lesson) -> Side:
+    train, valid = _splits(shape, lesson.train.n)
+    build = cast(Callable[[], nn.Module], shape.build_plain)
+    case = Case(shape.name, BATCH, EPOCHS, train, valid, {}, lambda: shape.build(shape.inputs), build)
+
+    def ready() -> Callable[[], None]:
+        models = [build() for _ in range(count)]
+
+        def run() -> None:
+            for model in models:
+                bare(model, case)
 
         return run
 

@@ -9,13 +9,13 @@ from torch import Tensor, nn
 
 
 class Perceptron(nn.Sequential):
-    """[B, inputs] to [B, width], two dense layers."""
+    """[B, inputs] to [B, width], dense layers."""
 
-    def __init__(self, inputs: int, width: int, dropout: float):
-        super().__init__(
-            *(nn.Linear(inputs, width), nn.LayerNorm(width), nn.ReLU(), nn.Dropout(dropout)),
-            *(nn.Linear(width, width), nn.LayerNorm(width), nn.ReLU(), nn.Dropout(dropout)),
-        )
+    def __init__(self, inputs: int, width: int, dropout: float, *, layers: int = 2):
+        super().__init__()
+        for index in range(layers):
+            before = width if index else inputs
+            self.extend([nn.Linear(before, width), nn.LayerNorm(width), nn.ReLU(), nn.Dropout(dropout)])
 
 
 class LeNet(nn.Module):
