@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from mmbench.errors import StoreError
 Execute = Callable[..., session.Run]
 TESTS = Path(__file__).parents[1]
 RUN = ["run", str(TESTS / "toy.toml"), "--plugin", str(TESTS / "toys.py"), "--trials", "2"]
+ENOUGH = 2 * 2**30
 JUMPING_CLOCK = """
 import itertools, time
 honest, jumps = time.time, itertools.cycle((0, 86_400, -86_400, 3_600, -31_536_000))
@@ -111,3 +112,35 @@ def test_a_row_edited_while_a_run_writes(execute: Execute, tmp_path: Path) -> No
 
     with pytest.raises(StoreError, match="was changed by somebody else while the run was writing to it"):
         execute(on_event=vandal, contenders=["concat"])
+
+
+@pytest.fixture
+def cramped() -> Iterator[Callable[[], None]]:
+    """Puts a process, and all that it starts, where there is memory for a run but for no hoard: a control group."""
+    room = Path(f"/sys/fs/cgroup/memory/mmbench-test-{os.getpid()}")
+    try:
+        room.mkdir()
+        (room / "memory.limit_in_bytes").write_text(str(ENOUGH))
+    except OSError:
+        pytest.skip("needs a control group for memory, and leave to make one")
+
+    def enter() -> None:
+        (room / "cgroup.procs").write_text(str(os.getpid()))
+
+    yield enter
+    deadline = time.monotonic() + 30
+    while (room / "cgroup.procs").read_text() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    room.rmdir()
+
+
+def test_the_kernel_ends_a_worker_when_memory_runs_out(tmp_path: Path, cramped: Callable[[], None]) -> None:
+    """Tried three times in all, then charged to the one that took it; the other contender knows nothing of it."""
+    words = ["--plugin", str(TESTS / "engine" / "unruly.py"), "--trials", "1", "--workers", "2"]
+    process = start(tmp_path, "--contender", "fills", "--contender", "concat", *words, preexec_fn=cramped)
+    _, said = process.communicate(timeout=300)
+    assert process.returncode == 1, said
+    by_name = {record.contender: record for record in store.read_run(tmp_path / "toy").records}
+    assert (by_name["fills"].status, by_name["concat"].status) == ("oom", "ok")
+    (trial,) = store.history(tmp_path / "toy")[by_name["fills"].cell].trials
+    assert (trial.status, trial.reason) == ("oom", "the worker was killed by SIGKILL (out of memory?), 3 times")

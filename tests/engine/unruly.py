@@ -118,6 +118,17 @@ class Swallows(_Sum):
             taken.append(torch.empty(2**28))  # 1 GiB of addresses, none of it touched
 
 
+class Fills(_Sum):
+    """Takes memory and uses it, until the kernel ends its process."""
+
+    name = "fills"
+
+    def act(self, params: Any) -> None:
+        hoard = []
+        while True:
+            hoard.append(b"\1" * 2**26)
+
+
 class Deaf(_Sum):
     """Sleeps for ever and hears no signal."""
 
@@ -150,4 +161,4 @@ class Deadlock(_Sum):
 
 @mb.hookimpl
 def mmbench_fusions() -> list[type[mb.Fusion]]:
-    return [Leaves, Quits, Aborts, Forks, Loud, Wanders, Lingers, Swallows, Deaf, Stuck, Deadlock]
+    return [Leaves, Quits, Aborts, Forks, Loud, Wanders, Lingers, Swallows, Fills, Deaf, Stuck, Deadlock]
