@@ -7,6 +7,7 @@ writer, and hands these names on.
 import hashlib
 import os
 import re
+from abc import abstractmethod
 from array import array
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -58,7 +59,7 @@ class RunData:
     @property
     def cells(self) -> Sequence[tuple[str, str]]:
         """The (task, contender) of each record; none is decoded for it."""
-        if isinstance(self.records, Records | Part):
+        if isinstance(self.records, Lazy):
             return self.records.cells
         return [(record.task, record.contender) for record in self.records]
 
@@ -83,21 +84,14 @@ class RunData:
         return places
 
 
-class Records(Sequence[Record]):
-    """Records that stay in their file; each is read and decoded when it is asked for."""
+class Lazy(Sequence[Record]):
+    """Records of which each is made when it is asked for, by `at`."""
 
-    def __init__(self, path: Path, said: rows.Said, latest: rows.Latest) -> None:
-        self._path, self._said = path, said
-        order = sorted(range(len(latest.cells)), key=latest.starts.__getitem__)
-        self.cells = [latest.cells[place] for place in order]
-        """The (task, contender) of each."""
-        self._starts = array("q", (latest.starts[place] for place in order))
-        self._sizes = array("q", (latest.sizes[place] for place in order))
-        self._file = open_file(path, os.O_RDONLY)
-        finalize(self, self._file.close)
+    cells: Sequence[tuple[str, str]]
+    """The (task, contender) of each."""
 
-    def __len__(self) -> int:
-        return len(self._starts)
+    @abstractmethod
+    def at(self, place: int) -> Record: ...
 
     @overload
     def __getitem__(self, place: int) -> Record: ...
@@ -106,6 +100,25 @@ class Records(Sequence[Record]):
     def __getitem__(self, place: int | slice) -> Record | Sequence[Record]:
         if isinstance(place, slice):
             return [self[index] for index in range(*place.indices(len(self)))]
+        return self.at(place)
+
+
+class Records(Lazy):
+    """Records that stay in their file; each is read and decoded when it is asked for."""
+
+    def __init__(self, path: Path, said: rows.Said, latest: rows.Latest) -> None:
+        self._path, self._said = path, said
+        order = sorted(range(len(latest.cells)), key=latest.starts.__getitem__)
+        self.cells = [latest.cells[place] for place in order]
+        self._starts = array("q", (latest.starts[place] for place in order))
+        self._sizes = array("q", (latest.sizes[place] for place in order))
+        self._file = open_file(path, os.O_RDONLY)
+        finalize(self, self._file.close)
+
+    def __len__(self) -> int:
+        return len(self._starts)
+
+    def at(self, place: int) -> Record:
         self._file.seek(self._starts[place])
         try:
             return self._said.record(self._file.read(self._sizes[place]))
@@ -122,25 +135,18 @@ class Records(Sequence[Record]):
         return count
 
 
-class Part(Sequence[Record]):
+class Part(Lazy):
     """Some records of a run, perhaps under other names; each is made when it is asked for."""
 
     def __init__(self, run: RunData, places: Iterable[int], called: Callable[[str], str]) -> None:
         self._of, self._places, self._called = run.records, array("q", places), called
         cells = run.cells
         self.cells = [(cells[place][0], called(cells[place][1])) for place in self._places]
-        """The (task, contender) of each."""
 
     def __len__(self) -> int:
         return len(self._places)
 
-    @overload
-    def __getitem__(self, place: int) -> Record: ...
-    @overload
-    def __getitem__(self, place: slice) -> Sequence[Record]: ...
-    def __getitem__(self, place: int | slice) -> Record | Sequence[Record]:
-        if isinstance(place, slice):
-            return [self[index] for index in range(*place.indices(len(self)))]
+    def at(self, place: int) -> Record:
         record = self._of[self._places[place]]
         name = self._called(record.contender)
         return record if name == record.contender else replace(record, contender=name)
