@@ -168,10 +168,12 @@ class Encoder(Part):
     carriers: "ClassVar[tuple[Carrier, ...]]" = ()
     """The pretrained weights it loads, so that `mmbench prepare` can fetch them ahead."""
 
-    def fit(self, column: Sequence[Any], params: Params, seed: int) -> State:
+    def fit(self, column: Sequence[Any], params: Params) -> State:
         """Learn from the train rows; `params` are those of stage "prepare", already given defaults.
 
-        What `transform` and `build` need of `params` belongs in the state.
+        What `transform` and `build` need of `params` belongs in the state. The same rows give the same state: what it
+        draws at random it draws from a generator of its own, of a seed that never changes, so that one preparation
+        serves all runs.
         """
         return dict(params)
 

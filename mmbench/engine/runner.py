@@ -344,7 +344,7 @@ def _features(cell: Cell, modality: str, encoder: str, catalog: Catalog, cache: 
     """Where the features of an encoder's default preparation are kept."""
     dataset, part = catalog.datasets[cell.task.dataset], catalog.encoders[encoder]
     table = Table(dataset, where(dataset, cache), cell.limit)
-    return Prepared(table, modality, part, defaults(part.space, "prepare"), cell.seed, cache).folder
+    return Prepared(table, modality, part, defaults(part.space, "prepare"), cache).folder
 
 
 def _libraries(cells: Sequence[Cell], catalog: Catalog, cache: Path) -> list[str]:

@@ -70,7 +70,7 @@ class EncoderContract:
             np.random.seed(chance)
             torch.manual_seed(chance)
             random.seed(chance)
-            states.append(self.part().fit(self.column(), params, 0))
+            states.append(self.part().fit(self.column(), params))
         assert set(states[0]) == set(states[1])
         for name, value in states[0].items():
             np.testing.assert_array_equal(value, states[1][name], err_msg=f"state[{name!r}] depends on chance")
@@ -291,7 +291,7 @@ class EncoderContract:
 
 def _prepare(contract: EncoderContract, params: Params) -> Prepared:
     encoder, column = contract.part(), contract.column()
-    state = encoder.fit(column, params, 0)
+    state = encoder.fit(column, params)
     return Prepared(encoder, column, state, encoder.transform(state, column))
 
 

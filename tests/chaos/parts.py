@@ -45,7 +45,7 @@ class Patient(mb.Encoder):
     kind = "tabular"
     space = {"width": mb.Choice((8, 16), default=8)}
 
-    def fit(self, column: Sequence[Any], params: Mapping[str, Any], seed: int) -> dict[str, Any]:
+    def fit(self, column: Sequence[Any], params: Mapping[str, Any]) -> dict[str, Any]:
         import numpy as np
 
         cells = np.stack([np.asarray(row, dtype=np.float64) for row in column])

@@ -33,7 +33,7 @@ RECIPE = Recipe(epochs=3, patience=9, lr=5e-3, weight_decay=0.1, batch_size=8, s
 def prepared(name: str) -> tuple[Mapping[str, Any], dict[str, torch.Tensor]]:
     encoder = CATALOG.encoders[name]
     column = ordinary(encoder.kind, ROWS)
-    state = encoder.fit(column, defaults(encoder.space, "prepare"), 0)
+    state = encoder.fit(column, defaults(encoder.space, "prepare"))
     arrays = {key: torch.from_numpy(np.asarray(array)) for key, array in encoder.transform(state, column).items()}
     return state, {key: a.float() if a.dtype == torch.float16 else a for key, a in arrays.items()}
 

@@ -62,7 +62,7 @@ def test_a_tone_sounds_alike_at_another_rate() -> None:
         for rate in (RATE, RATE, 8000)
         for pitch in (300, 1200)
     ]
-    state = encoder.fit(tones, {"bands": 40, "hop": 16}, 0)
+    state = encoder.fit(tones, {"bands": 40, "hop": 16})
     assert state["rate"] == RATE
     frames = encoder.transform(state, tones)["frames"]
     inner = frames[:, 3:10]  # the ends differ: a cut tone clicks

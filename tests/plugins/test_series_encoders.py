@@ -17,7 +17,7 @@ class TestGRU(EncoderContract):
 
 def test_channels_are_standardised_over_all_train_steps() -> None:
     train = [np.array([[1, 4], [3, 4]], np.float32), np.array([[5, 4], [np.nan, 4], [7, 4]], np.float32)]
-    state = CNN1D().fit(train, {}, 0)
+    state = CNN1D().fit(train, {})
     arrays = CNN1D().transform(state, [np.array([[2, 5]], np.float32), train[1]])
     known = np.array([1, 3, 5, 7])
     assert arrays["mask"].tolist() == [[True, False, False], [True, True, True]]

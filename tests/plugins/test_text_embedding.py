@@ -13,13 +13,13 @@ class TestEmbedding(EncoderContract):
 
 
 def test_words_are_ranked_by_the_texts_that_hold_them() -> None:
-    state = Embedding().fit(TRAIN, PREPARE, 0)
+    state = Embedding().fit(TRAIN, PREPARE)
     assert state["vocabulary"] == ["the", "cat", ".", "a", "dog", "ran", "sat"]
-    assert Embedding().fit(TRAIN, {**PREPARE, "rarest": 2}, 0)["vocabulary"] == ["the", "cat"]
+    assert Embedding().fit(TRAIN, {**PREPARE, "rarest": 2})["vocabulary"] == ["the", "cat"]
 
 
 def test_an_unseen_word_is_unknown_and_an_empty_text_is_there() -> None:
-    state = Embedding().fit(TRAIN, PREPARE, 0)
+    state = Embedding().fit(TRAIN, PREPARE)
     arrays = Embedding().transform(state, ["THE owl", "", "the cat sat . the cat sat ."])
     assert state["length"] == 4
     assert arrays["words"].tolist() == [[2, UNKNOWN, 0, 0], [UNKNOWN, 0, 0, 0], [2, 3, 8, 4]]
@@ -27,7 +27,7 @@ def test_an_unseen_word_is_unknown_and_an_empty_text_is_there() -> None:
 
 
 def test_the_mean_reader_is_the_mean_of_the_normed_vectors() -> None:
-    state = Embedding().fit(TRAIN, PREPARE, 0)
+    state = Embedding().fit(TRAIN, PREPARE)
     module = Embedding().build(state, {"reader": "mean", "width": 8, "dropout": 0.5}).eval()
     arrays = {name: torch.from_numpy(a) for name, a in Embedding().transform(state, ["the dog", "cat"]).items()}
     vectors = dict(module.named_parameters())["vectors.weight"].detach()
@@ -47,7 +47,7 @@ def test_forgetting_spares_what_is_no_word() -> None:
 def test_summary_is_that_of_scikit_learn() -> None:
     from sklearn.feature_extraction.text import TfidfVectorizer
 
-    state = Embedding().fit(TRAIN, PREPARE, 0)
+    state = Embedding().fit(TRAIN, PREPARE)
     found = Embedding().summary(state, Embedding().transform(state, TRAIN))
     vectorizer = TfidfVectorizer(vocabulary=state["vocabulary"], token_pattern=r"\w+|[^\w\s]")
     np.testing.assert_allclose(found, vectorizer.fit_transform(TRAIN).toarray(), atol=1e-6)

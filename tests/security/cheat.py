@@ -232,7 +232,7 @@ class Spy(mb.Encoder):
     name = "spy"
     kind = "tabular"
 
-    def fit(self, column: Sequence[Any], params: Mapping[str, Any], seed: int) -> dict[str, Any]:
+    def fit(self, column: Sequence[Any], params: Mapping[str, Any]) -> dict[str, Any]:
         hunt("encoder fit", self, column)
         return {}
 

@@ -36,7 +36,7 @@ class Sound(mb.Encoder):
     space: ClassVar[Mapping[str, Any]] = {"size": mb.Int(1, 3, default=1)}
     module: ClassVar[Callable[[], nn.Module]] = Net
 
-    def fit(self, column: Sequence[Any], params: Mapping[str, Any], seed: int) -> dict[str, Any]:
+    def fit(self, column: Sequence[Any], params: Mapping[str, Any]) -> dict[str, Any]:
         return {"scale": np.ones(3)}
 
     def transform(self, state: Mapping[str, Any], column: Sequence[Any]) -> dict[str, Any]:
@@ -55,17 +55,17 @@ class Nameless(Sound):
 
 
 class Chance(Sound):
-    def fit(self, column: Sequence[Any], params: Mapping[str, Any], seed: int) -> dict[str, Any]:
+    def fit(self, column: Sequence[Any], params: Mapping[str, Any]) -> dict[str, Any]:
         return {"scale": np.random.normal(size=3)}
 
 
 class Unstorable(Sound):
-    def fit(self, column: Sequence[Any], params: Mapping[str, Any], seed: int) -> dict[str, Any]:
+    def fit(self, column: Sequence[Any], params: Mapping[str, Any]) -> dict[str, Any]:
         return {"scale": np.ones(3), "seen": {1, 2}}
 
 
 class ChangesValues(Sound):
-    def fit(self, column: Sequence[Any], params: Mapping[str, Any], seed: int) -> dict[str, Any]:
+    def fit(self, column: Sequence[Any], params: Mapping[str, Any]) -> dict[str, Any]:
         column[0][0] = 0
         return {"scale": np.ones(3)}
 

@@ -54,7 +54,6 @@ class Prepared:
     modality: str
     encoder: Encoder
     params: Mapping[str, Any]
-    seed: int
     cache: Path
 
     @cached_property
@@ -67,7 +66,6 @@ class Prepared:
             self.encoder.name,
             source_hash(self.encoder),
             sorted(self.params.items()),
-            self.seed,
             libraries(),
         ]
         digest = hashlib.sha256(json.dumps(ingredients).encode()).hexdigest()[:24]
@@ -120,12 +118,12 @@ class Prepared:
         self._hold(self.folder)
         return _arrays(self.folder, split)
 
-    def damaged(self, corruption: Corruption, spec: CorruptionSpec, severity: float) -> "dict[str, Any]":
+    def damaged(self, corruption: Corruption, spec: CorruptionSpec, severity: float, *, seed: int) -> "dict[str, Any]":
         """The test split's arrays after `corruption`; only rows whose value changed are computed anew."""
         import numpy as np
 
         parameters = {name: parameter.default for name, parameter in corruption.space.items()} | dict(spec.params)
-        name = json.dumps([spec.name, source_hash(corruption), severity, sorted(parameters.items()), self.seed])
+        name = json.dumps([spec.name, source_hash(corruption), severity, sorted(parameters.items()), seed])
         folder = self.folder.with_name(f"{self.folder.name}-{hashlib.sha256(name.encode()).hexdigest()[:16]}")
         self._hold(folder)
         if folder.exists():
@@ -133,7 +131,7 @@ class Prepared:
         with building(folder) as draft:
             if draft:
                 clean = list(self.table.values("test", self.modality))
-                generator = np.random.default_rng([self.seed, *self.modality.encode()])
+                generator = np.random.default_rng([seed, *self.modality.encode()])
                 values = corruption.apply(clean, severity, generator, parameters)
                 changed = [i for i, (old, new) in enumerate(zip(clean, values, strict=True)) if new is not old]
                 for path in self.folder.glob("test.*.npy"):
@@ -184,7 +182,7 @@ class Prepared:
             if not len(seen):
                 raise DataError(f"dataset {self.table.dataset.name!r}: {self.modality!r} is missing in every train row")
             report(f"{self.label}, fit", 0, 1)
-            state = dict(self.encoder.fit(seen, self.params, self.seed))
+            state = dict(self.encoder.fit(seen, self.params))
             plain = {name: value for name, value in state.items() if not isinstance(value, np.ndarray)}
             try:
                 (draft / "state.json").write_text(json.dumps(plain))
@@ -281,7 +279,6 @@ class Prepared:
             "encoder": self.encoder.name,
             "params": dict(self.params),
             "limit": self.table.limit,
-            "seed": self.seed,
             "rows": self._rows,
             "libraries": libraries(),
         }

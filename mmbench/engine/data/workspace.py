@@ -81,7 +81,7 @@ class Workspace:
         """The test split with one modality damaged."""
         clean = self.inputs(params, "test")
         corruption = self.catalog.corruptions[spec.name]
-        arrays = self.prepared(params)[spec.modality].damaged(corruption, spec, severity)
+        arrays = self.prepared(params)[spec.modality].damaged(corruption, spec, severity, seed=self.cell.seed)
         return Inputs({**clean.arrays, spec.modality: self._tensors(arrays)}, None, clean.n)
 
     def summaries(self, params: Params, inputs: Inputs) -> "dict[str, np.ndarray[Any, Any]]":
@@ -121,7 +121,6 @@ class Workspace:
             modality=modality,
             encoder=self.catalog.encoders[encoder],
             params=dict(params),
-            seed=self.cell.seed,
             cache=self.cache_folder,
         )
 

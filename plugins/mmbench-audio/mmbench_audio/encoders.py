@@ -29,7 +29,7 @@ class _LogMel(mb.Encoder):
 
     kind = "audio"
 
-    def fit(self, column: Sequence[Any], params: Mapping[str, Any], seed: int) -> dict[str, Any]:
+    def fit(self, column: Sequence[Any], params: Mapping[str, Any]) -> dict[str, Any]:
         """The train rows' most frequent rate, mean and deviation [bands], and the frames that 95% don't exceed."""
         import numpy as np
 

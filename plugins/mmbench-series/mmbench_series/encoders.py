@@ -20,7 +20,7 @@ class _Channels(mb.Encoder):
 
     kind = "series"
 
-    def fit(self, column: Sequence[Any], params: Mapping[str, Any], seed: int) -> dict[str, Any]:
+    def fit(self, column: Sequence[Any], params: Mapping[str, Any]) -> dict[str, Any]:
         """Mean and deviation [C] over all train steps, and the length that 95% of the train rows don't exceed."""
         import numpy as np
 

@@ -37,7 +37,7 @@ class Statistics(mb.Encoder):
         "dropout": mb.Float(0.0, 0.5, default=0.2),
     }
 
-    def fit(self, column: Sequence[Any], params: Mapping[str, Any], seed: int) -> dict[str, Any]:
+    def fit(self, column: Sequence[Any], params: Mapping[str, Any]) -> dict[str, Any]:
         """Mean and deviation of each statistic over the train rows."""
         import numpy as np
 

@@ -30,7 +30,7 @@ class MLP(mb.Encoder):
         "dropout": mb.Float(0.0, 0.5, default=0.1),
     }
 
-    def fit(self, column: Sequence[Any], params: Mapping[str, Any], seed: int) -> dict[str, Any]:
+    def fit(self, column: Sequence[Any], params: Mapping[str, Any]) -> dict[str, Any]:
         """Median, mean and deviation [D] of the train rows; a constant column keeps the deviation 1."""
         import numpy as np
 

@@ -45,7 +45,7 @@ class Embedding(mb.Encoder):
         "dropout": mb.Float(0.0, 0.6, default=0.2),
     }
 
-    def fit(self, column: Sequence[Any], params: Mapping[str, Any], seed: int) -> dict[str, Any]:
+    def fit(self, column: Sequence[Any], params: Mapping[str, Any]) -> dict[str, Any]:
         """The `vocabulary` most frequent words that at least `rarest` train texts use, and how rare each is."""
         import numpy as np
 

@@ -47,7 +47,7 @@ class MiniLM(mb.Encoder):
         "dropout": mb.Float(0.0, 0.5, default=0.1),
     }
 
-    def fit(self, column: Sequence[Any], params: Mapping[str, Any], seed: int) -> dict[str, Any]:
+    def fit(self, column: Sequence[Any], params: Mapping[str, Any]) -> dict[str, Any]:
         """How many tokens to keep: 0 for the mean alone."""
         return {"pieces": params["pieces"] if params["tokens"] == "pieces" else 0}
 

@@ -36,7 +36,7 @@ class CNN(mb.Encoder):
         "flip": mb.Choice((False, True), default=False),
     }
 
-    def fit(self, column: Sequence[Any], params: Mapping[str, Any], seed: int) -> dict[str, Any]:
+    def fit(self, column: Sequence[Any], params: Mapping[str, Any]) -> dict[str, Any]:
         """The side S, and mean and deviation [3] of the train pixels."""
         import numpy as np
 

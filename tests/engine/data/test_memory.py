@@ -54,7 +54,7 @@ class Threefold(mb.Encoder):
     name = "threefold"
     kind = "tabular"
 
-    def fit(self, column: Sequence[Any], params: Mapping[str, Any], seed: int) -> dict[str, Any]:
+    def fit(self, column: Sequence[Any], params: Mapping[str, Any]) -> dict[str, Any]:
         return {"mean": float(sum(value.mean() for value in column) / len(column))}
 
     def transform(self, state: Mapping[str, Any], column: Sequence[Any]) -> dict[str, Any]:
@@ -79,7 +79,7 @@ def work(cache: Path, rows: int, answer: Any) -> None:
 
     watcher = threading.Thread(target=look, daemon=True)
     watcher.start()
-    made = Prepared(table, "numbers", Threefold(), {}, seed=0, cache=cache)
+    made = Prepared(table, "numbers", Threefold(), {}, cache=cache)
     made.ensure()
     x = made.arrays("train")["x"]
     order = np.random.default_rng(0).permutation(rows)

@@ -46,7 +46,7 @@ class Slow(mb.Encoder):
     name = "slow"
     kind = "tabular"
 
-    def fit(self, column: Sequence[Any], params: Mapping[str, Any], seed: int) -> dict[str, Any]:
+    def fit(self, column: Sequence[Any], params: Mapping[str, Any]) -> dict[str, Any]:
         self.note("fit", len(column))
         return dict(params)
 
@@ -70,7 +70,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def prepared(cache: Path) -> Prepared:
-    return Prepared(materialise(Rows(), cache), "numbers", Slow(), {}, seed=0, cache=cache)
+    return Prepared(materialise(Rows(), cache), "numbers", Slow(), {}, cache=cache)
 
 
 def make(cache: Path) -> None:
