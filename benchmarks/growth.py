@@ -79,15 +79,16 @@ def make_trials(n: int, folder: Path) -> None:
 
 
 def resume(n: int, folder: Path) -> None:
-    """What a run does before its first new trial: see which cells are done, open the writer, read what is stored."""
+    """What a run does of its own that goes on: see which cells are done, open the writer, read cell after cell what is
+    stored of it."""
     from mmbench.board.reading import suite_of
-    from mmbench.board.store import Store, finished, history
+    from mmbench.board.store import Store, finished
 
     suite = suite_of(folder)
     if suite is None or finished(folder):
         raise SystemExit("no such run")
-    with Store.open(folder, suite):
-        if sum(len(cell.trials) for cell in history(folder).values()) != n:
+    with Store.open(folder, suite) as store:
+        if sum(len(cell.trials) for cell in store.history.values()) != n:
             raise SystemExit("trials are missing")
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from mmbench.api.record import Record, Refit
+from mmbench.api.record import History, Record, Refit
 from mmbench.board import rank, store
 from mmbench.board.store import RunData
 from mmbench.engine import plan as planning
@@ -209,13 +209,13 @@ def _train(
     """
     from mmbench.engine import runner
 
-    stored = store.history(run.path, {record.cell}).get(record.cell)
+    stored = store.history(run.path).get(record.cell)
     trials = [trial for trial in (stored.trials if stored else ()) if dict(trial.params) == dict(record.params)]
     if not trials:
         raise StoreError(f"{run.path}: {record.task}/{record.contender} has no trial of its parameters")
     cell = replace(cell, budget=replace(cell.budget, trials=1, batch=1))
     others = [replace(refit, cell=cell.key) for refit in _tuned(record) if refit.seed not in seeds]
-    history = {cell.key: ([replace(trials[0], cell=cell.key, number=0)], others)}
+    history = {cell.key: History([replace(trials[0], cell=cell.key, number=0)], others)}
     plan = Plan(suite=run.suite, cells=(cell,), device=device, hash="")
     found: dict[int, tuple[Refit, Predictions]] = {}
     events = runner.run(plan, catalog, cache=cache, history=history, workers=os.cpu_count() or 1)

@@ -117,9 +117,6 @@ class Session:
         from mmbench.engine import runner
         from mmbench.engine.environment import environment
 
-        found = {} if self.fresh else store.history(self.folder, self._todo())
-        history = {key: (cell.trials, cell.refits) for key, cell in found.items()}
-        refits: dict[str, list[Refit]] = {key: list(cell.refits) for key, cell in found.items()}
         writer.set_environment(environment(self.plan.device))
         hook = self.catalog.manager.hook
         events = runner.run(
@@ -127,26 +124,28 @@ class Session:
             self.catalog,
             cache=cache_folder(),
             done=self.done,
-            history=history,
+            history=writer.history,
             workers=workers,
             hidden=_truths(self.folder),
         )
         digest = suitefile.suite_hash(self.suite)
-        del found, history  # the runner lets go of a cell's trials once it is searched
+        stored: dict[str, list[Refit]] = {}
         with closing(events):
             for event in events:
                 if isinstance(event, TrialFinished):
                     writer.add_trial(event.trial)
                     hook.mmbench_trial_finished(cell=event.cell, trial=event.trial)
                 elif isinstance(event, RefitFinished):
-                    stored = writer.add_refit(event.refit, event.predictions)
-                    refits.setdefault(event.cell.key, []).append(stored)
+                    refit = writer.add_refit(event.refit, event.predictions)
+                    stored.setdefault(event.cell.key, []).append(refit)
                 elif isinstance(event, TargetsKnown):
                     writer.add_targets(event.task, event.targets)
                 elif isinstance(event, CellFinished):
+                    new = stored.pop(event.cell.key, [])  # as the record's last ones, but with their predictions
+                    known = len(event.record.refits) - len(new)
                     record = replace(
                         event.record,
-                        refits=tuple(refits.pop(event.cell.key, ())),
+                        refits=(*event.record.refits[:known], *new),
                         suite={**event.record.suite, "hash": digest},
                     )
                     writer.add_record(record)

@@ -43,50 +43,62 @@ class Part:
         return None
 
 
-@dataclass
 class Features:
     """What an encoder gives for one modality.
 
     tokens [B, T, D]; mask [B, T], True where a token is present, left out where all of them are. The engine sets
     tokens to zero where the mask is False, and masks every token of a missing modality, so `pooled` is then zero.
+    One token a row may be given as [B, D]; it is read as [B, 1, D], as are layers.
     """
 
-    tokens: "Tensor"
-    mask: "Tensor"
-    layers: "tuple[Tensor, ...]" = ()
-    """The encoder's inner layers, each [B, T', D'], for fusions that meet there."""
-    whole: bool = False
-    """Whether every token is known to be present, which saves the arithmetic with the mask."""
+    def __init__(self, tokens: "Tensor", mask: "Tensor | None" = None, layers: "Sequence[Tensor]" = ()) -> None:
+        self.given = (tokens, mask, tuple(layers))
+        """What it was made of: `Features(*given)` is the same again."""
 
-    def __init__(
-        self, tokens: "Tensor", mask: "Tensor | None" = None, layers: "tuple[Tensor, ...]" = (), whole: bool = False
-    ) -> None:
-        self.tokens, self.layers = tokens, layers
-        self.whole = whole or mask is None
-        if mask is not None:
-            self.mask = mask
+    @property
+    def whole(self) -> bool:
+        """Whether every token is known to be present, which saves the arithmetic with the mask."""
+        return self.given[1] is None
 
-    def __getattr__(self, name: str) -> "Tensor":
-        """The mask that was left out, made when it is first asked for: most fusions never do."""
-        if name != "mask" or "tokens" not in vars(self):
-            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(B, T, D)."""
+        tokens = self.given[0]
+        return tuple(tokens.shape) if tokens.dim() != 2 else (tokens.shape[0], 1, tokens.shape[1])
+
+    @property
+    def tokens(self) -> "Tensor":
+        return _tokens(self.given[0])
+
+    @property
+    def mask(self) -> "Tensor":
         import torch
 
-        self.mask = self.tokens.new_ones((), dtype=torch.bool).expand(self.tokens.shape[:2])
-        return self.mask
+        tokens, mask, _ = self.given
+        return tokens.new_ones((), dtype=torch.bool).expand(self.shape[:2]) if mask is None else mask
+
+    @property
+    def layers(self) -> "tuple[Tensor, ...]":
+        """The encoder's inner layers, each [B, T', D'], for fusions that meet there."""
+        return tuple(map(_tokens, self.given[2]))
 
     @property
     def pooled(self) -> "Tensor":
         """The mean of the present tokens, [B, D]; zero where none is."""
-        if self.whole:
-            return self.tokens.squeeze(1) if self.tokens.shape[1] == 1 else self.tokens.mean(1)
-        weight = self.mask.to(self.tokens.dtype).unsqueeze(-1)
+        tokens, mask, _ = self.given
+        if mask is None:
+            return tokens if tokens.dim() == 2 else tokens.squeeze(1) if tokens.shape[1] == 1 else tokens.mean(1)
+        weight = mask.to(tokens.dtype).unsqueeze(-1)
         return (self.tokens * weight).sum(1) / weight.sum(1).clamp(min=1)
 
     @property
     def present(self) -> "Tensor":
         """Whether the modality is there at all, [B], bool."""
         return self.mask[:, 0] if self.whole else self.mask.any(1)
+
+
+def _tokens(tensor: "Tensor") -> "Tensor":
+    return tensor.unsqueeze(1) if tensor.dim() == 2 else tensor
 
 
 @dataclass(frozen=True)

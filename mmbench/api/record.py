@@ -85,6 +85,16 @@ class Record:
         return [r.metrics[metric] for r in self.refits if r.role == role and metric in r.metrics]
 
 
+@dataclass(frozen=True, slots=True)
+class History:
+    """What is stored of a cell whose search goes on."""
+
+    trials: list[Trial] = field(default_factory=list)
+    """In the order of their numbers."""
+    refits: list[Refit] = field(default_factory=list)
+    """In the order in which they were stored."""
+
+
 def to_json(item: Trial | Refit | Record) -> dict[str, Any]:
     return asdict(item)
 

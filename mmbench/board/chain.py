@@ -20,10 +20,12 @@ from dataclasses import dataclass
 from functools import reduce
 from operator import or_
 from pathlib import Path
-from typing import Any, BinaryIO, NoReturn, TypeAlias
+from typing import Any, BinaryIO, NoReturn, TypeAlias, TypeVar
+from weakref import finalize
 
 from mmbench.errors import StoreError
 
+T = TypeVar("T")
 Visit: TypeAlias = Callable[[str, bytes, int], None]
 """visit(kind, the row's JSON, where it begins in the file)"""
 
@@ -163,9 +165,39 @@ def no_row(error: Exception) -> str:
     return f"is no row that mmbench wrote: {' '.join(str(error).split())[:200]}"
 
 
-def open_file(path: Path, flags: int) -> BinaryIO:
+class Lines:
+    """A file's rows, each read when it is asked for by where it begins, as `scan` told."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        try:
+            self._file = open_file(path, os.O_RDONLY, buffer=2**13)  # what is asked for next may lie far away
+        except OSError as error:
+            raise StoreError(f"{path} can't be read: {error.strerror}") from error
+        finalize(self, self._file.close)
+
+    def read(self, offset: int, decode: Callable[[bytes], T]) -> T:
+        """The row that begins there. Raises StoreError, with file and line, where `decode` finds it no good."""
+        self._file.seek(offset)
+        try:
+            return decode(self._file.readline()[:-_PREV])
+        except (ValueError, RecursionError) as error:
+            raise StoreError(f"{self._path}, line {self._number(offset)}: {no_row(error)}") from error
+
+    def _number(self, offset: int) -> int:
+        """The number of the line; counted only when there is something to say about it."""
+        self._file.seek(0)
+        count = 1
+        while offset > 0:
+            block = self._file.read(min(offset, 2**20))
+            count, offset = count + block.count(b"\n"), offset - len(block)
+        return count
+
+
+def open_file(path: Path, flags: int, *, buffer: int = 2**18) -> BinaryIO:
     """Open without following a symbolic link, so that a run folder can't lead elsewhere; nor a pipe or a device, which
-    would keep a reader waiting for ever."""
+    would keep a reader waiting for ever. Who reads gets that large a buffer: lines are long, and with the usual 8 kB
+    reading all of them took three times as long."""
     if path.is_symlink():
         raise StoreError(f"{path} is a symbolic link; a run folder holds its own files only")
     how = (getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY"))
@@ -174,7 +206,7 @@ def open_file(path: Path, flags: int) -> BinaryIO:
         os.close(descriptor)
         raise StoreError(f"{path} is no ordinary file")
     if flags == os.O_RDONLY:
-        return os.fdopen(descriptor, "rb", buffering=2**18)  # lines are long: the usual 8 kB cost three times as much
+        return os.fdopen(descriptor, "rb", buffering=buffer)
     return os.fdopen(descriptor, "r+b", buffering=0)
 
 

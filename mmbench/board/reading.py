@@ -9,17 +9,16 @@ import os
 import re
 from abc import abstractmethod
 from array import array
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, overload
-from weakref import finalize
 
-from mmbench.api.record import Record, Refit, Trial
+from mmbench.api.record import History, Record, Refit
 from mmbench.api.suite import Suite
 from mmbench.board import rows, suitefile
-from mmbench.board.chain import no_row, open_file, scan
+from mmbench.board.chain import Lines, open_file, scan
 from mmbench.errors import StoreError, SuiteError
 
 if TYPE_CHECKING:
@@ -30,18 +29,6 @@ if TYPE_CHECKING:
 SUITE, TRIALS, RECORDS, PREDICTIONS = "suite.toml", "trials.jsonl", "records.jsonl", "predictions"
 PREDICTION_FILE = re.compile(r"[a-z0-9][a-z0-9 _.-]*\.safetensors")
 EAGER = 1_000  # so many records are decoded at once, 12 kB each; of more, each when it is asked for
-
-
-@dataclass
-class History:
-    """What a run has stored of one cell."""
-
-    trials: list[Trial] = field(default_factory=list)
-    """In the order of their numbers."""
-    refits: list[Refit] = field(default_factory=list)
-    """In the order in which they were stored."""
-    done: bool = False
-    """Whether it has a record, so that nothing is left to do."""
 
 
 @dataclass(frozen=True)
@@ -107,32 +94,16 @@ class Records(Lazy):
     """Records that stay in their file; each is read and decoded when it is asked for."""
 
     def __init__(self, path: Path, said: rows.Said, latest: rows.Latest) -> None:
-        self._path, self._said = path, said
+        self._lines, self._said = Lines(path), said
         order = sorted(range(len(latest.cells)), key=latest.starts.__getitem__)
         self.cells = [latest.cells[place] for place in order]
         self._starts = array("q", (latest.starts[place] for place in order))
-        self._sizes = array("q", (latest.sizes[place] for place in order))
-        self._file = open_file(path, os.O_RDONLY)
-        finalize(self, self._file.close)
 
     def __len__(self) -> int:
         return len(self._starts)
 
     def at(self, place: int) -> Record:
-        self._file.seek(self._starts[place])
-        try:
-            return self._said.record(self._file.read(self._sizes[place]))
-        except (ValueError, RecursionError) as error:
-            raise StoreError(f"{self._path}, line {self._line(place)}: {no_row(error)}") from error
-
-    def _line(self, place: int) -> int:
-        """The number of the record's line; counted only when there is something to say about it."""
-        with open_file(self._path, os.O_RDONLY) as file:
-            count, left = 1, self._starts[place]
-            while left > 0:
-                block = file.read(min(left, 2**20))
-                count, left = count + block.count(b"\n"), left - len(block)
-        return count
+        return self._lines.read(self._starts[place], self._said.record)
 
 
 class Part(Lazy):
@@ -150,6 +121,36 @@ class Part(Lazy):
         record = self._of[self._places[place]]
         name = self._called(record.contender)
         return record if name == record.contender else replace(record, contender=name)
+
+
+class Histories(Mapping[str, History]):
+    """What a run has stored of each cell, by the cell's key; read each time that it is asked for. Kept is only where
+    the rows lie, 8 bytes for each, so that a run with very many trials can go on in little memory."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._starts: dict[str, dict[str, array[int]]] = {}
+
+    def see(self, kind: str, raw: bytes, offset: int) -> None:
+        """A row of the file, which begins there."""
+        if kind in ("trial", "refit"):
+            cell = rows.cell_of(raw)
+            if cell not in self._starts:
+                self._starts[cell] = {"trial": array("q"), "refit": array("q")}
+            self._starts[cell][kind].append(offset)
+
+    def __getitem__(self, cell: str) -> History:
+        """Raises StoreError if one of the rows is no good."""
+        starts, lines = self._starts[cell], Lines(self._path)
+        trials = [lines.read(start, rows.trial) for start in starts["trial"]]
+        refits = [lines.read(start, rows.refit) for start in starts["refit"]]
+        return History(sorted(trials, key=lambda trial: trial.number), refits)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._starts)
+
+    def __len__(self) -> int:
+        return len(self._starts)
 
 
 def no_link(folder: Path) -> Path:
@@ -209,31 +210,10 @@ def finished(folder: Path) -> frozenset[str]:
     return frozenset(cells)
 
 
-def history(folder: Path, cells: Collection[str] | None = None) -> dict[str, History]:
-    """What the run holds of each cell (or of those in `cells` only), by the cell's key; without a lock.
-
-    Raises StoreError if it is damaged.
-    """
-    found: dict[str, History] = {}
-
-    def visit(kind: str, raw: bytes, offset: int) -> None:
-        if kind not in ("trial", "refit", "record"):
-            return
-        key = rows.cell_of(raw)
-        if cells is not None and key not in cells:
-            return
-        cell = found.setdefault(key, History())
-        if kind == "trial":
-            cell.trials.append(rows.trial(raw))
-        elif kind == "refit":
-            cell.refits.append(rows.refit(raw))
-        else:
-            cell.done = True
-
-    scan(folder / TRIALS, visit)
-    scan(folder / RECORDS, visit)
-    for cell in found.values():
-        cell.trials.sort(key=lambda trial: trial.number)
+def history(folder: Path) -> Histories:
+    """What the run holds of each cell that has trials or refits, without a lock. Raises StoreError if it is damaged."""
+    found = Histories(folder / TRIALS)
+    scan(folder / TRIALS, found.see)
     return found
 
 

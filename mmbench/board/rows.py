@@ -111,7 +111,7 @@ class Latest:
     """Where the last record of each task and contender stands; of the others nothing is kept."""
 
     def __init__(self) -> None:
-        self.starts, self.sizes = array("q"), array("q")
+        self.starts = array("q")
         self.cells: list[tuple[str, str]] = []
         """The (task, contender) of each, in the order in which their first records were written."""
         self._places: dict[str, dict[str, int]] = {}
@@ -123,7 +123,7 @@ class Latest:
         place = self._heads.get(head)
         if place is None:
             place = self._place(raw, head)
-        self.starts[place], self.sizes[place] = offset, len(raw)
+        self.starts[place] = offset
 
     def _place(self, raw: bytes, head: bytes) -> int:
         _, task, contender = record_key(raw)
@@ -132,7 +132,6 @@ class Latest:
             known[intern(contender)] = len(self.cells)
             self.cells.append((intern(task), intern(contender)))
             self.starts.append(0)
-            self.sizes.append(0)
         if len(self._heads) < REMEMBERED and _KEY.fullmatch(head):  # rows that begin alike are of the same cell
             self._heads[head] = known[contender]
         return known[contender]

@@ -6,9 +6,9 @@
     records.jsonl         Record rows, what many of them share, and the checksums of the targets
     predictions/          each refit's predictions on test, and each task's targets; safetensors, never pickles
 
-One process writes, under a lock that dies with it; anyone may read meanwhile. The engine is given what
-`history` finds, so that a run goes on where it stopped; the leaderboard is made of what `read_run` finds. No list of
-all trials or superseded records is ever held: what is kept in memory grows with the cells alone.
+One process writes, under a lock that dies with it; anyone may read meanwhile. The engine is given the store's
+`history`, so that a run goes on where it stopped; the leaderboard is made of what `read_run` finds. No list of all
+trials or superseded records is ever held: what is kept in memory grows with the cells, and by 8 bytes a trial.
 """
 
 import hashlib
@@ -25,9 +25,8 @@ from mmbench.api.record import Record, Refit, Trial, to_json
 from mmbench.api.suite import Suite
 from mmbench.board import rows, suitefile
 from mmbench.board.chain import Chain, strict_json, write_file
-from mmbench.board.reading import PREDICTIONS, RECORDS, TRIALS, no_link, suite_of
+from mmbench.board.reading import PREDICTIONS, RECORDS, TRIALS, Histories, no_link, suite_of
 from mmbench.board.reading import SUITE as SUITE
-from mmbench.board.reading import History as History
 from mmbench.board.reading import RunData as RunData
 from mmbench.board.reading import finished as finished
 from mmbench.board.reading import history as history
@@ -53,10 +52,12 @@ class Store:
         self._tested: set[tuple[str, str, int]] = set()
         self._targets: dict[str, Mapping[str, str]] = {}
         self._said = rows.Said()
+        self.history = Histories(folder / TRIALS)
+        """What was stored of each cell when it was opened."""
         self._sweep()
-        self._trials = Chain(folder / TRIALS, self._saw)
+        self._trials = Chain(folder / TRIALS, self._saw_trials)
         try:
-            self._records = Chain(folder / RECORDS, self._saw)
+            self._records = Chain(folder / RECORDS, self._saw_records)
         except BaseException:
             self._trials.close()
             raise
@@ -117,7 +118,8 @@ class Store:
             for partial in place.glob(".*.tmp"):
                 partial.unlink(missing_ok=True)
 
-    def _saw(self, kind: str, raw: bytes, offset: int) -> None:
+    def _saw_trials(self, kind: str, raw: bytes, offset: int) -> None:
+        self.history.see(kind, raw, offset)
         if kind == "trial":
             trial = rows.trial_key(raw)
             self._trials_seen.setdefault(trial.cell, _Numbers()).add(trial.number)
@@ -125,7 +127,9 @@ class Store:
             refit = rows.refit_key(raw)
             if refit.status == "ok":
                 self._tested.add((refit.cell, refit.role, refit.seed))
-        elif kind == "targets":
+
+    def _saw_records(self, kind: str, raw: bytes, offset: int) -> None:
+        if kind == "targets":
             targets = rows.targets(raw)
             self._targets[targets.task] = {"task": targets.task, "file": targets.file, "sha256": targets.sha256}
         elif kind == "said":

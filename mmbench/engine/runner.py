@@ -7,12 +7,12 @@ import os
 import time
 from collections import Counter
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from mmbench.api.parts import Part
-from mmbench.api.record import Record, Refit, Status, Trial
+from mmbench.api.record import History, Record, Refit, Status, Trial
 from mmbench.api.space import defaults
 from mmbench.engine.data.features import Prepared
 from mmbench.engine.data.shelf import Hold
@@ -80,12 +80,13 @@ def run(
     *,
     cache: Path,
     done: frozenset[str] = frozenset(),
-    history: Mapping[str, tuple[list[Trial], list[Refit]]] | None = None,
+    history: Mapping[str, History] | None = None,
     workers: int = 1,
     hidden: tuple[Path, ...] = (),
 ) -> Generator[Event]:
-    """Run the plan's cells, those whose keys are in `done` left out, going on from `history` {cell key: (trials,
-    refits)}. What it yields depends on the suite and the code alone, not on `workers`, but for the order and times.
+    """Run the plan's cells, those whose keys are in `done` left out, going on from `history`, {cell key: what is stored
+    of it}, of which each is asked for once, when its search begins. What it yields depends on the suite and the code
+    alone, not on `workers`, but for the order and times.
 
     Workers are kept from reading what is below `hidden`. Raises MMBenchError if data or weights can't be had.
     """
@@ -95,20 +96,27 @@ def run(
     cells = [cell for cell in cells if not cell.skip]
     if not cells:
         return
-    states = {}
-    for cell in cells:
-        trials, refits = (history or {}).get(cell.key, ([], []))
-        states[cell.key] = Progressing(cell, sorted(trials, key=lambda t: t.number), list(refits))
-    history = None  # each trial is let go of as soon as its cell is searched
     with Pool(workers, setting, libraries=_libraries(cells, catalog, cache)) as pool:
-        yield from _Run(plan, catalog, cache, pool, states).events()
+        yield from _Run(plan, catalog, cache, pool, cells=cells, history=history or {}).events()
 
 
 class _Run:
     """The bookkeeping of one run: which jobs wait for which, and what each message means."""
 
-    def __init__(self, plan: Plan, catalog: Catalog, cache: Path, pool: Pool, states: dict[str, Progressing]) -> None:
-        self.plan, self.catalog, self.cache, self.pool, self.states = plan, catalog, cache, pool, states
+    def __init__(
+        self,
+        plan: Plan,
+        catalog: Catalog,
+        cache: Path,
+        pool: Pool,
+        *,
+        cells: Sequence[Cell],
+        history: Mapping[str, History],
+    ) -> None:
+        self.plan, self.catalog, self.cache, self.pool = plan, catalog, cache, pool
+        self.cells, self.history = cells, history
+        self.states: dict[str, Progressing] = {}
+        """The cells whose search has begun and whose record is not written, by key."""
         self.referees: dict[str, Referee] = {}
         self.waiting: dict[Job, set[Job]] = {}
         """Jobs not yet begun, in order, with the jobs that each waits for."""
@@ -119,24 +127,24 @@ class _Run:
         """How often the worker of a preparing job was killed from outside."""
 
     def events(self) -> Iterator[Event]:
-        for state in self.states.values():
-            needs = self._needs(state.cell)
-            self.waiting[_search(state)] = needs
+        for cell in self.cells:
+            needs = self._needs(cell)
+            self.waiting[Search(cell)] = needs
         # Data first, then the features that most cells wait for, then the cells in the suite's order.
         rank = {LoadData: 0, Prepare: 1, Search: 2}
         self.waiting = dict(sorted(self.waiting.items(), key=lambda item: rank[type(item[0])]))
         yield from self._drain()
-        for state in self.states.values():
+        for cell in self.cells:
+            state = self.states[cell.key]
             state.settle()
             if state.failure is None and state.winner is not None:
-                self.waiting = {Measure(state.cell, state.winner.params): set()}
-                label = f"measure {state.cell.task.name}, {state.cell.contender}"
+                self.waiting = {Measure(cell, state.winner.params): set()}
+                label = f"measure {cell.task.name}, {cell.contender}"
                 yield Progress(label, 0, 1)
                 yield from self._drain()  # alone: nothing else runs now
                 yield Progress(label, 1, 1)
-            yield CellFinished(state.cell, self._finish(state))
-            state.trials.clear()  # they are stored: a run of thousands of cells must not hold them all
-            state.refits.clear()
+            yield CellFinished(cell, self._finish(state))
+            del self.states[cell.key]  # it is stored: a run of thousands of cells must not hold them all
 
     def _needs(self, cell: Cell) -> set[Job]:
         load = LoadData(cell.task.dataset)
@@ -162,13 +170,22 @@ class _Run:
             for job in [job for job, needs in self.waiting.items() if not needs][: self.pool.free]:
                 del self.waiting[job]
                 if isinstance(job, Search):
+                    state = self._state(job.cell)
                     yield from self._referee(job.cell)
                     yield CellStarted(job.cell)
+                    job = replace(job, trials=tuple(state.trials), refits=tuple(state.refits))
                 self.pool.start(job)
             self._assist()
             for running, message in self.pool.messages(timeout=1.0):
                 yield from self._hear(running, *message)
             self._kill_hung()
+
+    def _state(self, cell: Cell) -> Progressing:
+        """What is known of a cell: what is stored of it, if its search has not begun yet."""
+        if cell.key not in self.states:
+            stored = self.history.get(cell.key) or History()
+            self.states[cell.key] = Progressing(cell, list(stored.trials), list(stored.refits))
+        return self.states[cell.key]
 
     def _assist(self) -> None:
         """Workers that have nothing else to do take part in long preparations."""
@@ -240,8 +257,7 @@ class _Run:
                 status: Status = "oom" if "SIGKILL" in trouble else "error"
                 yield from self._charge(state, status, f"{trouble}, {state.attempts} times")
         if state.failure is None:
-            again = _search(state) if isinstance(job, Search) else job
-            self.waiting = {again: set(), **self.waiting}
+            self.waiting = {job: set(), **self.waiting}
 
     def _charge(self, state: Progressing, status: Status, reason: str) -> Iterator[Event]:
         """A trial that hangs, crashes or is killed again and again is the contender's own failure, as are those that
@@ -363,11 +379,6 @@ def _libraries(cells: Sequence[Cell], catalog: Catalog, cache: Path) -> list[str
     if not all(_features(cell, m, name, catalog, cache).exists() for (_, m, name), cell in prepared.items()):
         found["datasets"] = None  # raw rows are read with it
     return list(found)
-
-
-def _search(state: Progressing) -> Search:
-    """The search of a cell, from where it stands."""
-    return Search(state.cell, tuple(state.trials), tuple(state.refits))
 
 
 def _same(one: Prepare, other: Prepare | Assist) -> bool:

@@ -166,6 +166,6 @@ def test_no_file_gives_anything_but_a_store_error(
         content += line
     for name in ("trials.jsonl", "records.jsonl"):
         (folder / name).write_bytes(content + tail)
-    for read in (read_run, history, lambda place: Store.open(place, SUITE).close()):
+    for read in (read_run, lambda place: dict(history(place)), lambda place: Store.open(place, SUITE).close()):
         with suppress(StoreError):
             read(folder)

@@ -1,5 +1,6 @@
 """How rows stand in a run's files: what many share is said once, old rows are read, types are held, little is held."""
 
+import tracemalloc
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 
 from mmbench.api.record import Record, to_json
 from mmbench.board import reading, rows
+from mmbench.board.chain import FIRST, to_line
 from mmbench.board.store import Store, finished, history, read_run
 from mmbench.errors import StoreError
 from tests.board.lines import CELL, SUITE, record, refit, trial
@@ -129,26 +131,84 @@ def test_a_part_of_a_run_is_read_when_it_is_asked_for(
     assert list(part.records[:1]) == [replace(run.records[4], contender="my c4")]
 
 
-def test_only_the_cells_that_are_wanted_are_read(store: Store, folder: Path) -> None:
-    other = "f" * 16
-    for cell in (CELL, other, 'odd "cell"'):
-        store.add_trial(trial(1, cell=cell))
-        store.add_refit(refit(0, cell=cell))
-    store.add_record(record(cell=other))
-    assert set(history(folder)) == {CELL, other, 'odd "cell"'}
-    wanted = history(folder, {other, 'odd "cell"', "unknown"})
-    assert {key: (cell.trials[0].cell, cell.refits[0].cell, cell.done) for key, cell in wanted.items()} == {
-        other: (other, other, True),
-        'odd "cell"': ('odd "cell"', 'odd "cell"', False),
-    }
-    assert finished(folder) == {other}
+def test_each_cell_has_its_own_rows(store: Store, folder: Path) -> None:
+    cells = (CELL, "f" * 16, 'odd "cell"')
+    for number in (1, 0):
+        for cell in cells:
+            store.add_trial(trial(number, cell=cell))
+            store.add_refit(refit(number, cell=cell))
+    store.add_record(record(cell="f" * 16))
+    found = history(folder)
+    assert set(found) == set(cells)
+    assert "unknown" not in found
+    for cell in cells:
+        rows_of_it = [trial(0, cell=cell), trial(1, cell=cell)], [refit(1, cell=cell), refit(0, cell=cell)]
+        assert (found[cell].trials, found[cell].refits) == rows_of_it
+    assert finished(folder) == {"f" * 16}
+
+
+def test_what_is_stored_is_read_cell_by_cell(store: Store, folder: Path) -> None:
+    """Of 4,000 trials only 8 bytes each are held, and the trials of one cell while it is looked at."""
+    cells, each = 20, 200
+    previous, path = FIRST, folder / "trials.jsonl"
+    with path.open("wb") as file:
+        for number in range(cells * each):
+            row = to_json(trial(number // cells, cell=f"{number % cells:016x}"))
+            line, previous = to_line(number, previous, "trial", row)
+            file.write(line)
+    tracemalloc.start()
+    try:
+        found = history(folder)
+        held = tracemalloc.get_traced_memory()[0]
+        tracemalloc.reset_peak()
+        one = len(found[f"{7:016x}"].trials), tracemalloc.get_traced_memory()[1] - held
+        tracemalloc.reset_peak()
+        assert [[t.number for t in cell.trials] for cell in found.values()] == [list(range(each))] * cells
+        every = tracemalloc.get_traced_memory()[1] - held
+    finally:
+        tracemalloc.stop()
+    assert one[0] == each
+    assert held < 10 * cells * each + 2_000 * cells + 20_000
+    assert every < 3 * one[1]
+
+
+def test_what_is_stored_later_is_not_in_the_history(store: Store, folder: Path) -> None:
+    store.add_trial(trial(0))
+    assert not store.history
+    store.close()
+    with (folder / "trials.jsonl").open("ab") as file:
+        file.write(b'{"seq":1,"kind":"trial","row":{"cell":"torn')
+    with Store.open(folder, SUITE) as again:
+        found = history(folder)
+        again.add_trial(trial(1))
+        again.add_trial(trial(0, cell="f" * 16))
+        for before in (again.history, found):
+            assert list(before) == [CELL]
+            assert before[CELL].trials == [trial(0)]
+    assert [stored.number for stored in history(folder)[CELL].trials] == [0, 1]
+
+
+def test_a_row_that_is_gone_when_it_is_asked_for_is_an_error(store: Store, folder: Path) -> None:
+    store.add_trial(trial(0))
+    found = history(folder)
+    (folder / "trials.jsonl").write_bytes(b"")
+    with pytest.raises(StoreError, match=r"trials\.jsonl, line 1: is no row"):
+        found[CELL]
+    (folder / "trials.jsonl").unlink()
+    with pytest.raises(StoreError, match=r"trials\.jsonl can't be read: No such file"):
+        found[CELL]
 
 
 @pytest.mark.parametrize("value", ["5", 5.5, None, [5]])
 def test_rows_of_wrong_types_are_refused(store: Store, folder: Path, value: object) -> None:
-    store._trials.append("trial", to_json(trial(0)) | {"number": value})
-    with pytest.raises(StoreError, match=r"trials\.jsonl, line 1: is no row that mmbench wrote: Expected `int`"):
-        history(folder)
+    store.add_trial(trial(0))
+    store._trials.append("trial", to_json(trial(1)) | {"epochs": value})
+    with pytest.raises(StoreError, match=r"trials\.jsonl, line 2: is no row that mmbench wrote: Expected `int`"):
+        history(folder)[CELL]
+    store._trials.append("trial", to_json(trial(1)) | {"number": value})
+    store.close()
+    with pytest.raises(StoreError, match=r"trials\.jsonl, line 3: is no row that mmbench wrote: Expected `int`"):
+        Store.open(folder, SUITE)
 
 
 def test_any_text_that_an_error_may_hold_can_be_read_again(folder: Path) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mmbench.board.store import Store, history, load_predictions, load_targets, read_run
+from mmbench.board.store import Store, finished, history, load_predictions, load_targets, read_run
 from mmbench.errors import StoreError
 from tests.board.lines import CELL, SUITE, record, refit, trial
 
@@ -39,11 +39,11 @@ def test_what_is_stored_comes_back(store: Store, folder: Path) -> None:
     kept = store.add_refit(refit(7), {"test": probabilities, "weights": probabilities[:, ::-1]})
     store.add_targets("digits", np.array([0, 1, 1]))
     store.set_environment({"torch": "2", "load": float("nan")})
-    assert not history(folder)[CELL].done
+    assert not finished(folder)
     store.add_record(record(refits=[kept]))
 
+    assert finished(folder) == {CELL}
     cell = history(folder)[CELL]
-    assert cell.done
     assert cell.trials == [trial(0), trial(1), trial(2)]
     assert cell.refits == [kept]
     run = read_run(folder)
@@ -80,7 +80,7 @@ def test_the_last_record_of_a_contender_counts(store: Store, folder: Path) -> No
     store.add_record(record("other"))
     store.add_record(record(cell="b" * 16, status="error", reason="NaN"))
     assert [(r.contender, r.cell) for r in read_run(folder).records] == [("other", CELL), ("concat", "b" * 16)]
-    assert set(history(folder)) == {"a" * 16, "b" * 16, CELL}
+    assert finished(folder) == {"a" * 16, "b" * 16, CELL}
 
 
 def test_test_is_seen_once_and_trials_are_counted(store: Store, folder: Path) -> None:

@@ -176,7 +176,7 @@ class Chain:
         """Whatever was killed: the folder can be read, and what was stored is stored."""
         if (self.folder / store.SUITE).exists():
             store.read_run(self.folder)
-            store.history(self.folder)
+            dict(store.history(self.folder))
         for name, before in sound.items():
             if not self.rows.read(name).startswith(before):
                 raise ChaosError(f"{self.folder / name} has lost rows")

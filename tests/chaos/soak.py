@@ -151,7 +151,7 @@ def _read(folder: Path, process: "subprocess.Popen[bytes]", found: Soaked) -> No
             continue
         try:
             store.read_run(folder)
-            store.history(folder)
+            dict(store.history(folder))
         except MMBenchError as error:
             found.faults.append(f"the folder can't be read after {found.readings} readings: {error}")
             return

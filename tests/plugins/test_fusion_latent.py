@@ -10,6 +10,7 @@ from mmbench_fusion.latent import Misa
 from mmbench_fusion.modules.latent import moment_discrepancy, overlap
 from scipy.special import expit
 
+import mmbench as mb
 from mmbench.testing.features import INPUTS, nothing, some, without
 
 Array = np.ndarray[Any, Any]
@@ -52,9 +53,8 @@ def test_moment_discrepancy_of_a_sample_with_itself_is_zero() -> None:
 def test_losses() -> None:
     torch.manual_seed(0)
     module = Misa().build(INPUTS, 6, PARAMS).double().eval()
-    features = without(some(INPUTS, 8), "text", slice(0, 3))
-    for f in features.values():
-        f.tokens = f.tokens.double()
+    given = without(some(INPUTS, 8), "text", slice(0, 3))
+    features = {m: mb.Features(f.tokens.double(), f.mask) for m, f in given.items()}
     state = {name: tensor.numpy() for name, tensor in module.state_dict().items()}
     inputs, shared, private, back = {}, {}, {}, {}
     for m in NAMES:

@@ -129,8 +129,11 @@ def read_all(folder: Path, catalog: Catalog) -> None:
     def examine() -> None:
         json.dumps(verify(folder, catalog, signers=signers, registered=registration.load(plan)).json())
 
-    readers = (store.history, store.finished, registration.read, seal.compute, seal.name)
-    for look in (show, load, examine, lambda: verify(folder, catalog), *(partial(r, folder) for r in readers)):
+    def recall() -> None:
+        dict(store.history(folder))
+
+    readers = (store.finished, registration.read, seal.compute, seal.name)
+    for look in (show, load, recall, examine, lambda: verify(folder, catalog), *(partial(r, folder) for r in readers)):
         with suppress(MMBenchError):
             look()
 

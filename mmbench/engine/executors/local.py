@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
+from types import ModuleType
 from typing import Any
 
 from mmbench.engine.worker import Job, Setting, main
@@ -71,7 +72,7 @@ class Pool:
 
             plugins = [entry.module for entry in entry_points(group="mmbench")]
             self._context.set_forkserver_preload([*PRELOAD, *libraries, *plugins])
-            with _for_workers(), _undisturbed():
+            with _for_workers(), _undisturbed(), _nameless():
                 forkserver.ensure_running()
         self.running: list[Running] = []
 
@@ -96,7 +97,7 @@ class Pool:
             ours, theirs = self._context.Pipe(duplex=False)
             process = self._context.Process(target=main, args=(job, self.setting, theirs), daemon=True)
             try:
-                with _for_workers(), _undisturbed():  # it may have to start the server again
+                with _for_workers(), _undisturbed(), _nameless():  # it may have to start the server again
                     process.start()
             except (EOFError, ConnectionError):  # the server was killed this very moment
                 ours.close()
@@ -159,6 +160,18 @@ def _for_workers() -> Iterator[None]:
                 del os.environ[name]
             else:
                 os.environ[name] = value
+
+
+@contextmanager
+def _nameless() -> Iterator[None]:
+    """Processes that start meanwhile don't run the main script again, as multiprocessing would have them: a worker
+    needs nothing from it, and a user's script needs no guard."""
+    script = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = script
 
 
 @contextmanager

@@ -159,7 +159,8 @@ class Cohort:
         loss, features, fused, target = step_loss(self._shell, batch, target, self._generator)
         if not hasattr(self._shell.objective, "on_gradients"):
             return loss, ()
-        leaves, self._shape = tree_flatten((_plain_features(features), vars(fused), target))
+        given = {m: f.given for m, f in features.items()}
+        leaves, self._shape = tree_flatten((given, vars(fused), target))
         self._constants = [None if isinstance(leaf, Tensor) else (leaf,) for leaf in leaves]
         return loss, [leaf.detach() for leaf in leaves if isinstance(leaf, Tensor)]
 
@@ -168,7 +169,7 @@ class Cohort:
         tensors = iter(judged)
         leaves = [next(tensors) if constant is None else constant[0] for constant in self._constants]
         features, fused, target = tree_unflatten(leaves, self._shape)
-        features = {m: Features(**f) for m, f in features.items()}
+        features = {m: Features(*given) for m, given in features.items()}
         part: Any = self._shell.objective
         return dict(part.on_gradients(gradients, features, Fused(**fused), target, self._generator))
 
@@ -307,10 +308,6 @@ def _same_tensors(one: nn.Module, other: nn.Module) -> bool:
 def _settings(module: nn.Module) -> dict[str, str]:
     """A module's own plain attributes as text; what torch keeps for itself begins with an underscore."""
     return {name: repr(value) for name, value in vars(module).items() if not name.startswith("_")}
-
-
-def _plain_features(features: Mapping[str, Features]) -> dict[str, dict[str, Any]]:
-    return {m: vars(f) for m, f in features.items()}
 
 
 def _flat(tensors: Any) -> Tensor:

@@ -132,10 +132,9 @@ def head_for(target: Target, outputs: int, train: "np.ndarray[Any, Any]") -> Hea
 
 def take(features: Features, rows: Tensor) -> Features:
     """The features of some rows, each as often as it is asked for."""
+    tokens, mask, layers = features.given
     return Features(
-        tokens=gather(features.tokens, rows),
-        mask=None if features.whole else gather(features.mask, rows),
-        layers=tuple(gather(layer, rows) for layer in features.layers),
+        gather(tokens, rows), None if mask is None else gather(mask, rows), [gather(layer, rows) for layer in layers]
     )
 
 
@@ -148,7 +147,7 @@ def gather(array: Tensor, rows: Tensor) -> Tensor:
 def join(parts: list[Features]) -> Features:
     """The rows of several batches as one."""
     return Features(
-        tokens=torch.cat([p.tokens for p in parts]),
-        mask=None if all(p.whole for p in parts) else torch.cat([p.mask for p in parts]),
-        layers=tuple(torch.cat(layers) for layers in zip(*(p.layers for p in parts), strict=True)),
+        torch.cat([p.tokens for p in parts]),
+        None if all(p.whole for p in parts) else torch.cat([p.mask for p in parts]),
+        [torch.cat(layers) for layers in zip(*(p.layers for p in parts), strict=True)],
     )

@@ -180,20 +180,20 @@ def _features(encoder: nn.Module, arrays: Mapping[str, Tensor], modality: str) -
     present = arrays.get(PRESENT)
     out = encoder(arrays if present is None else {name: array for name, array in arrays.items() if name != PRESENT})
     if isinstance(out, Tensor):
-        out = Features(out.unsqueeze(1) if out.dim() == 2 else out)
-    shape = out.tokens.shape if isinstance(out, Features) else ()
+        out = Features(out)
+    shape = out.shape if isinstance(out, Features) else ()
     if not isinstance(out, Features) or len(shape) != 3 or not (out.whole or out.mask.shape == shape[:2]):
         raise PluginError(f"the encoder of {modality!r} must give Features with tokens [B, T, D] and mask [B, T]")
     if present is None and out.whole:
         return out
     mask = out.mask if present is None else out.mask & present.unsqueeze(1)
-    return Features(tokens=torch.where(mask.unsqueeze(-1), out.tokens, 0.0), mask=mask, layers=out.layers)
+    return Features(torch.where(mask.unsqueeze(-1), out.tokens, 0.0), mask, out.given[2])
 
 
 def _spec(encoder: nn.Module, arrays: Mapping[str, Tensor], modality: str) -> FeatureSpec:
     """Run two rows to see the shape, so that no author has to declare it."""
     encoder.eval()
     with torch.no_grad():
-        tokens = _features(encoder, {name: array[:2] for name, array in arrays.items()}, modality).tokens
+        _, tokens, width = _features(encoder, {name: array[:2] for name, array in arrays.items()}, modality).shape
     encoder.train()
-    return FeatureSpec(width=tokens.shape[2], tokens=tokens.shape[1])
+    return FeatureSpec(width=width, tokens=tokens)

@@ -83,7 +83,7 @@ class Convolutions(nn.Module):
 
 
 class Dense(nn.Module):
-    """{"cells": [B, S]} to one token [B, 1, width]."""
+    """{"cells": [B, S]} to one token a row, [B, width]."""
 
     def __init__(self, inputs: int, *, width: int, layers: int, dropout: float):
         super().__init__()
@@ -94,8 +94,8 @@ class Dense(nn.Module):
         self.stages = nn.Sequential(*stages)
 
     def forward(self, arrays: dict[str, Tensor]) -> Tensor:
-        tokens: Tensor = self.stages(arrays["cells"].float())
-        return tokens.unsqueeze(1)
+        token: Tensor = self.stages(arrays["cells"].float())
+        return token
 
 
 class Recurrent(nn.Module):

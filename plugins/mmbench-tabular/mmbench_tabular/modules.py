@@ -22,5 +22,5 @@ class Perceptron(nn.Module):
         layers = []
         for block in self.blocks:
             hidden = block(hidden)
-            layers.append(hidden.unsqueeze(1))
-        return mb.Features(layers[-1], layers=tuple(layers))
+            layers.append(hidden)
+        return mb.Features(hidden, layers=layers)

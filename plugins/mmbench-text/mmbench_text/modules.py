@@ -39,16 +39,14 @@ class Reader(nn.Module):
 
 
 class Projection(nn.Module):
-    """{"features": [B, inputs] or [B, T, inputs]} of a frozen model, perhaps with "mask", to tokens [B, T, width]."""
+    """{"features": [B, inputs] or [B, T, inputs]} of a frozen model, perhaps with "mask", to tokens of `width`."""
 
     def __init__(self, inputs: int, *, width: int, dropout: float):
         super().__init__()
         self.layers = nn.Sequential(nn.LayerNorm(inputs), nn.Dropout(dropout), nn.Linear(inputs, width))
 
     def forward(self, arrays: dict[str, Tensor]) -> mb.Features:
-        features = arrays["features"].float()
-        tokens = self.layers(features.unsqueeze(1) if features.ndim == 2 else features)
-        return mb.Features(tokens, arrays.get("mask"))
+        return mb.Features(self.layers(arrays["features"].float()), arrays.get("mask"))
 
 
 def _present(tokens: Tensor, mask: Tensor | None) -> Tensor:

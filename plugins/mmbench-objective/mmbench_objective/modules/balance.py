@@ -91,7 +91,7 @@ def _keep(features: Features, rows: Tensor) -> Features:
     return Features(
         tokens=features.tokens * each,
         mask=features.mask & rows.unsqueeze(1),
-        layers=tuple(layer * each for layer in features.layers),
+        layers=[layer * each for layer in features.layers],
     )
 
 
