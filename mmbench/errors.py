@@ -4,8 +4,11 @@ A message says what was wrong, where (file, table, key), and what to type. The c
 prints it on one line and exits with 2; anything else is a bug and keeps its traceback.
 """
 
+import sysconfig
+import traceback
 from collections.abc import Iterable
 from difflib import get_close_matches
+from pathlib import Path
 
 
 class MMBenchError(Exception):
@@ -39,3 +42,20 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> str:
     if near:
         return f"unknown {kind} {name!r}: did you mean {near[0]!r}?"
     return f"unknown {kind} {name!r}: known are {', '.join(names) or 'none'}"
+
+
+def blamed(error: BaseException) -> str:
+    """One line of what a part's own code raised, and where: "KeyError: 'note' (wine.py, line 24)"."""
+    text = " ".join(str(error).split()) or "no message"
+    if isinstance(error, MMBenchError):
+        return text
+    found = [frame for frame in traceback.extract_tb(error.__traceback__) if _is_foreign(frame.filename)]
+    place = f" ({Path(found[-1].filename).name}, line {found[-1].lineno})" if found else ""
+    return f"{type(error).__name__}: {text}"[:500] + place
+
+
+def _is_foreign(file: str) -> bool:
+    """Whether it is a plugin's file: not Python's, no library's, not mmbench's own."""
+    python = filter(None, map(sysconfig.get_path, ("stdlib", "platstdlib", "purelib", "platlib")))
+    known = [Path(__file__).parent, *map(Path, python)]
+    return not file.startswith("<") and not any(Path(file).is_relative_to(place) for place in known)

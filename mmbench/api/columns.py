@@ -65,7 +65,8 @@ def targets(split: "Dataset", target: Target) -> "Array":
             raise DataError(f"target {target.column!r} must hold a 0 or 1 for each class in each row")
         return found
     if _is_list(column.type) or not _is_number(column.type):
-        raise DataError(f"target {target.column!r} must be a number in each row, not {column.type}")
+        needed = "a ClassLabel" if isinstance(target, Label) else "a number in each row"
+        raise DataError(f"target {target.column!r} must be {needed}, not {column.type}")
     numbers: Array = column.to_numpy().astype(np.float32 if isinstance(target, Number) else np.int64)
     if isinstance(target, Number) and not np.isfinite(numbers).all():
         raise DataError(f"target {target.column!r} holds a number that is not finite")

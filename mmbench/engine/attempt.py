@@ -22,7 +22,7 @@ from mmbench.engine.learn.estimator import fit_estimator
 from mmbench.engine.learn.heads import MatchHead
 from mmbench.engine.learn.train import Fit, Recipe, TimeUpError, Training
 from mmbench.engine.space import full_space, is_structural, part_params
-from mmbench.errors import DataError, MMBenchError
+from mmbench.errors import DataError, MMBenchError, blamed
 
 
 class PrunedError(Exception):
@@ -96,13 +96,13 @@ class Group:
         except TimeUpError:
             attempt.end("timeout", f"longer than {self.workspace.cell.budget.trial_seconds:g} seconds")
         except (MemoryError, torch.OutOfMemoryError) as error:
-            attempt.end("oom", _line(error))
+            attempt.end("oom", blamed(error))
         except SystemExit as error:
             attempt.end("error", f"a part called sys.exit({error.code!r})")
         except Exception as error:  # a part's failure is charged to its contender, and shown
             if isinstance(error, DataError) or disk_full(error):
                 raise  # data are missing or the disk is full: no contender's fault
-            attempt.end("oom" if _out_of_memory(error) else "error", _line(error))
+            attempt.end("oom" if _out_of_memory(error) else "error", blamed(error))
         attempt.seconds += time.monotonic() - started
         if attempt.ended:
             self._training = None
@@ -213,8 +213,3 @@ def _out_of_memory(error: Exception) -> bool:
     return isinstance(error, RuntimeError) and (
         "DefaultCPUAllocator" in str(error) or "not enough memory" in str(error)
     )
-
-
-def _line(error: BaseException) -> str:
-    text = " ".join(str(error).split()) or "no message"
-    return text if isinstance(error, MMBenchError) else f"{type(error).__name__}: {text}"[:500]

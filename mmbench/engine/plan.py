@@ -17,7 +17,7 @@ from mmbench.api.parts import Dataset, Part
 from mmbench.api.space import Parameter
 from mmbench.api.suite import ContenderSpec, CorruptionSpec, Suite, TaskSpec
 from mmbench.engine.space import Cell, full_space
-from mmbench.errors import SuiteError, unknown
+from mmbench.errors import DataError, MMBenchError, SuiteError, blamed, unknown
 from mmbench.plugins import Catalog, source_hash
 
 
@@ -55,8 +55,14 @@ def make(
 
 
 def fingerprint(dataset: Dataset) -> str:
-    """A hash of what a dataset's rows are made from; known without loading them."""
-    return _hash([dataset.name, dataset.version, source_hash(dataset), dataset.origin()])
+    """A hash of what a dataset's rows are made from; known without loading them. Raises DataError if it can't be."""
+    try:
+        origin = dataset.origin()
+    except MMBenchError:
+        raise
+    except Exception as error:
+        raise DataError(f"dataset {dataset.name!r}: origin raises {blamed(error)}") from error
+    return _hash([dataset.name, dataset.version, source_hash(dataset), origin])
 
 
 def _select(specs: tuple[TaskSpec, ...], names: Sequence[str], kind: str) -> tuple[TaskSpec, ...]:

@@ -15,14 +15,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmbench.api.data import SPLITS
+from mmbench.api.data import SPLITS, Label
 from mmbench.api.parts import Dataset
 from mmbench.engine.data.column import Column
 from mmbench.engine.plan import fingerprint
-from mmbench.errors import DataError
+from mmbench.errors import DataError, MMBenchError, blamed
 
 if TYPE_CHECKING:
     import numpy as np
+    from datasets import DatasetDict
 
 
 @dataclass(frozen=True)
@@ -101,16 +102,17 @@ def materialise(dataset: Dataset, cache: Path, limit: int | None = None) -> Tabl
 
 def _build(dataset: Dataset, cache: Path, draft: Path, truth: Path) -> None:
     import numpy as np
-    from datasets import ClassLabel, disable_progress_bars
+    from datasets import disable_progress_bars
     from safetensors.numpy import save_file
 
     from mmbench.api import columns
 
     disable_progress_bars()
-    splits = dataset.load(cache)
-    if set(splits) != set(SPLITS):
-        raise DataError(f"dataset {dataset.name!r} gives the splits {sorted(splits)}, not {sorted(SPLITS)}")
+    splits = _load(dataset, cache)
     facts: dict[str, Any] = {"rows": {}, "outputs": 1, "classes": None}
+    if isinstance(dataset.target, Label):
+        facts["classes"] = _classes(dataset, dataset.target, splits)
+        facts["outputs"] = len(facts["classes"])
     for name in SPLITS:
         split = splits[name]
         for modality in dataset.columns:
@@ -127,12 +129,41 @@ def _build(dataset: Dataset, cache: Path, draft: Path, truth: Path) -> None:
         facts["rows"][name] = len(split)
         if target.ndim == 2:
             facts["outputs"] = target.shape[1]
-    if dataset.target.type == "label":
-        feature = splits["train"].features[dataset.target.column]  # type: ignore[union-attr]
-        if not isinstance(feature, ClassLabel):
-            raise DataError(f"dataset {dataset.name!r}: the target column must be a ClassLabel, not {feature}")
-        facts["classes"], facts["outputs"] = feature.names, feature.num_classes
     (draft / "facts.json").write_text(json.dumps(facts))
+
+
+def _load(dataset: Dataset, cache: Path) -> "DatasetDict":
+    """The splits as the plugin gives them. What it raises becomes a DataError that names it."""
+    try:
+        splits = dataset.load(cache)
+    except MMBenchError:
+        raise
+    except Exception as error:
+        if disk_full(error):
+            raise
+        raise DataError(f"dataset {dataset.name!r}: load raises {blamed(error)}") from error
+    found = sorted(splits) if isinstance(splits, Mapping) else type(splits).__name__
+    if found != sorted(SPLITS):
+        raise DataError(f"dataset {dataset.name!r} gives the splits {found}, not {sorted(SPLITS)}")
+    return splits
+
+
+def _classes(dataset: Dataset, target: Label, splits: "DatasetDict") -> list[str]:
+    """The names of the classes: the same in each split, or a number would mean one class here and another there."""
+    from datasets import ClassLabel
+
+    where = f"dataset {dataset.name!r}: the target column {target.column!r}"
+    cast = f"splits.cast_column({target.column!r}, datasets.ClassLabel(names=[...]))"
+    names = {}
+    for split in SPLITS:
+        feature = splits[split].features.get(target.column)
+        if not isinstance(feature, ClassLabel):
+            found = "missing" if feature is None else f"{getattr(feature, 'dtype', None) or feature}, no ClassLabel"
+            raise DataError(f"{where} is {found} in {split}: load may end with {cast}")
+        names[split] = list(feature.names)
+        if names[split] != names["train"]:
+            raise DataError(f"{where} has other classes in {split} than in train: cast all with one list, {cast}")
+    return names["train"]
 
 
 def _put(arrays: "Mapping[str, np.ndarray[Any, Any]]", file: Path) -> None:
