@@ -188,8 +188,7 @@ class Lines:
         """The number of the line; counted only when there is something to say about it."""
         self._file.seek(0)
         count = 1
-        while offset > 0:
-            block = self._file.read(min(offset, 2**20))
+        while block := self._file.read(min(offset, 2**20)):
             count, offset = count + block.count(b"\n"), offset - len(block)
         return count
 
