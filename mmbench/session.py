@@ -191,10 +191,7 @@ def open_run(
 def run(
     suite: str | Path | Suite, *, workers: int | None = None, on_event: Listener = lambda event: None, **options: Any
 ) -> Run:
-    """Run a suite and give the finished Run; `options` are those of `open_run`.
-
-    A script that calls this needs the usual guard, `if __name__ == "__main__":`, as it starts worker processes.
-    """
+    """Run a suite and give the finished Run; `options` are those of `open_run`."""
     return open_run(suite, **options).execute(workers=workers, on_event=on_event)
 
 

@@ -229,3 +229,18 @@ def test_the_starter_suite_on_real_data(tmp_path: Path) -> None:
             assert row["fusion_gain"]["low"] <= row["fusion_gain"]["mean"] <= row["fusion_gain"]["high"]
             # On watch_exercise one sensor alone is as good.
             assert row["fusion_gain"]["mean"] > 0 or row["task"] == "watch_exercise"
+
+
+def test_a_script_without_a_guard(tmp_path: Path, cache: Path) -> None:
+    """Workers don't run the user's script again: it prints its table once."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import mmbench\n"
+        f"run = mmbench.run({SUITE!r}, plugins=[{TOYS!r}], contenders=['concat'], trials=2, results='results')\n"
+        "print(run.leaderboard()[['task', 'contender', 'status']].to_csv(index=False))\n"
+    )
+    environ = os.environ | {"MMBENCH_CACHE": str(cache)}
+    done = subprocess.run([sys.executable, script], cwd=tmp_path, env=environ, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["task,contender,status", "toy,concat,ok"]
+    assert not done.stderr
