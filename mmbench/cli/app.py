@@ -68,7 +68,7 @@ def call(arguments: Sequence[str]) -> int:
     except typer.TyperException as error:
         context = getattr(error, "ctx", None)
         hint = f" (see: {context.command_path} --help)" if context else ""
-        terminal.warn(f"{error.format_message().rstrip('.')}{hint}", level="error")
+        terminal.warn(f"{error.format_message().replace('Value error, ', '').rstrip('.')}{hint}", level="error")
         return 2
     except KeyboardInterrupt as error:
         return stopping.exit_code(error)
@@ -133,6 +133,7 @@ def _root(
       mmbench run starter              search every contender on every task, then rank them
       mmbench list fusions             what there is
       mmbench new fusion mine          begin a plugin of your own
+      mmbench new dataset wines        and a data set
     """
     if version:
         from mmbench import __version__

@@ -1,13 +1,10 @@
 """`mmbench check`: the contract on a plugin's parts, a line for each rule."""
 
-import importlib.util
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 from mmbench.cli.commands import check
 
@@ -74,10 +71,3 @@ def test_a_plugin_without_parts(mmbench: Type, plugin: Type) -> None:
     answer = mmbench("check", plugin("import mmbench"))
     assert answer.code == 2
     assert "brings no part" in answer.err
-
-
-def test_pytest_is_an_extra(mmbench: Type, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    answer = mmbench("check", "mmbench_fusion")
-    assert answer.code == 2
-    assert 'pip install "mmbench[test]"' in answer.err

@@ -74,5 +74,33 @@ def test_a_place_that_can_not_be_written(mmbench: Type, tmp_path: Path) -> None:
     assert "can't write" in answer.err
 
 
-def test_only_fusions_so_far(mmbench: Type) -> None:
-    assert mmbench("new", "encoder", "mine").code == 2
+def test_a_data_set_passes_its_own_tests_and_is_run_by_its_suite(
+    mmbench: Type, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MMBENCH_CACHE", str(tmp_path / "cache"))
+    made = mmbench("new", "dataset", "my_wines", "--to", str(tmp_path))
+    folder = tmp_path / "mmbench-my-wines"
+    assert made.code == 0
+    assert f"mmbench run {folder / 'suite.toml'} --plugin {folder / 'my_wines.py'}" in made.out
+    assert 'include = ["my_wines.py", "my_wines.csv"]' in (folder / "pyproject.toml").read_text()
+    tested = subprocess.run([sys.executable, "-m", "pytest", "-q"], cwd=folder, capture_output=True, text=True)
+    assert tested.returncode == 0, tested.stdout
+    run = ["run", str(folder / "suite.toml"), "--plugin", str(folder / "my_wines.py"), "--contender", "only numbers"]
+    board = mmbench(*run, "--trials", "1", "--results", str(tmp_path / "results"))
+    assert (board.code, "80 test rows" in board.out) == (0, True), board.out + board.err
+
+
+def test_a_suite_resolves(mmbench: Type, tmp_path: Path) -> None:
+    made = mmbench("new", "suite", "ours", "--to", str(tmp_path))
+    assert (made.code, [path.name for path in tmp_path.iterdir()]) == (0, ["ours.toml"])
+    planned = mmbench("plan", str(tmp_path / "ours.toml"), "--results", str(tmp_path))
+    assert planned.code == 0
+    assert "4 of 4 cells to do" in planned.out
+    assert "exists already" in mmbench("new", "suite", "ours", "--to", str(tmp_path)).err
+
+
+def test_what_can_not_be_begun(mmbench: Type) -> None:
+    answer = mmbench("new", "encoder", "mine")
+    assert answer.code == 2
+    assert "'encoder' is not one of 'fusion', 'dataset', 'suite'" in answer.err
+    assert "Value error" not in answer.err, "what a library calls it is not the user's business"

@@ -1,0 +1,233 @@
+"""The files that `mmbench new` writes: {path: text} for each thing, where $name, $title and the like are filled in."""
+
+import random
+
+PYPROJECT = """\
+[build-system]
+requires = ["hatchling>=1.26"]
+build-backend = "hatchling.build"
+
+[project]
+name = "$distribution"
+version = "0.1.0"
+description = "The $what $name for mmbench"
+requires-python = ">=3.11"
+dependencies = ["mmbench"]
+
+[project.entry-points.mmbench]
+$name = "$name"
+
+[tool.hatch.build.targets.wheel]
+include = [$files]
+
+[tool.pytest.ini_options]
+testpaths = ["tests"]
+pythonpath = ["."]
+"""
+
+FUSION = '''\
+"""The fusion `$name`: change the equation, the space and this text into yours."""
+
+import mmbench as mb
+import torch
+from torch import nn
+
+
+class Module(nn.Module):
+    def __init__(self, inputs, width, scale):
+        super().__init__()
+        self.project = nn.ModuleDict({m: nn.Linear(spec.width, width) for m, spec in inputs.items()})
+        self.scale = scale
+
+    def forward(self, features):  # {modality: Features(tokens [B, T, D], mask [B, T])}
+        terms = [torch.tanh(self.project[m](f.pooled)) * f.present.unsqueeze(1) for m, f in features.items()]
+        return self.scale * sum(terms)  # [B, width]
+
+
+class $title(mb.Fusion):
+    """A scaled sum of squashed projections.
+
+    v = s * sum_m tanh(W_m x_m + b_m)
+
+    x_m [B, D_m] is the mean of the tokens of modality m. A missing modality adds nothing.
+    """
+
+    name = "$name"
+    source = ""  # where it was published: a DOI, an arXiv id or an address
+    space = {"scale": mb.Float(0.1, 10.0, log=True, default=1.0)}
+
+    def build(self, inputs, width, params):  # {modality: FeatureSpec(width, tokens)}
+        return Module(inputs, width, **params)
+
+
+@mb.hookimpl
+def mmbench_fusions():
+    return [$title]
+'''
+
+FUSION_TEST = '''\
+"""The contract: shapes, gradients, missing modalities, cohorts. Add a test of your equation below it."""
+
+from mmbench.testing.fusion import FusionContract
+
+from $name import $title
+
+
+class Test$title(FusionContract):
+    part = $title
+'''
+
+FUSION_README = """\
+# $distribution
+
+The fusion `$name` for mmbench.
+
+    mmbench check $name.py                       # the contract tests
+    mmbench run starter --plugin $name.py --contender $name --contender concat
+
+Installed, it is found by its entry point, with no `--plugin`:
+
+    pip install -e .
+    pytest
+    mmbench info $name
+"""
+
+DATASET = '''\
+"""The data set `$name`: put your own rows into $name.csv, and name its columns here."""
+
+import csv
+import hashlib
+import random
+from pathlib import Path
+
+import mmbench as mb
+
+ROWS = Path(__file__).parent / "$name.csv"
+NUMBERS = ("acidity", "sugar")
+CLASSES = ["good", "poor"]
+
+
+class $title(mb.Dataset):
+    """Wines that were made up: two measurements and a taster's words, good or poor."""
+
+    name = "$name"
+    columns = {"numbers": "tabular", "words": "text"}  # or image, audio, series, video
+    target = mb.Label("verdict")  # or mb.Labels, mb.Number, mb.Match
+    licence = "CC0-1.0"
+    citation = ""
+    version = 1  # raise it when `load` gives other rows than before
+
+    def load(self, cache):
+        """Three splits, the same each time. A value that is missing is None."""
+        import datasets
+
+        with ROWS.open(encoding="utf-8", newline="") as file:
+            rows = [
+                {
+                    "numbers": [float(row[column]) if row[column] else None for column in NUMBERS],
+                    "words": row["words"] or None,
+                    "verdict": row["verdict"],
+                }
+                for row in csv.DictReader(file)
+            ]
+        random.Random(0).shuffle(rows)  # rows of one person, day or patient belong into one split: then don't
+        one, other = len(rows) * 6 // 10, len(rows) * 8 // 10
+        parts = {"train": rows[:one], "validation": rows[one:other], "test": rows[other:]}
+        splits = datasets.DatasetDict({split: datasets.Dataset.from_list(part) for split, part in parts.items()})
+        return splits.cast_column("verdict", datasets.ClassLabel(names=CLASSES))  # the same classes in each split
+
+    def origin(self):
+        """What the rows are made from: when it changes, they are loaded anew."""
+        return hashlib.sha256(ROWS.read_bytes()).hexdigest()
+
+
+@mb.hookimpl
+def mmbench_datasets():
+    return [$title]
+'''
+
+DATASET_TEST = '''\
+"""The contract: three splits, values of their kinds, no row in two splits, the same rows each time."""
+
+from mmbench.testing.dataset import DatasetContract
+
+from $name import $title
+
+
+class Test$title(DatasetContract):
+    part = $title
+'''
+
+DATASET_README = """\
+# $distribution
+
+The data set `$name` for mmbench.
+
+    mmbench check $name.py                       # the contract tests
+    mmbench run suite.toml --plugin $name.py
+
+Installed, it is found by its entry point, with no `--plugin`:
+
+    pip install -e .
+    pytest
+    mmbench info $name
+"""
+
+SUITE = """\
+# Every key: docs/suites.md. `mmbench plan` shows what would run.
+name = "$name"
+version = 1
+description = "Does fusing help on $dataset?"
+
+[budget]                        # the same for every contender
+trials = 8
+epochs = 20
+refit_seeds = 3
+
+[[task]]
+dataset = "$dataset"
+metric = "accuracy"             # mmbench list metrics
+
+[[contender]]
+name = "concat"
+fusion = "concat"               # mmbench list fusions
+
+[[contender]]
+name = "gated"
+fusion = "gated"
+
+[[contender]]
+name = "only"                   # each modality alone: what a fusion has to beat
+each_modality = true
+"""
+
+
+def rows() -> str:
+    """The made-up wines: either modality tells some of the truth, both tell more; a few values are missing."""
+    draw = random.Random(0)
+    words = {"good": ("ripe", "round", "bright", "long"), "poor": ("flat", "harsh", "thin", "stale")}
+    things = ("plum", "smoke", "apple", "oak", "pepper", "honey", "slate", "cherry")
+    lines = ["acidity,sugar,words,verdict"]
+    for _ in range(400):
+        verdict = draw.choice(("good", "poor"))
+        said = words[verdict if draw.random() < 0.8 else draw.choice(("good", "poor"))]
+        told = " ".join([*draw.sample(things, 2), "and", draw.choice(said)]) if draw.random() > 0.05 else ""
+        numbers = [draw.gauss(0.6 if verdict == "good" else -0.6, 1) for _ in range(2)]
+        lines.append(f"{numbers[0]:.3f},{numbers[1]:.3f},{told},{verdict}")
+    return "\n".join(lines) + "\n"
+
+
+def files(what: str) -> dict[str, str]:
+    """{path: text} of a folder for a new `what`, or of the one file of a suite."""
+    if what == "suite":
+        return {"$name.toml": SUITE}
+    shared = {"pyproject.toml": PYPROJECT}
+    if what == "fusion":
+        return shared | {"$name.py": FUSION, "tests/test_$name.py": FUSION_TEST, "README.md": FUSION_README}
+    return shared | {
+        "$name.py": DATASET,
+        "$name.csv": rows(),
+        "suite.toml": SUITE,
+        "tests/test_$name.py": DATASET_TEST,
+        "README.md": DATASET_README,
+    }
