@@ -71,7 +71,7 @@ class Progressing:
                 "epochs": sum(t.epochs for t in self.trials),
                 "seconds": sum(t.seconds for t in self.trials),
             }
-            self.trials = []
+            self.trials.clear()  # also for the job of the search, whose list it is
 
 
 def run(
@@ -173,7 +173,7 @@ class _Run:
                     state = self._state(job.cell)
                     yield from self._referee(job.cell)
                     yield CellStarted(job.cell)
-                    job = replace(job, trials=tuple(state.trials), refits=tuple(state.refits))
+                    job = replace(job, trials=state.trials, refits=state.refits)
                 self.pool.start(job)
             self._assist()
             for running, message in self.pool.messages(timeout=1.0):

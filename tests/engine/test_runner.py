@@ -1,18 +1,22 @@
 """Whole runs in real processes: the same table however they are run, and a decided end for every failure."""
 
+import gc
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from mmbench import session
-from mmbench.api.record import Record
+from mmbench.api.record import Record, Trial
 from mmbench.api.suite import ContenderSpec, CorruptionSpec, Suite, TaskSpec
 from mmbench.board import store
-from mmbench.engine.events import CellStarted, TrialFinished, WorkerLost
+from mmbench.engine.events import CellFinished, CellStarted, Event, TrialFinished, WorkerLost
+from mmbench.engine.space import default_params
 from mmbench.errors import MMBenchError, StoreError
+from tests.engine.conftest import TOYS
 
 Execute = Callable[..., session.Run]
 
@@ -89,6 +93,43 @@ def test_an_interrupted_run_goes_on_to_the_same_table(execute: Execute, tmp_path
     stored = store.history(tmp_path / "cut" / "toy")
     assert all([t.number for t in cell.trials] == list(range(len(cell.trials))) for cell in stored.values())
     assert sum(isinstance(e, TrialFinished) for e in again) < sum(len(cell.trials) for cell in stored.values())
+
+
+def test_a_run_goes_on_with_the_trials_of_one_cell_at_a_time(execute: Execute, suite: Suite, tmp_path: Path) -> None:
+    """However many are stored: 120 here, of three cells; the second time some refits, too, of the two that are left."""
+    budget = replace(suite.budget, trials=40, epochs=1, refit_seeds=1)
+    contenders = tuple(ContenderSpec(name=f"c{n}", fusion=("concat",)) for n in range(3))
+    suite = replace(suite, contenders=contenders, budget=budget)
+    opened = session.open_run(suite, plugins=[TOYS], results=tmp_path / "results")
+    with store.Store.open(opened.folder, suite) as writer:
+        for cell in opened.plan.cells:
+            params = default_params(cell, opened.catalog)
+            for number in range(40):
+                writer.add_trial(Trial(cell.key, number, params, "ok", None, number / 40, [number / 40], 1, 0.1))
+    before, held = trials_in_memory(), 0
+    seen: list[Event] = []
+
+    def look(event: Event, *, until: type[Event]) -> None:
+        nonlocal held
+        held = max(held, trials_in_memory() - before)
+        seen.append(event)
+        if isinstance(event, until):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        execute(suite, on_event=partial(look, until=CellFinished), workers=1)
+    execute(suite, on_event=partial(look, until=TrialFinished), workers=1)
+    assert 40 <= held <= 40 + 3 * 2, "beside them the first and the best of each cell that is searched"
+    assert [e.cell.contender for e in seen if isinstance(e, CellStarted)] == ["c0", "c1", "c2", "c1", "c2"]
+    stored = store.history(opened.folder)
+    for one in session.find_run(str(opened.folder)).data.records:
+        assert (one.status, one.spent["trials"]) == ("ok", 40)
+        assert list(one.refits) == stored[one.cell].refits, "those of before the interruption, too"
+        assert all(refit.predictions for refit in one.refits)
+
+
+def trials_in_memory() -> int:
+    return sum(type(thing) is Trial for thing in gc.get_objects())
 
 
 @pytest.mark.parametrize(
