@@ -24,9 +24,10 @@ from mmbench import hookspecs
 from mmbench.api.data import KINDS
 from mmbench.api.parts import Corruption, Dataset, Encoder, Fusion, Metric, Objective, Part
 from mmbench.api.space import check_space
-from mmbench.errors import PluginError, SuiteError, unknown
+from mmbench.errors import PluginError, SuiteError, blamed, unknown
 
 P = TypeVar("P", bound=Part)
+FILE = "mmbench_plugin_"  # begins the module's name of a plugin that is a file
 NAME = re.compile(r"[a-z_][a-z0-9_@]{0,99}")  # of another script's letters some look the same as these
 
 
@@ -37,6 +38,11 @@ class Origin:
     distribution: str
     module: str
 
+    @property
+    def shown(self) -> str:
+        """What a message calls it: the file that was named, or the module."""
+        return self.distribution if self.module.startswith(FILE) else self.module
+
 
 class Shelf(Mapping[str, P], Generic[P]):
     """The parts of one role, by name. Looking up a name that isn't there says which name is near."""
@@ -46,7 +52,8 @@ class Shelf(Mapping[str, P], Generic[P]):
 
     def __getitem__(self, name: str) -> P:
         if name not in self._parts:
-            raise SuiteError(unknown(self.role, name, self._parts))
+            said = unknown(self.role, name, self._parts)
+            raise SuiteError(said if said.endswith("?") else f"{said}; --plugin loads what is not installed")
         return self._parts[name]
 
     def __contains__(self, name: object) -> bool:
@@ -92,7 +99,7 @@ def load(sources: Sequence[str] = ()) -> Catalog:
         try:
             module = entry.load()
         except Exception as error:
-            raise PluginError(f"plugin {entry.name!r} ({entry.value}) fails to import: {_line(error)}") from error
+            raise PluginError(f"plugin {entry.name!r} ({entry.value}) fails to import: {blamed(error)}") from error
         _register(manager, module, entry.value)
         origins[entry.value] = Origin(entry.dist.name if entry.dist else "?", entry.value)
     for source in sources:
@@ -103,7 +110,7 @@ def load(sources: Sequence[str] = ()) -> Catalog:
     try:
         manager.check_pending()
     except pluggy.PluginValidationError as error:
-        raise PluginError(_line(error)) from error
+        raise PluginError(blamed(error)) from error
     roles: tuple[tuple[str, type[Part]], ...] = (
         ("dataset", Dataset),
         ("encoder", Encoder),
@@ -122,10 +129,10 @@ def _import(source: str) -> tuple[ModuleType, str]:
         try:
             return importlib.import_module(source), source
         except Exception as error:
-            raise PluginError(f"plugin {source!r} fails to import: {_line(error)}") from error
+            raise PluginError(f"plugin {source!r} fails to import: {blamed(error)}") from error
     if not path.is_file():
         raise PluginError(f"plugin file {source!r} does not exist")
-    name = f"mmbench_plugin_{path.stem}_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]}"
+    name = f"{FILE}{path.stem}_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]}"
     if name in sys.modules:
         return sys.modules[name], name
     spec = importlib.util.spec_from_file_location(name, path)
@@ -137,7 +144,7 @@ def _import(source: str) -> tuple[ModuleType, str]:
         spec.loader.exec_module(module)
     except Exception as error:
         del sys.modules[name]
-        raise PluginError(f"plugin file {source!r} fails to import: {_line(error)}") from error
+        raise PluginError(f"plugin file {source!r} fails to import: {blamed(error)}") from error
     return module, name
 
 
@@ -149,7 +156,7 @@ def _register(manager: pluggy.PluginManager, module: ModuleType, source: str) ->
     try:
         manager.register(module, name=module.__name__)
     except (ValueError, pluggy.PluginValidationError) as error:
-        raise PluginError(f"plugin {source!r}: {_line(error)}") from error
+        raise PluginError(f"plugin {source!r}: {blamed(error)}") from error
 
 
 def _shelf(manager: pluggy.PluginManager, role: str, base: type[P], origins: Mapping[str, Origin]) -> Shelf[P]:
@@ -157,27 +164,29 @@ def _shelf(manager: pluggy.PluginManager, role: str, base: type[P], origins: Map
     where: dict[str, Origin] = {}
     for implementation in getattr(manager.hook, f"mmbench_{role}s").get_hookimpls():
         module = implementation.plugin_name
+        origin = origins.get(module, Origin("?", module))
+        shown = origin.shown
         try:
             found = implementation.function()
         except Exception as error:
-            raise PluginError(f"plugin {module!r}: mmbench_{role}s raises {_line(error)}") from error
+            raise PluginError(f"plugin {shown!r}: mmbench_{role}s raises {blamed(error)}") from error
         if not isinstance(found, list | tuple):
-            raise PluginError(f"plugin {module!r}: mmbench_{role}s must return a list of classes, not {found!r}")
+            raise PluginError(f"plugin {shown!r}: mmbench_{role}s must return a list of classes, not {found!r}")
         for part in found:
             if not (inspect.isclass(part) and issubclass(part, base)):
-                raise PluginError(f"plugin {module!r}: mmbench_{role}s gives {part!r}, which is no {base.__name__}")
-            _check(part, role, module)
+                raise PluginError(f"plugin {shown!r}: mmbench_{role}s gives {part!r}, which is no {base.__name__}")
+            _check(part, role, shown)
             if part.name in parts:
                 raise PluginError(
-                    f"two {role}s are named {part.name!r}: {where[part.name].module} and {module}; rename one"
+                    f"two {role}s are named {part.name!r}: {where[part.name].shown} and {shown}; rename one"
                 )
             parts[part.name] = part()
-            where[part.name] = origins.get(module, Origin("?", module))
+            where[part.name] = origin
     return Shelf(role, dict(sorted(parts.items())), where)
 
 
-def _check(part: type[Part], role: str, module: str) -> None:
-    where = f"plugin {module!r}: {role} {part.__name__}"
+def _check(part: type[Part], role: str, shown: str) -> None:
+    where = f"plugin {shown!r}: {role} {part.__name__}"
     name = getattr(part, "name", None)
     if not (isinstance(name, str) and NAME.fullmatch(name)):
         raise PluginError(f"{where} needs a name of lower-case letters, digits and _, not {name!r}")
@@ -248,11 +257,6 @@ def _imported(path: Path, root: Path) -> list[Path]:
     candidates = [root.parent.joinpath(*parts) for parts in own]
     files = [file for c in candidates for file in (c.with_suffix(".py"), c / "__init__.py")]
     return [file for file in files if file.is_file()]
-
-
-def _line(error: BaseException) -> str:
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def parts_of(catalog: Catalog) -> Iterable[Part]:

@@ -168,7 +168,7 @@ def _cell(run: RunData, catalog: Catalog, record: Record, device: str) -> Cell:
             run.suite, catalog, tasks=[record.task], contenders=[record.contender], device=device
         )  # fmt: skip
     except SuiteError as error:
-        raise SuiteError(f"{record.task}/{record.contender}: {error}; --plugin loads what is not installed") from error
+        raise SuiteError(f"{record.task}/{record.contender}: {error}") from error
     return next(cell for cell in plan.cells if cell.contender == record.contender)
 
 

@@ -1,5 +1,6 @@
 """The Catalog: where plugins are found, and each way in which one can be wrong."""
 
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -100,7 +101,7 @@ def test_a_source_hash_changes_with_the_code_only(write: Write) -> None:
 
 def test_a_failing_import(write: Write) -> None:
     assert "fails to import: ModuleNotFoundError: No module named 'absent'" in refused(write("import absent"))
-    assert "fails to import: ZeroDivisionError" in refused(write("1 / 0", "zero_plugin.py"))
+    assert re.search(r"ZeroDivisionError: .* \(zero_plugin.py, line 2\)$", refused(write("\n1 / 0", "zero_plugin.py")))
     assert "fails to import: SyntaxError" in refused(write("def", "syntax_plugin.py"))
     assert "plugin 'no_such_module' fails to import" in refused("no_such_module")
 
@@ -127,7 +128,7 @@ def test_a_hook_with_arguments_that_it_is_not_given(write: Write) -> None:
 
 def test_two_parts_of_one_name(write: Write) -> None:
     said = refused(write(FUSION.format(name="concat")))
-    assert "two fusions are named 'concat': mmbench_fusion and mmbench_plugin_strange_plugin" in said
+    assert re.search(r"two fusions are named 'concat': mmbench_fusion and /.*/strange_plugin.py; rename one", said)
     assert said.endswith("rename one")
 
 
@@ -148,7 +149,8 @@ def test_a_hook_that_gives_something_else(write: Write, code: str, said: str) ->
 
 @pytest.mark.parametrize("name", ["My_Fusion", "two words", "", 7, "1st"])
 def test_a_name_that_no_one_can_type(write: Write, name: object) -> None:
-    assert "needs a name of lower-case letters" in refused(write(FUSION.format(name=name)))
+    said = refused(write(FUSION.format(name=name)))
+    assert re.search(r"^plugin '/.*/strange_plugin.py': fusion Mine needs a name of lower-case letters", said)
 
 
 def test_a_space_that_makes_no_sense(write: Write) -> None:

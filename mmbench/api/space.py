@@ -41,6 +41,10 @@ class Int(_Parameter):
     def holds(self, value: object) -> bool:
         return isinstance(value, int) and not isinstance(value, bool) and self.low <= value <= self.high
 
+    def allowed(self) -> str:
+        """In words: what `holds` accepts."""
+        return f"a whole number from {self.low} to {self.high}"
+
 
 @dataclass(frozen=True)
 class Float(_Parameter):
@@ -57,6 +61,10 @@ class Float(_Parameter):
 
     def holds(self, value: object) -> bool:
         return isinstance(value, int | float) and not isinstance(value, bool) and self.low <= value <= self.high
+
+    def allowed(self) -> str:
+        """In words: what `holds` accepts."""
+        return f"a number from {self.low} to {self.high}"
 
 
 @dataclass(frozen=True)
@@ -79,6 +87,10 @@ class Choice(_Parameter):
 
     def holds(self, value: object) -> bool:
         return value in self.options
+
+    def allowed(self) -> str:
+        """In words: what `holds` accepts."""
+        return f"one of {', '.join(map(repr, self.options))}"
 
 
 Parameter: TypeAlias = Int | Float | Choice

@@ -6,6 +6,7 @@ Called by session and `mmbench plan`. Imports no torch.
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -65,6 +66,15 @@ def fingerprint(dataset: Dataset) -> str:
     return _hash([dataset.name, dataset.version, source_hash(dataset), origin])
 
 
+@contextmanager
+def _said_of(where: str) -> Iterator[None]:
+    """An unknown name says where in the suite it stands."""
+    try:
+        yield
+    except SuiteError as error:
+        raise SuiteError(f"{where}: {error}") from None
+
+
 def _select(specs: tuple[TaskSpec, ...], names: Sequence[str], kind: str) -> tuple[TaskSpec, ...]:
     known = {spec.name for spec in specs}
     for name in names:
@@ -74,13 +84,17 @@ def _select(specs: tuple[TaskSpec, ...], names: Sequence[str], kind: str) -> tup
 
 
 def _task(spec: TaskSpec, catalog: Catalog) -> Task:
-    dataset = catalog.datasets[spec.dataset]
     where = f"task {spec.name!r}"
+    with _said_of(where):
+        dataset, metric = catalog.datasets[spec.dataset], catalog.metrics[spec.metric]
+        for name in (name for names in spec.encoders.values() for name in names):
+            catalog.encoders[name]
+        for corruption in spec.corruptions:
+            catalog.corruptions[corruption.name]
     for modality in [*spec.encoders, *(spec.modalities or ()), *(c.modality for c in spec.corruptions)]:
         if modality not in dataset.columns:
             raise SuiteError(f"{where}: {unknown('modality', modality, dataset.columns)}")
     modalities = {m: kind for m, kind in dataset.columns.items() if spec.modalities is None or m in spec.modalities}
-    metric = catalog.metrics[spec.metric]
     if dataset.target.type not in metric.targets:
         fitting = [m.name for m in catalog.metrics.values() if dataset.target.type in m.targets]
         raise SuiteError(
@@ -109,12 +123,13 @@ def _reading(kind: str, catalog: Catalog) -> tuple[str, ...]:
 def _contenders(suite: Suite, task: Task, catalog: Catalog, names: Sequence[str]) -> Iterator[ContenderSpec]:
     expanded: list[tuple[str, ContenderSpec]] = []
     for spec in suite.contenders:
-        for name in (*(spec.fusion or ()),):
-            catalog.fusions[name]
-        for name in spec.objective:
-            catalog.objectives[name]
-        for name in spec.tasks or ():
-            _select(suite.tasks, [name], "task")
+        with _said_of(f"contender {spec.name!r}"):
+            for name in spec.fusion or ():
+                catalog.fusions[name]
+            for name in spec.objective:
+                catalog.objectives[name]
+            for name in spec.tasks or ():
+                _select(suite.tasks, [name], "task")
         if spec.each_modality:
             expanded += [(spec.name, replace(spec, name=f"{spec.name} {m}", only=(m,))) for m in task.modalities]
         else:
@@ -188,7 +203,7 @@ def _check_fixed(where: str, params: Mapping[str, Any], space: Mapping[str, Para
         if known and name not in space:
             raise SuiteError(f"{where}, params: {unknown('parameter', name, space)}")
         if name in space and not space[name].holds(value):
-            raise SuiteError(f"{where}, params: {name} can't be {value!r}: it is {space[name]}")
+            raise SuiteError(f"{where}, params: {name} can't be {value!r}: it is {space[name].allowed()}")
 
 
 def _check_task_params(spec: TaskSpec, cells: Sequence[Cell], catalog: Catalog) -> None:

@@ -113,7 +113,7 @@ def test_fixed_parameters(suite: Suite, catalog: Catalog) -> None:
     assert "fusion.low_rank.rank" not in asked
     with pytest.raises(SuiteError, match=r"unknown parameter 'fusion.low_rank.rang': did you mean"):
         cells(fixing(rang=7), catalog)
-    with pytest.raises(SuiteError, match="can't be 70000"):
+    with pytest.raises(SuiteError, match="can't be 70000: it is a whole number from 1 to 32"):
         cells(fixing(rank=70_000), catalog)
 
 
@@ -129,6 +129,27 @@ def test_a_task_fixes_parameters_for_whoever_has_them(suite: Suite, catalog: Cat
         cells(fixing(model__wide=32), catalog)
     with pytest.raises(SuiteError, match=r"model.width can't be 33"):
         cells(fixing(model__width=33), catalog)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"dataset": "toi"}, r"^task 'toy': unknown dataset 'toi': did you mean 'toy'\?$"),
+        ({"dataset": "nothing_like_it"}, r"^task 'toy': unknown dataset .*; --plugin loads what is not installed$"),
+        ({"metric": "acuracy"}, r"^task 'toy': unknown metric 'acuracy': did you mean 'accuracy'\?$"),
+        ({"encoders": {"left": ("mlpp",)}}, r"^task 'toy': unknown encoder 'mlpp': did you mean 'mlp'\?$"),
+        ({"fusion": ("conct",)}, r"^contender 'mine': unknown fusion 'conct': did you mean 'concat'\?$"),
+        ({"objective": ("ogmge",)}, r"^contender 'mine': unknown objective 'ogmge': did you mean 'ogm_ge'\?$"),
+        ({"tasks": ("tay",)}, r"^contender 'mine': unknown task 'tay': did you mean 'toy'\?$"),
+    ],
+)
+def test_an_unknown_name_says_where_it_stands(
+    suite: Suite, catalog: Catalog, change: dict[str, Any], said: str
+) -> None:
+    task = replace(suite.tasks[0], **{k: v for k, v in change.items() if k in ("dataset", "metric", "encoders")})
+    mine = ContenderSpec("mine", **{k: v for k, v in change.items() if k in ("fusion", "objective", "tasks")})
+    with pytest.raises(SuiteError, match=said):
+        cells(replace(suite, tasks=(task,), contenders=(mine,)), catalog)
 
 
 def test_preparations_are_searched_only_if_the_suite_says_so(catalog: Catalog) -> None:
