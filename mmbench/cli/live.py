@@ -70,8 +70,8 @@ class Active:
         """Its score on test in one line."""
         mean = sum(self.scores) / len(self.scores)
         return (
-            f"{self.cell.task.name}, {self.cell.contender}: {self.cell.task.metric} {mean:.4f} on test "
-            f"({len(self.scores)} seeds), {terminal.duration(self.seconds)} of training"
+            f"{self.cell.task.name}, {self.cell.contender}: test {self.cell.task.metric} {mean:.4f} "
+            f"({len(self.scores)} seeds), {terminal.duration(self.seconds)}"
         )
 
 
@@ -137,7 +137,7 @@ def outcome(record: Record) -> str:
         return terminal.one_line(f"{where}: {record.status}: {record.reason}")
     scores = record.scores(record.metric)
     mean = sum(scores) / max(len(scores), 1)
-    return f"{where}: {record.metric} {mean:.4f} on test ({len(scores)} seeds)"
+    return f"{where}: test {record.metric} {mean:.4f} ({len(scores)} seeds)"
 
 
 class Silent:
@@ -168,6 +168,7 @@ class Lines(Silent):
         super().__init__(cells, before)
         self.title, self.console = title, console
         self._spoke = time.monotonic()
+        self._told: set[str] = set()
 
     def __enter__(self) -> Self:
         self.say(f"{self.title}: {self.state.cells} cells, {self.state.before} done before")
@@ -183,17 +184,19 @@ class Lines(Silent):
         super().__call__(event)
         for key in self.state.searched.keys() - searched:
             if self.state.searched[key].scores:
-                self._tell(self.state.searched[key].result)
+                self._tell(key, self.state.searched[key].result)
         if isinstance(event, CellFinished) and not (event.cell.key in searched and event.record.status == "ok"):
-            self._tell(outcome(event.record))
+            self._tell(event.cell.key, outcome(event.record))
         elif isinstance(event, WorkerLost):
             self.say(f"{event.cell.task.name}, {event.cell.contender}: {event.reason}; it will be tried again")
         elif isinstance(event, Progress):
             self._progress(event)
 
-    def _tell(self, line: str) -> None:
+    def _tell(self, key: str, line: str) -> None:
+        """Number the lines as they come: what is known and not yet told does not count."""
+        self._told.add(key)
         width = len(str(self.state.cells))
-        self.say(f"[{self.state.told:>{width}}/{self.state.cells}] {line}")
+        self.say(f"[{self.state.before + len(self._told):>{width}}/{self.state.cells}] {line}")
 
     def _progress(self, event: Progress) -> None:
         if time.monotonic() - self._spoke >= PAUSE:
@@ -230,8 +233,9 @@ class Board(Lines):
         words = [f"{state.told}/{state.cells} cells", f"{state.before + state.finished} measured"]
         words.append(terminal.duration(now - state.began))
         words += [f"about {terminal.duration(left)} left"] if left is not None else []
-        overall = Table.grid(padding=(0, 1))
-        overall.add_row(ProgressBar(total=max(state.cells, 1), completed=state.told, width=30), ", ".join(words))
+        overall, told = Table.grid(padding=(0, 1)), ", ".join(words)
+        bar = max(10, min(30, self.console.width - len(told) - 2))
+        overall.add_row(ProgressBar(total=max(state.cells, 1), completed=state.told, width=bar), told)
         rows = [
             [a.cell.task.name, a.cell.contender, a.stage, _score(a), terminal.duration(now - a.started)]
             for a in list(state.active.values())

@@ -63,9 +63,9 @@ class ModuleRules:
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
         if "count" in metafunc.fixturenames:
-            metafunc.parametrize("count", self.counts())
+            metafunc.parametrize("count", self.counts(), ids=_modalities)
         if "several" in metafunc.fixturenames:
-            metafunc.parametrize("several", [n for n in self.counts() if n > 1])
+            metafunc.parametrize("several", [n for n in self.counts() if n > 1], ids=_modalities)
 
     def test_gives_the_right_shape(self, count: int) -> None:
         """[B, width] for any number of rows, one included, in training and in evaluation."""
@@ -73,7 +73,7 @@ class ModuleRules:
             for training in (True, False):
                 out = self._out(self._build(count).train(training), self._features(count, rows))
                 assert tuple(out.shape) == (rows, self.width), f"{tuple(out.shape)} for {rows} rows"
-                assert out.isfinite().all()
+                assert out.isfinite().all(), f"not finite for {rows} rows"
 
     def test_parameters_are_registered(self, count: int) -> None:
         """What learns must be in `parameters()`: a plain list hides it from the optimizer."""
@@ -163,7 +163,7 @@ class ModuleRules:
             module = self._build(count, params=params)
             out = self._backward(module.train(), self._features(count))
             assert tuple(out.shape) == (ROWS, self.width), params
-            assert out.isfinite().all(), params
+            assert out.isfinite().all(), f"not finite with {params}"
             _assert_finite_gradients(module, str(params))
 
     def test_dropout(self) -> None:
@@ -331,6 +331,10 @@ class FusionContract(ModuleRules, EstimatorRules):
         """It has a name, a docstring, a space that makes sense, and a level."""
         assert_describes_itself(self.part)
         assert self.part.level in ("feature", "decision", "estimator"), self.part.level
+
+
+def _modalities(count: int) -> str:
+    return "1 modality" if count == 1 else f"{count} modalities"
 
 
 def _tensor(made: Fused | Tensor) -> Tensor:

@@ -1,6 +1,8 @@
 """What a run shows: the state that events add up to, the plain lines, the live board."""
 
 import io
+import re
+import time
 from typing import Any
 
 import pytest
@@ -84,7 +86,7 @@ def test_a_search_ends_with_the_last_refit_of_the_default() -> None:
     assert one.key in heard(*trials, *tuned).active
     state = heard(*trials, *tuned, refit(one, "default", 0, 0.1), refit(one, "default", 1, 0.1))
     assert not state.active
-    assert state.searched[one.key].result == "toy, gated: accuracy 0.7000 on test (2 seeds), 11 s of training"
+    assert state.searched[one.key].result == "toy, gated: test accuracy 0.7000 (2 seeds), 11 s"
     assert state.told == 2
 
 
@@ -139,14 +141,41 @@ def test_plain_lines_tell_each_outcome_once() -> None:
         record(two, "error", "the loss became NaN"),
     ) == [
         "toy → results/toy: 4 cells, 0 done before",
-        "[1/4] toy, gated: accuracy 0.7500 on test (2 seeds), 7 s of training",
+        "[1/4] toy, gated: test accuracy 0.7500 (2 seeds), 7 s",
         "toy, nan: killed; it will be tried again",
         "[2/4] toy, nan: error: the loss became NaN",
     ]
 
 
+def test_lines_are_numbered_as_they_come() -> None:
+    """A cell whose trials all failed is known before it is told, and one that fails once more keeps its number."""
+    one, bad = cell(), cell("nan")
+    lines = plain(
+        trial(bad, 0, None, "error"),
+        trial(bad, 1, None, "error"),
+        trial(one, 0, 0.9),
+        trial(one, 1, 0.5),
+        refit(one, "tuned", 0, 0.7),
+        refit(one, "tuned", 1, 0.8),
+        record(bad, "error", "the loss became NaN"),
+        record(one, "oom", "no memory to measure it"),
+    )
+    assert [line.partition("]")[0] for line in lines[1:]] == ["[1/4", "[2/4", "[2/4"]
+
+
+def test_the_board_fits_80_columns() -> None:
+    file = io.StringIO()
+    console = Console(file=file, width=80)
+    board = live.Board(146, 0, title="toy", console=console)
+    board.state.began = time.monotonic() - 10_000
+    for event in (CellStarted(cell()), trial(cell(), 0, 0.875)):
+        board(event)
+    console.print(board.draw())
+    assert re.search(r"^ +0/146 cells, .* left *$", file.getvalue(), flags=re.MULTILINE), file.getvalue()
+
+
 def test_a_cell_that_an_earlier_run_searched_is_told_when_it_is_measured() -> None:
-    assert plain(record(cell()))[1:] == ["[1/4] toy, gated: accuracy 0.5000 on test (2 seeds)"]
+    assert plain(record(cell()))[1:] == ["[1/4] toy, gated: test accuracy 0.5000 (2 seeds)"]
 
 
 def test_progress_is_said_now_and_then_only(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,8 +2,10 @@
 
 import importlib
 import inspect
+import shlex
 import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -49,14 +51,27 @@ def check(
     outcome = _run(plugin)
     results: list[str] = []
     for part in parts:
-        rules = outcome.rules.get(_class_name(part), {}).values()
+        rules = list(outcome.rules.get(_class_name(part), {}).values())
         results += [rule.result for rule in rules]
-        lines = [line for rule in rules for line in rule.lines(verbose=verbose)]
-        terminal.show(f"{part.role} {part.name}", *lines, "")
+        terminal.show(f"{part.role} {part.name}", *_lines(rules, verbose=verbose), "")
     counts = [f"{results.count(result)} {word}" for result, word in RESULTS.items() if result in results]
     terminal.show(f"{len(results)} rules: {', '.join(counts)}")
     if "fail" in results:
+        if not verbose:
+            again = shlex.join(["mmbench", "check", plugin, "--verbose"])
+            terminal.show(f"where each failed: {again}")
         raise typer.Exit(1)
+
+
+def _lines(rules: "Sequence[Rule]", *, verbose: bool) -> list[str]:
+    """The rules one below the other; a reason that several share is told in full once."""
+    told: set[str] = set()
+    lines = []
+    for rule in rules:
+        again = rule.result == "fail" and not verbose and rule.reason in told
+        lines += [f"{rule.head}: the same"] if again else rule.lines(verbose=verbose)
+        told.add(rule.reason)
+    return lines
 
 
 def brought(plugin: str) -> "list[Part]":
@@ -101,10 +116,13 @@ class Rule:
     result: str = "skip"
     cases: list[str] = field(default_factory=list)
     """Those that failed, of a rule that holds for several."""
+    heard: int = 0
+    """How many cases there were."""
     reason: str = ""
     trace: str = ""
 
     def hear(self, case: str, report: "pytest.TestReport") -> None:
+        self.heard += report.when == "call"
         if report.failed:
             crash: Any = getattr(report.longrepr, "reprcrash", None)
             message = crash.message if crash else report.longreprtext
@@ -117,11 +135,15 @@ class Rule:
         elif report.skipped and isinstance(report.longrepr, tuple):
             self.reason = self.reason or str(report.longrepr[2])
 
+    @property
+    def head(self) -> str:
+        some = self.cases and len(self.cases) < self.heard
+        return f"  {self.result:<5} {self.name}" + (f" (with {', '.join(self.cases)})" if some else "")
+
     def lines(self, *, verbose: bool) -> list[str]:
-        head = f"  {self.result:<5} {self.name}" + (f" ({', '.join(self.cases)})" if self.cases else "")
         if self.result == "ok":
-            return [head]
-        lines = [f"{head}: {self.reason.removeprefix('AssertionError: ')}"]
+            return [self.head]
+        lines = [f"{self.head}: {self.reason.removeprefix('AssertionError: ')}"]
         if self.result == "fail":
             lines += [f"        {line}" for line in self.why.splitlines()]
             lines += ["", self.trace, ""] if verbose else []
