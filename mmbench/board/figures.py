@@ -166,7 +166,8 @@ def notes(rows: list[dict[str, Any]]) -> list[str]:
     text += [
         f"{mark} {meaning}" for state, (mark, meaning) in MARKS.items() if any(r.get("plan") == state for r in rows)
     ]
-    return [*text, *_test_seen(rows), POLICY]
+    gaps = any(row["status"] != "ok" for row in rows)
+    return [*text, *_test_seen(rows), *([POLICY] if gaps else [])]
 
 
 def _test_seen(rows: list[dict[str, Any]]) -> list[str]:

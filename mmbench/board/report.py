@@ -5,7 +5,7 @@ import io
 import json as json_format
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from mmbench.board.figures import (
@@ -81,12 +81,19 @@ def finite(value: Any) -> Any:
 def csv(rows: Sequence[Row]) -> str:
     """One line a row, all figures in full; nested names are joined by dots: metrics.accuracy.low."""
     flat = [_flat(row) for row in rows]
-    names = list(dict.fromkeys(name for row in flat for name in row))
+    names = columns(name for row in flat for name in row)
     out = io.StringIO()
     writer = csv_format.writer(out, lineterminator="\n")
     writer.writerow([_cell(name) for name in names])
     writer.writerows([[_cell(row.get(name)) for name in names] for row in flat])
     return out.getvalue()
+
+
+def columns(names: Iterable[str]) -> list[str]:
+    """Each name once; none that is only the head of others, as `fusion_gain` is where a row has no fusion_gain.mean."""
+    found = list(dict.fromkeys(names))
+    heads = {name.rpartition(".")[0] for name in found}
+    return [name for name in found if name not in heads]
 
 
 def _flat(value: Mapping[str, Any], prefix: str = "") -> Row:

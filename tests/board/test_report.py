@@ -126,6 +126,9 @@ def test_csv_reads_back_in_full(rows: list[dict[str, Any]]) -> None:
         if row["metrics"]:
             assert float(text["metrics.accuracy.mean"]) == row["metrics"]["accuracy"]["mean"]
     assert found[1]["modalities"] == "image; text"
+    heads = {name.rpartition(".")[0] for name in found[0]}
+    assert "fusion_gain" in heads
+    assert not heads & set(found[0]), "a row without a gain makes no column of its own"
 
 
 @pytest.mark.parametrize("start", ["=", "+", "-", "@"])

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
@@ -100,7 +101,9 @@ def leaderboard(
         if by is By.task:
             write_boards(console, boards, form=form, run=" + ".join(conditions.names(data).values()))
         else:
-            _write_tables(console, boards, by_metric if by is By.metric else _by_cost(cost), form=form)
+            known = {name: way for run in data for record in run.records for name, way in record.directions.items()}
+            make = partial(by_metric, directions=known) if by is By.metric else _by_cost(cost)
+            _write_tables(console, boards, make, form=form)
 
 
 def find_runs(runs: Sequence[str], results: Path) -> "list[Run]":
@@ -185,12 +188,15 @@ def _write_tables(
         terminal.write(console, *_heading(board, form))
         for table in make(board.rows):
             terminal.write(console, *_draw(table, form=form))
-        terminal.write(console, POLICY, *_notes(board, form))
+        policy = [POLICY] if any(row["status"] != "ok" for row in board.rows) else []
+        terminal.write(console, *policy, *_notes(board, form))
 
 
-def by_metric(rows: Sequence[Mapping[str, Any]]) -> Iterator[Table]:
-    """A table for each metric; a line a contender, a column a task, means and intervals. What has no score says why."""
-    directions = {row["metric"]: row["direction"] for row in rows}
+def by_metric(rows: Sequence[Mapping[str, Any]], directions: Mapping[str, str]) -> Iterator[Table]:
+    """A table for each metric; a line a contender, a column a task, means and intervals. What has no score says why.
+
+    directions: {metric: "max" or "min"}
+    """
     for metric in dict.fromkeys(name for row in rows for name in row["metrics"]):
         tasks = list(dict.fromkeys(row["task"] for row in rows if metric in row["metrics"]))
         own = {(row["contender"], row["task"]): row for row in rows if row["task"] in tasks}
@@ -237,7 +243,7 @@ def _by_cost(cost: Cost) -> Callable[[Sequence[Mapping[str, Any]]], Iterator[Tab
 def _draw(table: Table, *, form: Form) -> Sequence[object]:
     title, columns, cells = table
     if form is Form.table:
-        return [title, "", terminal.table(columns, cells, right=columns[1:]), ""]
+        return [title, "", terminal.table(columns, cells, right=[c for c in columns[1:] if c != "contender"]), ""]
     from mmbench.board.report import escape
 
     lines = [[escape(cell) for cell in line] for line in (columns, *cells)]

@@ -116,6 +116,8 @@ def _conclude(done: "Run", opened: "Session") -> None:
         terminal.show("", f"{len(failed)} failed:")
         terminal.show(*(f"  {terminal.one_line(f'{r.task}, {r.contender}: {r.status}: {r.reason}')}" for r in failed))
         terminal.show("they are not tried again: change what failed, or begin anew with --fresh")
+        checks = [shlex.join(["mmbench", "check", source, "--verbose"]) for source in opened.catalog.sources]
+        terminal.show(*(f"  {check}" for check in checks))
     folder = shlex.quote(str(done.folder))
     sealed = f", seal {name}" if (name := seal.name(done.folder)) else ""
     terminal.show("", f"stored in {folder}{sealed}; next:", f"  mmbench leaderboard {folder} --format markdown")

@@ -145,4 +145,7 @@ def test_score_against_a_cost(mmbench: Type, toy: Toy) -> None:
 
 def test_by_metric_shows_what_failed(mmbench: Type, toy: Toy) -> None:
     toy("toy")
-    assert re.search(r"raises +error", mmbench("leaderboard", "toy", "--by", "metric").out)
+    told = mmbench("leaderboard", "toy", "--by", "metric").out
+    assert re.search(r"raises +error", told)
+    assert "\nbrier, lower is better\n" in told, "the direction of every metric, not of the tuned one alone"
+    assert "\nf1, higher is better\n" in told

@@ -50,6 +50,7 @@ def test_a_run_from_plan_to_leaderboard(mmbench: Type) -> None:
     by_metric = mmbench("leaderboard", "toy", "--by", "metric", "--format", "markdown").out
     assert "## accuracy, higher is better" in by_metric
     assert "| concat | " in by_metric
+    assert "nothing is imputed" not in by_metric + again.out, "there is no gap to explain"
     assert mmbench("leaderboard", "toy", "--by", "metric", "--format", "csv").code == 2
     assert mmbench("leaderboard", "toy", "-o", "no/such/folder.md").code == 2
 
@@ -64,6 +65,8 @@ def test_a_failed_cell_is_exit_code_1_and_says_why(mmbench: Type) -> None:
     assert "1 failed:" in answer.out
     failed = next(line for line in answer.out.splitlines() if line.startswith("  toy, raises: error:"))
     assert "this fusion always raises" in failed
+    assert "(toys.py, line " in failed, "where in the plugin it was raised"
+    assert f"  mmbench check {TESTS / 'toys.py'} --verbose\n" in answer.out
     assert "majority" in answer.out
 
 
