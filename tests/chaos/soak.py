@@ -4,6 +4,7 @@ What is watched from outside: the resident memory and the open files of the run'
 workers are forked from, which must not grow with the cells; and the folder, which must be readable at every moment.
 """
 
+import json
 import os
 import subprocess
 import sys
@@ -108,15 +109,17 @@ def slope(samples: list[Sample], what: str) -> float:
 
 
 def _suite(cells: int) -> str:
-    tasks = -(-cells // CONTENDERS)
+    """As many tasks as it takes, the same contenders on each, fewer on the last."""
+    tasks, last = -(-cells // CONTENDERS), (cells - 1) % CONTENDERS + 1
     text = HEAD
     for task in range(tasks):
-        some = min(CONTENDERS, cells - task * CONTENDERS)
         text += f'[[task]]\nname = "t{task:03}"\ndataset = "slow"\nmetric = "accuracy"\n'
         text += 'encoders = { left = ["patient"], right = ["patient"] }\n'
-        for number in range(some):
-            fusion = "majority" if number % 2 else "logistic"
-            text += f'[[contender]]\nname = "c{task:03}-{number:02}"\nfusion = "{fusion}"\ntasks = ["t{task:03}"]\n'
+    but_last = [f"t{task:03}" for task in range(tasks - 1)]
+    for number in range(min(cells, CONTENDERS)):
+        fusion = "majority" if number % 2 else "logistic"
+        text += f'[[contender]]\nname = "c{number:02}"\nfusion = "{fusion}"\n'
+        text += "" if number < last else f"tasks = {json.dumps(but_last)}\n"
     return text
 
 
