@@ -34,13 +34,17 @@ if TYPE_CHECKING:
 Listener = Callable[[Event], None]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Run:
     """A run folder, to be read."""
 
     folder: Path
     suite: Suite
     data: RunData
+
+    def __repr__(self) -> str:
+        """One line, as a notebook shows it: all that `data` holds would fill pages."""
+        return f"Run({str(self.folder)!r}: {len(self.data.records)} cells, {len(self.failed)} failed)"
 
     @property
     def failed(self) -> list[Record]:
@@ -57,11 +61,17 @@ class Run:
 
         return boards.boards([self.data], catalog.metrics)
 
-    def leaderboard(self) -> "pd.DataFrame":
-        """The leaderboard as a table: nested figures become columns such as "metrics.accuracy.mean"."""
+    def leaderboard(self, plugins: Sequence[str] = ()) -> "pd.DataFrame":
+        """The leaderboard as a table: nested figures become columns such as "metrics.accuracy.mean".
+
+        plugins: those that bring the run's metrics, where these are not installed.
+        """
         import pandas as pd
 
-        return pd.json_normalize(self.rows(plugins_.load()))
+        from mmbench.board.report import columns
+
+        table = pd.json_normalize(self.rows(plugins_.load(plugins)))
+        return table[columns(table.columns)]
 
 
 @dataclass(frozen=True)
@@ -173,9 +183,11 @@ def open_run(
 
     suite: a name, a file, or a Suite. `tasks` and `contenders` choose among the suite's own (a contender may also be
     the name of any fusion); `trials`, `limit` and `seed` change the suite, which makes it another run.
+    plugins: modules or .py files. A single name may stand for a list of one.
     `registered`: a file of `mmbench plan --register`, which the run is held to.
     Raises MMBenchError for the first thing that is wrong.
     """
+    tasks, contenders, plugins = ((one,) if isinstance(one, str) else one for one in (tasks, contenders, plugins))
     catalog = plugins_.load(plugins)
     spec = suite if isinstance(suite, Suite) else suitefile.read(suitefile.find(str(suite)))
     spec = _changed(spec, trials=trials, limit=limit, seed=seed)
@@ -191,7 +203,14 @@ def open_run(
 def run(
     suite: str | Path | Suite, *, workers: int | None = None, on_event: Listener = lambda event: None, **options: Any
 ) -> Run:
-    """Run a suite and give the finished Run; `options` are those of `open_run`."""
+    """Run a suite and give the finished Run, whose `leaderboard()` is a table.
+
+        run = mmbench.run("starter", tasks=["uci_mfeat"], contenders=["concat", "gated"], trials=4)
+
+    options, as those of the command: plugins, tasks, contenders, trials, limit, seed, results, name, fresh, device,
+    registered (see `open_run`). workers: processes side by side; one for each core if None. on_event hears of every
+    trial and cell. What an earlier run has stored is not done again. Raises MMBenchError for what is wrong.
+    """
     return open_run(suite, **options).execute(workers=workers, on_event=on_event)
 
 
