@@ -5,7 +5,9 @@ A table is drawn to the terminal's width; where stdout is a file or a pipe nothi
 
 import json
 import os
+import re
 import sys
+import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
@@ -52,6 +54,26 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, right: Seque
 def show(*things: object) -> None:
     """Print tables and lines of text to stdout. Text is left as it is, however long."""
     write(console(), *things)
+
+
+def fitted(text: str, width: int, *, hanging: int = 0) -> str:
+    """Prose to be read on a terminal, broken between words. Indented lines, such as equations, stay lines of their own;
+    `hanging` is the indent of what goes on from a line. Text that fits is left as it is."""
+    if all(len(line) <= width for line in text.splitlines()):
+        return text
+    joined = re.sub(r"(?<=\S)\n(?=\S)", " ", text)
+    return "\n".join(
+        "\n".join(
+            textwrap.wrap(
+                line,
+                width,
+                subsequent_indent=" " * (hanging or len(line) - len(line.lstrip())),
+                break_long_words=False,
+                break_on_hyphens=False,
+            )
+        )
+        for line in joined.split("\n")
+    )
 
 
 def write(out: "Console", *things: object) -> None:

@@ -140,3 +140,14 @@ def test_the_error_line_is_red_on_a_terminal_only(capsys: pytest.CaptureFixture[
 
     terminal.warn(str(PluginError("two\nlines, \x1b[2Jand a trick")), level="error")
     assert capsys.readouterr().err == "mmbench: error: two lines, \\x1b[2Jand a trick\n"
+
+
+def test_prose_is_broken_between_words_and_equations_stay() -> None:
+    from mmbench.cli import terminal
+
+    text = "One sentence of\nsome words.\n\n    z = sigmoid(V x)   [B]\n    h = z * x\n\nThe end."
+    assert terminal.fitted(text, 40) == text
+    assert terminal.fitted(text, 24) == (
+        "One sentence of some\nwords.\n\n    z = sigmoid(V x)\n    [B]\n    h = z * x\n\nThe end."
+    )
+    assert terminal.fitted("fits  one, two, three", 16, hanging=6) == "fits  one, two,\n      three"

@@ -144,9 +144,10 @@ def info(
 
 
 def _show_part(part: "Part", distribution: str, catalog: "Catalog") -> None:
-    lines = [f"{part.role} {part.name}", "", inspect.getdoc(type(part)) or "(no description)", ""]
-    lines += [f"{key:<13} {value}" for key, value in _facts(part, distribution, catalog) if value]
-    terminal.show(*lines)
+    width = terminal.console().width
+    text = terminal.fitted(inspect.getdoc(type(part)) or "(no description)", width)
+    facts = [f"{key:<13} {value}" for key, value in _facts(part, distribution, catalog) if value]
+    terminal.show(f"{part.role} {part.name}", "", text, "", *(terminal.fitted(f, width, hanging=14) for f in facts))
     if part.space:
         rows = [_parameter_row(name, parameter) for name, parameter in part.space.items()]
         terminal.show("", terminal.table(("parameter", "values", "default", "only if", "stage"), rows))
