@@ -23,10 +23,6 @@ if TYPE_CHECKING:
     from mmbench.engine.data.workspace import Workspace
 
 EPOCHS, PATIENCE = 20, 6
-BATCH: int = 8
-"""Trials that mmbench asks for together and may train as one program."""
-PRUNING: Literal["median", "halving", "none"] = "median"
-"""Halving looks at trials after 3 of 20 epochs: at this size it throws the best ones away."""
 EMOJI = {"image": ("efficientnet_lite0",), "text": ("minilm",)}
 
 
@@ -39,11 +35,22 @@ class SearchTask:
     encoders: Mapping[str, tuple[str, ...]]
     params: Mapping[str, Any] = field(default_factory=dict)
     limit: int | None = None
+    batch: int = 8
+    """Trials that mmbench asks for together."""
+    cohort: int = 8
+    """Trials that share a shape, so that they may train as one program."""
+    pruning: Literal["median", "halving", "none"] = "median"
+    """Halving looks at trials after 3 of 20 epochs: where epochs are short it throws the best ones away."""
 
     def suite(self, *, trials: int, seed: int = 0, fusions: tuple[str, ...] = ("concat",)) -> Suite:
-        asked = min(BATCH, trials)
         budget = Budget(
-            trials=trials, batch=asked, cohort=asked, pruning=PRUNING, epochs=EPOCHS, patience=PATIENCE, refit_seeds=1
+            trials=trials,
+            batch=min(self.batch, trials),
+            cohort=min(self.cohort, trials),
+            pruning=self.pruning,
+            epochs=EPOCHS,
+            patience=PATIENCE,
+            refit_seeds=1,
         )
         spec = TaskSpec(self.name, self.dataset, "accuracy", encoders=self.encoders, params=self.params)
         contenders = tuple(ContenderSpec(name=fusion, fusion=(fusion,)) for fusion in fusions)

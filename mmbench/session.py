@@ -239,8 +239,9 @@ def find_folder(run: str, results: str | Path = "results") -> Path:
 
 
 def estimate(session: Session) -> list[dict[str, Any]]:
-    """What `execute` would do: for each cell {"task", "contender", "status", "trials", "trainings", "space"}."""
-    from mmbench.engine.space import full_space
+    """What `execute` would do at most: for each cell {"task", "contender", "status", "trials", "trainings",
+    "parameters" (to tune), "fusions"}."""
+    from mmbench.engine.space import open_params
 
     rows = []
     for cell in session.plan.cells:
@@ -249,15 +250,16 @@ def estimate(session: Session) -> list[dict[str, Any]]:
             status = "done"
         elif cell.skip:
             status = f"skipped: {cell.skip}"
-        budget = cell.budget
+        open_ = set() if cell.skip else open_params(cell, session.catalog)
+        trials = cell.budget.trials if open_ else 1
         rows.append(
             {
                 "task": cell.task.name,
                 "contender": cell.contender,
                 "status": status,
-                "trials": budget.trials,
-                "trainings": budget.trials + 2 * budget.refit_seeds,
-                "parameters": 0 if cell.skip else len(full_space(cell, session.catalog)),
+                "trials": trials,
+                "trainings": trials + cell.budget.refit_seeds * (2 if open_ else 1),  # the default is refitted, too
+                "parameters": len(open_),
                 "fusions": list(cell.fusions),
             }
         )

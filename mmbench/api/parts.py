@@ -160,9 +160,26 @@ class Dataset(Part):
         """
         raise NotImplementedError
 
+    def files(self) -> Sequence[Path]:
+        """The files and folders of this machine that `load` reads, if any. As they hold the truth of test, processes
+        that tune are kept from reading them, where the system can do that (see SECURITY.md)."""
+        return ()
+
     def origin(self) -> str:
-        """What the rows are made from, beside the code: names and hashes of carriers or files. Must be quick."""
-        return ""
+        """What the rows are made from, beside the code: names and hashes of carriers or files. Must be quick.
+
+        Unless overridden: a hash of what `files` hold.
+        """
+        import hashlib
+
+        digest = hashlib.sha256()
+        for place in map(Path, self.files()):
+            for file in sorted(place.rglob("*")) if place.is_dir() else [place]:
+                if not file.is_dir():
+                    digest.update(f"{file.relative_to(place)}\0".encode())
+                    with file.open("rb") as content:
+                        digest.update(hashlib.file_digest(content, "sha256").digest())
+        return digest.hexdigest() if self.files() else ""
 
 
 class Encoder(Part):

@@ -110,7 +110,7 @@ class Referee:
 
     @classmethod
     def of(cls, cell: Cell, catalog: Catalog, cache: Path) -> "Referee":
-        table = materialise(catalog.datasets[cell.task.dataset], cache, cell.limit)
+        table = materialise(catalog.datasets[cell.task.dataset], cache, cell.limit, cell.fingerprint)
         return cls(catalog, table.targets("test"))
 
     def score(self, cell: Cell, refit: Refit, predictions: "Mapping[str, np.ndarray[Any, Any]]") -> Refit:

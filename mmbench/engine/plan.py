@@ -21,6 +21,9 @@ from mmbench.engine.space import Cell, full_space
 from mmbench.errors import DataError, MMBenchError, SuiteError, blamed, unknown
 from mmbench.plugins import Catalog, source_hash
 
+FORM = 2
+"""Of a data set as it is kept; part of its fingerprint, so that none is used that an older check let through."""
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -30,6 +33,8 @@ class Plan:
     cells: tuple[Cell, ...]
     device: str
     hash: str
+    files: tuple[Path, ...] = ()
+    """What data sets read that lies on this machine, and with it the truth of test."""
 
 
 def make(
@@ -46,24 +51,27 @@ def make(
     every = [_task(spec, catalog) for spec in suite.tasks]  # all are checked, also those not chosen
     chosen = [(spec, task) for spec, task in zip(suite.tasks, every, strict=True) if spec in chosen_tasks]
     cells: list[Cell] = []
+    marks = {name: fingerprint(catalog.datasets[name]) for name in dict.fromkeys(task.dataset for _, task in chosen)}
     for spec, task in chosen:
         named = _contenders(suite, task, catalog, contenders)
-        found = [_cell(suite, spec, task, contender, catalog, device) for contender in named]
+        found = [_cell(suite, spec, task, contender, catalog, device, marks[task.dataset]) for contender in named]
         _check_task_params(spec, found, catalog)
         cells += found
     digest = _hash([cell.key for cell in cells])
-    return Plan(suite=suite, cells=tuple(cells), device=device, hash=digest)
+    files = tuple(Path(file) for name in marks for file in catalog.datasets[name].files())
+    return Plan(suite=suite, cells=tuple(cells), device=device, hash=digest, files=files)
 
 
 def fingerprint(dataset: Dataset) -> str:
     """A hash of what a dataset's rows are made from; known without loading them. Raises DataError if it can't be."""
     try:
+        dataset.files()
         origin = dataset.origin()
     except MMBenchError:
         raise
     except Exception as error:
         raise DataError(f"dataset {dataset.name!r}: origin raises {blamed(error)}") from error
-    return _hash([dataset.name, dataset.version, source_hash(dataset), origin])
+    return _hash([FORM, dataset.name, dataset.version, source_hash(dataset), origin])
 
 
 @contextmanager
@@ -144,7 +152,15 @@ def _contenders(suite: Suite, task: Task, catalog: Catalog, names: Sequence[str]
     yield from (ContenderSpec(name=name, fusion=(name,)) for name in names if name not in known)
 
 
-def _cell(suite: Suite, spec: TaskSpec, task: Task, contender: ContenderSpec, catalog: Catalog, device: str) -> Cell:
+def _cell(
+    suite: Suite,
+    spec: TaskSpec,
+    task: Task,
+    contender: ContenderSpec,
+    catalog: Catalog,
+    device: str,
+    mark: str,
+) -> Cell:
     if contender.only is not None and not set(contender.only) <= set(task.modalities):
         missing = sorted(set(contender.only) - set(task.modalities))
         raise SuiteError(f"contender {contender.name!r}: {unknown('modality', missing[0], task.modalities)}")
@@ -183,6 +199,7 @@ def _cell(suite: Suite, spec: TaskSpec, task: Task, contender: ContenderSpec, ca
         skip=skip,
         parts=parts,
         space_hash="",
+        fingerprint=mark,
     )
     space = {} if skip else full_space(cell, catalog)
     fixed = {name: value for name, value in spec.params.items() if name in space} | dict(contender.params)
@@ -190,7 +207,6 @@ def _cell(suite: Suite, spec: TaskSpec, task: Task, contender: ContenderSpec, ca
     _check_fixed(f"contender {contender.name!r}", contender.params, space, known=skip is None)
     cell = replace(cell, fixed=fixed, space_hash=_hash({name: repr(parameter) for name, parameter in space.items()}))
     ingredients = asdict(cell) | {
-        "fingerprint": fingerprint(catalog.datasets[task.dataset]),
         "engine": engine_hash(),
         "libraries": libraries(),
         "device": device.partition(":")[0],  # its class: which of several alike it was changes nothing

@@ -30,7 +30,7 @@ from mmbench.engine.events import (
     WorkerLost,
 )
 from mmbench.engine.executors.local import Pool, Running
-from mmbench.engine.plan import Plan, fingerprint
+from mmbench.engine.plan import Plan
 from mmbench.engine.space import Cell, default_params
 from mmbench.engine.worker import Assist, Job, LoadData, Measure, Prepare, Search, Setting
 from mmbench.errors import DataError, MMBenchError
@@ -91,7 +91,7 @@ def run(
     Workers are kept from reading what is below `hidden`. Raises MMBenchError if data or weights can't be had.
     """
     cells = [cell for cell in plan.cells if cell.key not in done]
-    setting = Setting(cache, plan.device, catalog.sources, environ=dict(os.environ), hidden=hidden)
+    setting = Setting(cache, plan.device, catalog.sources, environ=dict(os.environ), hidden=(*hidden, *plan.files))
     yield from (CellFinished(c, _record(plan, catalog, Progressing(c), "skipped", c.skip)) for c in cells if c.skip)
     cells = [cell for cell in cells if not cell.skip]
     if not cells:
@@ -147,7 +147,7 @@ class _Run:
             del self.states[cell.key]  # it is stored: a run of thousands of cells must not hold them all
 
     def _needs(self, cell: Cell) -> set[Job]:
-        load = LoadData(cell.task.dataset)
+        load = LoadData(cell.task.dataset, cell.fingerprint)
         self.waiting.setdefault(load, set())
         needs: set[Job] = {load}
         for modality, encoders in cell.encoders.items():
@@ -323,7 +323,7 @@ def _record(
     state.settle()
     winner = state.winner
     fitting = [m for m in catalog.metrics.values() if cell.task.target.type in m.targets]
-    rows = materialise(dataset, materialised, cell.limit).facts["rows"] if materialised else None
+    rows = materialise(dataset, materialised, cell.limit, cell.fingerprint).facts["rows"] if materialised else None
     return Record(
         cell=cell.key,
         suite={"name": plan.suite.name, "version": plan.suite.version},
@@ -333,7 +333,7 @@ def _record(
         reason=reason,
         metric=cell.task.metric,
         directions={metric.name: metric.direction for metric in fitting},
-        dataset={"name": dataset.name, "fingerprint": fingerprint(dataset), "licence": dataset.licence, "rows": rows},
+        dataset={"name": dataset.name, "fingerprint": cell.fingerprint, "licence": dataset.licence, "rows": rows},
         modalities=dict(cell.task.modalities),
         params=dict(winner.params) if winner else {},
         default_params=default_params(cell, catalog) if not cell.skip else {},
@@ -359,7 +359,7 @@ def _record(
 def _features(cell: Cell, modality: str, encoder: str, catalog: Catalog, cache: Path) -> Path:
     """Where the features of an encoder's default preparation are kept."""
     dataset, part = catalog.datasets[cell.task.dataset], catalog.encoders[encoder]
-    table = Table(dataset, where(dataset, cache), cell.limit)
+    table = Table(dataset, where(dataset, cache, cell.fingerprint), cell.limit)
     return Prepared(table, modality, part, defaults(part.space, "prepare"), cache).folder
 
 

@@ -18,7 +18,7 @@ from mmbench.api.space import Choice, Int, Parameter, Params
 from mmbench.api.suite import Budget
 from mmbench.engine.attempt import Attempt, Group, PrunedError, groups
 from mmbench.engine.data.workspace import Workspace
-from mmbench.engine.space import configure, default_params, derive_seed, full_space, is_structural
+from mmbench.engine.space import configure, default_params, derive_seed, full_space, is_structural, open_params
 
 Begin: TypeAlias = Callable[[Sequence[tuple[int, Params]]], None]
 """Hears which trials are trained now."""
@@ -32,7 +32,7 @@ def search(
     """Try the budget's trials, those in `history` not again. `begin` and `finished` hear of each new one."""
     cell = workspace.cell
     known = {trial.number: trial for trial in history}
-    size = cell.budget.trials if _is_open(workspace) else 1  # nothing to tune: one trial says it all
+    size = cell.budget.trials if open_params(cell, workspace.catalog) else 1  # nothing to tune: one trial says it all
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(
         direction="maximize" if cell.direction == "max" else "minimize",
@@ -214,15 +214,3 @@ def _tell(study: optuna.Study, handle: optuna.Trial, trial: Trial) -> None:
         study.tell(handle, trial.score)
     else:
         study.tell(handle, state=TrialState.PRUNED if trial.status == "pruned" else TrialState.FAIL)
-
-
-def _is_open(workspace: Workspace) -> bool:
-    """Whether any parameter of the cell is left to tune."""
-    asked: list[str] = []
-
-    def choose(name: str, parameter: Parameter) -> Any:
-        asked.append(name)
-        return parameter.default
-
-    configure(workspace.cell, workspace.catalog, choose)
-    return bool(asked)

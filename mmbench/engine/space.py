@@ -6,7 +6,7 @@ A configuration is a flat dict: {"fusion": "gated", "fusion.gated.dropout": 0.1,
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 from mmbench.api.data import Task
@@ -50,6 +50,8 @@ class Cell:
     parts: Mapping[str, str]
     """{"fusion.gated": hash of its source}: every part it may use."""
     space_hash: str
+    fingerprint: str
+    """Of what its data set's rows are made from."""
 
 
 def configure(cell: Cell, catalog: Catalog, choose: Choose) -> dict[str, Any]:
@@ -93,6 +95,19 @@ def configure(cell: Cell, catalog: Catalog, choose: Choose) -> dict[str, Any]:
 def default_params(cell: Cell, catalog: Catalog) -> dict[str, Any]:
     """The default configuration: trial 0."""
     return configure(cell, catalog, lambda name, parameter: parameter.default)
+
+
+def open_params(cell: Cell, catalog: Catalog) -> set[str]:
+    """The names of what is left to tune; of parameters that depend on others, those of each fusion's default."""
+    asked: set[str] = set()
+
+    def choose(name: str, parameter: Parameter) -> Any:
+        asked.add(name)
+        return parameter.default
+
+    for fusion in cell.fusions:
+        configure(replace(cell, fusions=(fusion,)), catalog, choose)
+    return asked | ({"fusion"} if len(cell.fusions) > 1 and "fusion" not in cell.fixed else set())
 
 
 def part_params(params: Mapping[str, Any], prefix: str) -> dict[str, Any]:

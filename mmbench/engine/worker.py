@@ -30,6 +30,7 @@ class LoadData:
     """Fetch and build a dataset."""
 
     dataset: str
+    fingerprint: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,7 +95,7 @@ def perform(job: Job, setting: Setting, send: Send) -> None:
     catalog = plugins.load(setting.plugins)
     with listen(lambda label, done, total: send("progress", label, done, total)):
         if isinstance(job, LoadData):
-            materialise(catalog.datasets[job.dataset], setting.cache)
+            materialise(catalog.datasets[job.dataset], setting.cache, known=job.fingerprint)
             return
         from mmbench.engine.data.workspace import Workspace
 

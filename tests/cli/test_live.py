@@ -34,6 +34,7 @@ def cell(contender: str = "gated", direction: str = "max") -> Cell:
         skip=None,
         parts={},
         space_hash="",
+        fingerprint="",
     )
 
 

@@ -32,12 +32,15 @@ SECRET = Carrier(
 
 
 class Noise(mb.Dataset):
-    """Two views of nothing, and labels that a carrier brings."""
+    """Two views of nothing, and labels that a carrier brings, with those of test in a file beside it, too."""
 
     name = "noise"
     columns = {"left": "tabular", "right": "tabular"}
     target: ClassVar[Target] = mb.Label("label")
     licence = "CC0-1.0"
+
+    def files(self) -> list[Path]:
+        return [Path(os.environ["CHEAT_FILE"])]
 
     def load(self, cache: Path) -> Any:
         import numpy as np
@@ -78,6 +81,7 @@ def hunt(who: str, *given: Any) -> list[int] | None:
         "cat": lambda: _cat(cache / "truth"),
         "move": lambda: _move(cache),
         "descriptors": _descriptors,
+        "own file": lambda: iter([json.loads(Path(os.environ["CHEAT_FILE"]).read_text())]),
         "environment": lambda: (json.loads(value) for value in os.environ.values() if value.startswith("[")),
     }
     for folder in (cache, Path(os.environ["CHEAT_RESULTS"])):

@@ -54,11 +54,13 @@ class Scene:
             archive.writestr("secret/rows.json", json.dumps(labels | {"test": self.truth}))
         content = wheel.read_bytes()
         (folder / "cheat.toml").write_text(SUITE)
+        (folder / "own.json").write_text(json.dumps(self.truth))
         self.environment = {
             **os.environ,
             "MMBENCH_CACHE": str(folder / "cache"),
             "CHEAT_SHA256": hashlib.sha256(content).hexdigest(),
             "CHEAT_SIZE": str(len(content)),
+            "CHEAT_FILE": str(folder / "own.json"),
             "CHEAT_REPORT": str(folder / "reports"),
             "CHEAT_RESULTS": str(folder / "results"),
         }
@@ -102,6 +104,7 @@ def test_confined_parts_find_nothing(scene: Scene) -> None:
         refused = report["refused"]
         assert {"tables", "load", "import"} <= set(refused)
         assert "Permission denied" in refused["load"]
+        assert "Permission denied" in refused["own file"]
         assert "cross-device" in refused["move"]
         assert "exit status 1" in refused["cat"]
         closed = {way.split("/")[1] for way in refused if way.startswith("file")}
@@ -121,7 +124,7 @@ def test_without_it_they_find_the_truth(scene: Scene) -> None:
     reports = scene.run(MMBENCH_SANDBOX="off")
     for report in reports:
         ways = {way for way, labels in report["found"].items() if labels == scene.truth}
-        assert {"tables", "load", "import", "cat"} <= ways, report["who"]
+        assert {"tables", "load", "import", "cat", "own file"} <= ways, report["who"]
         assert any(way.startswith("file cache/truth") for way in ways)
         assert any(way.startswith("file cache/carriers") for way in ways)
         assert any(way.startswith("file results/earlier/predictions") for way in ways)

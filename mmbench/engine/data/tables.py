@@ -68,9 +68,9 @@ class Table:
         return Column(table.select_columns([modality]).with_format("arrow"), self.dataset.columns[modality], rows)
 
 
-def where(dataset: Dataset, cache: Path) -> Path:
-    """The folder in which `dataset` is kept, whether it is there yet or not."""
-    return cache / "tables" / f"{dataset.name}-{fingerprint(dataset)}"
+def where(dataset: Dataset, cache: Path, known: str | None = None) -> Path:
+    """The folder in which `dataset` is kept, whether it is there yet or not. `known`: its fingerprint, if it is."""
+    return cache / "tables" / f"{dataset.name}-{known or fingerprint(dataset)}"
 
 
 def truth_folder(cache: Path) -> Path:
@@ -84,14 +84,23 @@ def truth_file(folder: Path) -> Path:
 
 
 def is_ready(dataset: Dataset, cache: Path) -> bool:
-    folder = where(dataset, cache)
+    return _is_ready(where(dataset, cache))
+
+
+def _is_ready(folder: Path) -> bool:
     return (folder / "facts.json").exists() and truth_file(folder).exists()
 
 
-def materialise(dataset: Dataset, cache: Path, limit: int | None = None) -> Table:
-    """Load `dataset` into the cache unless it is there. Two processes at once load it once."""
-    folder = where(dataset, cache)
-    if not is_ready(dataset, cache):
+def materialise(dataset: Dataset, cache: Path, limit: int | None = None, known: str | None = None) -> Table:
+    """Load `dataset` into the cache unless it is there. Two processes at once load it once.
+
+    `known` is the fingerprint that it had when the run was planned: who may not read its files can't make one. Raises
+    DataError if it has another one now.
+    """
+    folder = where(dataset, cache, known)
+    if not _is_ready(folder):
+        if known and known != fingerprint(dataset):
+            raise DataError(f"dataset {dataset.name!r} has changed since this run began; run again")
         if (folder / "facts.json").exists() and not truth_file(folder).exists():
             shutil.rmtree(folder, ignore_errors=True)  # without its truth it is no use
         with building(folder) as draft:

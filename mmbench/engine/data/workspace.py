@@ -32,7 +32,7 @@ class Workspace:
     def __init__(self, cell: Cell, catalog: Catalog, cache_folder: Path, device: str = "cpu") -> None:
         self.cell, self.catalog, self.cache_folder = cell, catalog, cache_folder
         self.device = torch.device(device)
-        self.table: Table = materialise(catalog.datasets[cell.task.dataset], cache_folder, cell.limit)
+        self.table: Table = materialise(catalog.datasets[cell.task.dataset], cache_folder, cell.limit, cell.fingerprint)
         self.truth = {split: self.table.targets(split) for split in ("train", "validation")}
         self.head: Head = head_for(cell.task.target, self.table.facts["outputs"], self.truth["train"])
         self._inputs = cache(self._load_inputs)

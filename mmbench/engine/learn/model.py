@@ -6,7 +6,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TypeAlias, cast
+from typing import Any, TypeAlias, cast
 
 import torch
 from torch import Tensor, nn
@@ -84,9 +84,11 @@ class Model(nn.Module):
 
     def fuse(self, features: FeatureMap) -> Fused:
         """Fuse rows (or pairs of rows) and give logits."""
-        fused: Fused | Tensor = self.fusion(features)
+        fused: Any = self.fusion(features)
         if isinstance(fused, Tensor):
             fused = Fused(vector=fused) if self.output is not None else Fused(logits=fused)
+        if not isinstance(fused, Fused):
+            raise PluginError(f"the fusion gives {type(fused).__name__}, not a tensor or mb.Fused")
         if self.output is not None:
             if fused.vector is None:
                 raise PluginError("the fusion gives no vector: return a tensor [B, width], or Fused(vector=...)")

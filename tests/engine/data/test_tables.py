@@ -83,3 +83,25 @@ def test_an_origin_that_raises_names_its_data_set() -> None:
 
     with pytest.raises(DataError, match=r"'letters': origin raises FileNotFoundError: .*\(test_tables.py, line \d+\)"):
         fingerprint(Lost())
+
+
+def test_files_are_part_of_the_fingerprint(tmp_path: Path) -> None:
+    class Own(Letters):
+        finish = staticmethod(cast)
+
+        def files(self) -> list[Path]:
+            return [tmp_path / "rows.csv", tmp_path / "pictures"]
+
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "rows.csv").write_text("a")
+    marks = [fingerprint(Own())]
+    (tmp_path / "rows.csv").write_text("b")
+    marks.append(fingerprint(Own()))
+    (tmp_path / "pictures" / "one.png").write_bytes(b"a")
+    marks.append(fingerprint(Own()))
+    (tmp_path / "pictures" / "one.png").rename(tmp_path / "pictures" / "two.png")
+    marks.append(fingerprint(Own()))
+    assert len(set(marks)) == 4
+    with pytest.raises(DataError, match="has changed since this run began"):
+        tables.materialise(Own(), tmp_path / "cache", known=marks[0])
+    assert tables.materialise(Own(), tmp_path / "cache", known=marks[-1]).folder.name.endswith(marks[-1])
