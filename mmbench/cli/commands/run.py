@@ -120,7 +120,8 @@ def _conclude(done: "Run", opened: "Session") -> None:
         terminal.show(*(f"  {check}" for check in checks))
     folder = shlex.quote(str(done.folder))
     sealed = f", seal {name}" if (name := seal.name(done.folder)) else ""
-    terminal.show("", f"stored in {folder}{sealed}; next:", f"  mmbench leaderboard {folder} --format markdown")
+    terminal.show("", f"stored in {folder}{sealed}; next, a table to paste, or pages with plots:")
+    terminal.show(f"  mmbench leaderboard {folder} --format markdown", f"  mmbench publish {folder}")
     if failed:
         raise typer.Exit(1)
 
