@@ -234,9 +234,11 @@ def _train(
 
 
 def _drifts(run: RunData, catalog: Catalog, record: Record, again: Mapping[int, Refit]) -> list[Drift]:
-    rows = rank.leaderboard(replace(run, records=(record,)), catalog.metrics, intervals=list(record.directions))
+    task = [other for other in run.records if other.task == record.task]  # an interval leans on the whole board
+    rows = rank.leaderboard(replace(run, records=task), catalog.metrics, intervals=list(record.directions))
+    row = next(row for row in rows if row["contender"] == record.contender)
     found = []
-    for metric, summary in rows[0]["metrics"].items():
+    for metric, summary in row["metrics"].items():
         then = {refit.seed: refit.metrics[metric] for refit in _tuned(record) if metric in refit.metrics}
         now = {seed: refit.metrics[metric] for seed, refit in again.items() if metric in refit.metrics}
         if now:

@@ -133,6 +133,10 @@ def test_reproduce_says_how_far_scores_drift(mmbench: Type, place: Path) -> None
     assert answer.code == 0, answer.out + answer.err
     (cell,) = json.loads(answer.out)["cells"]
     assert (cell["reproduced"], cell["identical"], cell["differences"]) == (True, True, [])
+    board = json.loads(mmbench("leaderboard", "before", *PLUGIN, "--format", "json").out)["rows"]
+    shown = next(row for row in board if row["contender"] == "concat")["metrics"]
+    held = {drift["metric"]: (drift["low"], drift["high"]) for drift in cell["metrics"]}
+    assert held["accuracy"] == (shown["accuracy"]["low"], shown["accuracy"]["high"]), "the interval of the board"
     assert {metric["drift"] for metric in cell["metrics"]} == {0.0}
     assert all(metric["low"] <= metric["recorded"] <= metric["high"] for metric in cell["metrics"])
     after = {path: path.read_bytes() for path in (place / "results" / "before").rglob("*") if path.is_file()}
