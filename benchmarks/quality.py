@@ -32,7 +32,7 @@ class Variant:
     task: SearchTask
     claim: str
     seeds: int = 5
-    first: int = 48
+    first: int = 32
     """The trials of the plain script that set the target; each side tries up to twice as many."""
     frozen: bool = False
     """The plain script runs the pretrained encoders in each epoch; mmbench prepares their features in its own time."""
