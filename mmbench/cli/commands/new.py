@@ -21,23 +21,26 @@ class What(StrEnum):
 
     fusion = "fusion"
     dataset = "dataset"
+    encoder = "encoder"
     suite = "suite"
 
 
 def new(
-    what: Annotated[What, typer.Argument(metavar="WHAT", help="fusion, dataset or suite", show_default=False)],
+    what: Annotated[What, typer.Argument(metavar="WHAT", help="fusion, dataset, encoder or suite", show_default=False)],
     name: Annotated[str, typer.Argument(metavar="NAME", help="Its name: lower-case letters, digits and _.")],
     to: Annotated[Path, typer.Option(metavar="DIR", help="Where to make the folder.")] = Path(),
     plugin: options.Plugins = None,
 ) -> None:
     """Begin a plugin or a suite of your own.
 
-    Makes a folder with a working fusion or data set, its contract test and its packaging; or the file of a suite.
+    Makes a folder with a working fusion, data set or encoder, its contract test and its packaging; or the file of a
+    suite.
 
     \b
     Examples:
       mmbench new fusion mine
       mmbench new dataset wines --to ~/plugins
+      mmbench new encoder reader
       mmbench new suite ours
     """
     from mmbench import plugins
@@ -54,7 +57,7 @@ def new(
         _write(folder, what, name)
     except OSError as error:
         raise MMBenchError(f"can't write {made}: {error.strerror}") from error
-    terminal.show(f"made {made}: a {what} that works, to be changed into yours", "", *_next(folder, what, name))
+    terminal.show(f"made {made}, which works as it stands: change it into yours", "", *_next(folder, what, name))
 
 
 def _check_name(name: str, what: What) -> None:
@@ -90,7 +93,7 @@ def _next(folder: Path, what: What, name: str) -> list[str]:
         suite = shlex.quote(str(folder / f"{name}.toml"))
         return [f"  mmbench plan {suite}", f"  mmbench run {suite}"]
     run = f"starter --plugin {module} --contender {name} --contender concat"
-    if what is What.dataset:
+    if what is not What.fusion:
         run = f"{shlex.quote(str(folder / 'suite.toml'))} --plugin {module}"
     return [
         f"  mmbench check {module}",

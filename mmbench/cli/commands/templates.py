@@ -92,6 +92,105 @@ Installed, it is found by its entry point, with no `--plugin`:
     mmbench info $name
 """
 
+ENCODER = '''\
+"""The encoder `$name`: change the preprocessor, the module and this text into yours."""
+
+import mmbench as mb
+import numpy as np
+from torch import nn
+
+
+class Module(nn.Module):
+    def __init__(self, inputs, width, dropout):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(inputs, width), nn.LayerNorm(width), nn.ReLU(), nn.Dropout(dropout))
+
+    def forward(self, arrays):  # {"cells": [B, D]}, as `transform` made them
+        return self.layers(arrays["cells"])  # [B, width], or [B, T, width], or mb.Features with a mask
+
+
+class $title(mb.Encoder):
+    """One dense layer on standardised cells.
+
+    x = relu(norm(W z + b)),  z = (c - mean) / deviation
+
+    mean and deviation [D] are those of the train rows; an empty cell becomes the mean.
+    """
+
+    name = "$name"
+    kind = "tabular"  # or text, image, audio, series, video
+    source = ""  # where it was published: a DOI, an arXiv id or an address
+    space = {"width": mb.Choice((32, 64, 128), default=64), "dropout": mb.Float(0.0, 0.5, default=0.1)}
+
+    def fit(self, column, params):
+        """From the train rows, each float32 [D], what `transform` and `build` need: arrays, and what JSON can hold."""
+        cells = np.stack(column).astype(np.float64)
+        here = np.isfinite(cells)
+        count = here.sum(0).clip(1)
+        mean = np.where(here, cells, 0).sum(0) / count
+        deviation = np.sqrt(np.where(here, (cells - mean) ** 2, 0).sum(0) / count)
+        return {"mean": mean, "deviation": np.where(deviation > 1e-6 * np.abs(mean) + 1e-9, deviation, 1.0)}
+
+    def transform(self, state, column):
+        """Run once for each data set, row by row; what it gives is stored. A frozen model does its work here."""
+        cells = (np.stack(column) - state["mean"]) / state["deviation"]
+        return {"cells": np.nan_to_num(cells.clip(-10, 10)).astype(np.float32)}
+
+    def build(self, state, params):
+        return Module(len(state["mean"]), **params)
+
+
+@mb.hookimpl
+def mmbench_encoders():
+    return [$title]
+'''
+
+ENCODER_TEST = '''\
+"""The contract: rows independent, nothing learned from test, state that can be stored. Add your own tests below it."""
+
+from mmbench.testing.encoder import EncoderContract
+
+from $name import $title
+
+
+class Test$title(EncoderContract):
+    part = $title
+'''
+
+ENCODER_SUITE = """\
+# Every key: docs/suites.md. `mmbench plan` shows what would run.
+name = "$name"
+version = 1
+description = "Two views of digits, read by $name and by mlp, under the same budget"
+
+[budget]
+trials = 8
+epochs = 20
+refit_seeds = 3
+
+[[task]]
+name = "$name"
+dataset = "uci_mfeat"
+modalities = ["fou", "zer"]
+metric = "accuracy"
+encoders = { fou = "$name", zer = "$name" }
+
+[[task]]
+name = "mlp"
+dataset = "uci_mfeat"
+modalities = ["fou", "zer"]
+metric = "accuracy"
+encoders = { fou = "mlp", zer = "mlp" }
+
+[[contender]]
+name = "concat"
+fusion = "concat"
+
+[[contender]]
+name = "only"                   # each modality alone
+each_modality = true
+"""
+
 DATASET = '''\
 """The data set `$name`: put your own rows into $name.csv, and name its columns here."""
 
@@ -157,10 +256,10 @@ class Test$title(DatasetContract):
     part = $title
 '''
 
-DATASET_README = """\
+README = """\
 # $distribution
 
-The data set `$name` for mmbench.
+The $what `$name` for mmbench.
 
     mmbench check $name.py                       # the contract tests
     mmbench run suite.toml --plugin $name.py
@@ -223,10 +322,12 @@ def files(what: str) -> dict[str, str]:
     shared = {"pyproject.toml": PYPROJECT}
     if what == "fusion":
         return shared | {"$name.py": FUSION, "tests/test_$name.py": FUSION_TEST, "README.md": FUSION_README}
+    shared |= {"README.md": README}
+    if what == "encoder":
+        return shared | {"$name.py": ENCODER, "suite.toml": ENCODER_SUITE, "tests/test_$name.py": ENCODER_TEST}
     return shared | {
         "$name.py": DATASET,
         "$name.csv": rows(),
         "suite.toml": SUITE,
         "tests/test_$name.py": DATASET_TEST,
-        "README.md": DATASET_README,
     }

@@ -100,7 +100,17 @@ def test_a_suite_resolves(mmbench: Type, tmp_path: Path) -> None:
 
 
 def test_what_can_not_be_begun(mmbench: Type) -> None:
-    answer = mmbench("new", "encoder", "mine")
+    answer = mmbench("new", "objective", "mine")
     assert answer.code == 2
-    assert "'encoder' is not one of 'fusion', 'dataset', 'suite'" in answer.err
+    assert "'objective' is not one of 'fusion', 'dataset', 'encoder', 'suite'" in answer.err
     assert "Value error" not in answer.err, "what a library calls it is not the user's business"
+
+
+def test_an_encoder_passes_its_own_tests_and_its_suite_is_planned(mmbench: Type, tmp_path: Path) -> None:
+    made = mmbench("new", "encoder", "reader", "--to", str(tmp_path))
+    folder = tmp_path / "mmbench-reader"
+    assert made.code == 0
+    tested = subprocess.run([sys.executable, "-m", "pytest", "-q"], cwd=folder, capture_output=True, text=True)
+    assert tested.returncode == 0, tested.stdout
+    planned = mmbench("plan", str(folder / "suite.toml"), "--plugin", str(folder / "reader.py"))
+    assert (planned.code, "6 of 6 cells to do" in planned.out) == (0, True), planned.out + planned.err
