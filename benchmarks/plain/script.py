@@ -1,6 +1,7 @@
 """The search that a good user writes without mmbench: Optuna's TPE, a DataLoader, AdamW, patience.
 
-    python -m benchmarks.plain.script --dataset uci_mfeat --data FILE --trials 16 --seed 0 [--target 0.97] [--frozen]
+    python -m benchmarks.plain.script --dataset uci_mfeat --data FILE --trials 16 --seed 0 [--target 0.97]
+    [--seconds 600] [--frozen]
 
 The models, their space and the budget are those of mmbench's contender `concat`. `--data` holds arrays in memory's
 form, so that neither decoding nor preparing them is on this script's account. With `--frozen` the pretrained encoders
@@ -10,6 +11,7 @@ trial: {"trial", "score", "epochs", "cpu", "wall"}, seconds since the process be
 
 import argparse
 import json
+import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -168,6 +170,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=Budget.epochs)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--target", type=float, default=2.0)
+    parser.add_argument("--seconds", type=float, default=math.inf, help="of the processor; no trial begins after them")
     parser.add_argument("--frozen", action="store_true")
     told = parser.parse_args()
     torch.set_num_threads(1)
@@ -177,7 +180,7 @@ def main() -> None:
     for number, score, epochs in found:
         spent = {"cpu": time.process_time(), "wall": time.perf_counter() - STARTED}
         print(json.dumps({"trial": number, "score": score, "epochs": epochs, **spent}), flush=True)
-        if score >= told.target:
+        if score >= told.target or spent["cpu"] > told.seconds:
             break
 
 
