@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from threadpoolctl import threadpool_info
 
 import mmbench as mb
 from mmbench import plugins
@@ -118,3 +120,22 @@ def test_a_limit_takes_rows_evenly(table: Table) -> None:
     assert few.facts["rows"] == {"train": 24, "validation": 24, "test": 24}
     assert len(few.targets("train")) == len(few.values("train", "left")) == 24
     assert set(few.targets("train")) == set(table.targets("train"))
+
+
+def test_threads_change_no_digit(table: Table, tmp_path: Path) -> None:
+    """A sum that is split over threads has other last digits: features are made by one, whoever makes them."""
+
+    class Threads(Counting):
+        def transform(self, state: Mapping[str, Any], column: Sequence[Any]) -> dict[str, Any]:
+            rows = [[torch.get_num_threads(), *(pool["num_threads"] for pool in threadpool_info())]] * len(column)
+            return {"x": np.array(rows, np.float32)}
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        features = prepared(table, tmp_path, Threads())
+        features.ensure()
+        assert (features.arrays("train")["x"][features.arrays("train")[PRESENT]] == 1).all()
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)

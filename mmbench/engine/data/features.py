@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     Array: TypeAlias = np.ndarray[Any, Any]
 
-FORM = 2  # of the files; part of the key
+FORM = 3  # of the files; part of the key
 CHUNK = 64  # rows that an encoder is given at once
 PRESENT = "present"
 MASK = "mask"  # which steps of each row are there, where rows have steps
@@ -95,7 +95,7 @@ class Prepared:
         """
         self._hold(self.folder)
         while not self.folder.exists():
-            with self._making():
+            with self._making(), one_thread():
                 if self._lay_out():
                     units = Units.open(self._draft, self._rows)
                     begun(len(units))
@@ -105,7 +105,7 @@ class Prepared:
     def assist(self) -> None:
         """Take part in what another process has begun, for as long as it has units that nobody works on."""
         self._hold(self.folder)
-        with self._making():
+        with self._making(), one_thread():
             if (self._draft / LAYOUT).exists():
                 self._compute(Units.open(self._draft, self._rows), wait=False)
 
@@ -128,7 +128,7 @@ class Prepared:
         self._hold(folder)
         if folder.exists():
             return _arrays(folder, "test")
-        with building(folder) as draft:
+        with building(folder) as draft, one_thread():
             if draft:
                 clean = list(self.table.values("test", self.modality))
                 generator = np.random.default_rng([seed, *self.modality.encode()])
@@ -282,6 +282,21 @@ class Prepared:
             "rows": self._rows,
             "libraries": libraries(),
         }
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """How a sum is split over threads changes its last digits: features are made by one, whoever makes them."""
+    import torch
+    from threadpoolctl import threadpool_limits
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with threadpool_limits(1):
+            yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @cache
