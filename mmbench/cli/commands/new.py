@@ -11,8 +11,7 @@ from typing import Annotated
 
 import typer
 
-from mmbench.cli import options, terminal
-from mmbench.cli.commands import templates
+from mmbench.cli import options, templates, terminal
 from mmbench.errors import MMBenchError, PluginError
 
 
@@ -77,7 +76,10 @@ def _write(folder: Path, what: What, name: str) -> None:
         "name": name,
         "distribution": folder.name,
         "title": "".join(word.capitalize() for word in name.split("_")) or name.capitalize(),
-        "dataset": name if what is What.dataset else "emoji_group",
+        "role": what,
+        "contract": what.capitalize(),
+        "dataset": {What.dataset: name, What.encoder: "uci_mfeat"}.get(what, "emoji_group"),
+        "run": _run(Path(), what, name),
         "files": ", ".join(f'"{name}{path.removeprefix("$name")}"' for path in files if path.startswith("$name")),
     }
     for path, text in files.items():
@@ -92,11 +94,16 @@ def _next(folder: Path, what: What, name: str) -> list[str]:
     if what is What.suite:
         suite = shlex.quote(str(folder / f"{name}.toml"))
         return [f"  mmbench plan {suite}", f"  mmbench run {suite}"]
-    run = f"starter --plugin {module} --contender {name} --contender concat"
-    if what is not What.fusion:
-        run = f"{shlex.quote(str(folder / 'suite.toml'))} --plugin {module}"
     return [
         f"  mmbench check {module}",
-        f"  mmbench run {run}",
+        f"  mmbench run {_run(folder, what, name)}",
         f"  pip install -e {place} && pytest {place}      then --plugin is not needed",
     ]
+
+
+def _run(folder: Path, what: What, name: str) -> str:
+    """What `mmbench run` is given to run it, from where `folder` is."""
+    module, suite = shlex.quote(str(folder / f"{name}.py")), shlex.quote(str(folder / "suite.toml"))
+    if what is What.fusion:
+        return f"starter --plugin {module} --contender {name} --contender concat"
+    return f"{suite} --plugin {module}"

@@ -113,4 +113,4 @@ def test_an_encoder_passes_its_own_tests_and_its_suite_is_planned(mmbench: Type,
     tested = subprocess.run([sys.executable, "-m", "pytest", "-q"], cwd=folder, capture_output=True, text=True)
     assert tested.returncode == 0, tested.stdout
     planned = mmbench("plan", str(folder / "suite.toml"), "--plugin", str(folder / "reader.py"))
-    assert (planned.code, "6 of 6 cells to do" in planned.out) == (0, True), planned.out + planned.err
+    assert (planned.code, "8 of 8 cells to do" in planned.out) == (0, True), planned.out + planned.err

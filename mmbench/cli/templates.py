@@ -65,33 +65,6 @@ def mmbench_fusions():
     return [$title]
 '''
 
-FUSION_TEST = '''\
-"""The contract: shapes, gradients, missing modalities, cohorts. Add a test of your equation below it."""
-
-from mmbench.testing.fusion import FusionContract
-
-from $name import $title
-
-
-class Test$title(FusionContract):
-    part = $title
-'''
-
-FUSION_README = """\
-# $distribution
-
-The fusion `$name` for mmbench.
-
-    mmbench check $name.py                       # the contract tests
-    mmbench run starter --plugin $name.py --contender $name --contender concat
-
-Installed, it is found by its entry point, with no `--plugin`:
-
-    pip install -e .
-    pytest
-    mmbench info $name
-"""
-
 ENCODER = '''\
 """The encoder `$name`: change the preprocessor, the module and this text into yours."""
 
@@ -144,52 +117,6 @@ class $title(mb.Encoder):
 def mmbench_encoders():
     return [$title]
 '''
-
-ENCODER_TEST = '''\
-"""The contract: rows independent, nothing learned from test, state that can be stored. Add your own tests below it."""
-
-from mmbench.testing.encoder import EncoderContract
-
-from $name import $title
-
-
-class Test$title(EncoderContract):
-    part = $title
-'''
-
-ENCODER_SUITE = """\
-# Every key: docs/suites.md. `mmbench plan` shows what would run.
-name = "$name"
-version = 1
-description = "Two views of digits, read by $name and by mlp, under the same budget"
-
-[budget]
-trials = 8
-epochs = 20
-refit_seeds = 3
-
-[[task]]
-name = "$name"
-dataset = "uci_mfeat"
-modalities = ["fou", "zer"]
-metric = "accuracy"
-encoders = { fou = "$name", zer = "$name" }
-
-[[task]]
-name = "mlp"
-dataset = "uci_mfeat"
-modalities = ["fou", "zer"]
-metric = "accuracy"
-encoders = { fou = "mlp", zer = "mlp" }
-
-[[contender]]
-name = "concat"
-fusion = "concat"
-
-[[contender]]
-name = "only"                   # each modality alone
-each_modality = true
-"""
 
 DATASET = '''\
 """The data set `$name`: put your own rows into $name.csv, and name its columns here."""
@@ -244,15 +171,15 @@ def mmbench_datasets():
     return [$title]
 '''
 
-DATASET_TEST = '''\
-"""The contract: three splits, values of their kinds, no row in two splits, the same rows each time."""
+TEST = '''\
+"""The contract, as `mmbench check` runs it. Add tests of what is your own below it."""
 
-from mmbench.testing.dataset import DatasetContract
+from mmbench.testing.$role import ${contract}Contract
 
 from $name import $title
 
 
-class Test$title(DatasetContract):
+class Test$title(${contract}Contract):
     part = $title
 '''
 
@@ -262,7 +189,7 @@ README = """\
 The $what `$name` for mmbench.
 
     mmbench check $name.py                       # the contract tests
-    mmbench run suite.toml --plugin $name.py
+    mmbench run $run
 
 Installed, it is found by its entry point, with no `--plugin`:
 
@@ -271,21 +198,19 @@ Installed, it is found by its entry point, with no `--plugin`:
     mmbench info $name
 """
 
-SUITE = """\
+BUDGET = """\
 # Every key: docs/suites.md. `mmbench plan` shows what would run.
 name = "$name"
 version = 1
-description = "Does fusing help on $dataset?"
+description = "Does it help on $dataset?"
 
 [budget]                        # the same for every contender
 trials = 8
 epochs = 20
 refit_seeds = 3
+"""
 
-[[task]]
-dataset = "$dataset"
-metric = "accuracy"             # mmbench list metrics
-
+CONTENDERS = """
 [[contender]]
 name = "concat"
 fusion = "concat"               # mmbench list fusions
@@ -298,6 +223,31 @@ fusion = "gated"
 name = "only"                   # each modality alone: what a fusion has to beat
 each_modality = true
 """
+
+TASK = """
+[[task]]
+dataset = "$dataset"
+metric = "accuracy"             # mmbench list metrics
+"""
+
+TWO_READERS = """
+[[task]]
+name = "$name"
+dataset = "$dataset"
+modalities = ["fou", "zer"]
+metric = "accuracy"
+encoders = { fou = "$name", zer = "$name" }
+
+[[task]]                        # the same, read by another
+name = "mlp"
+dataset = "$dataset"
+modalities = ["fou", "zer"]
+metric = "accuracy"
+encoders = { fou = "mlp", zer = "mlp" }
+"""
+
+SUITE = BUDGET + TASK + CONTENDERS
+ENCODER_SUITE = BUDGET + TWO_READERS + CONTENDERS
 
 
 def rows() -> str:
@@ -319,15 +269,9 @@ def files(what: str) -> dict[str, str]:
     """{path: text} of a folder for a new `what`, or of the one file of a suite."""
     if what == "suite":
         return {"$name.toml": SUITE}
-    shared = {"pyproject.toml": PYPROJECT}
-    if what == "fusion":
-        return shared | {"$name.py": FUSION, "tests/test_$name.py": FUSION_TEST, "README.md": FUSION_README}
-    shared |= {"README.md": README}
-    if what == "encoder":
-        return shared | {"$name.py": ENCODER, "suite.toml": ENCODER_SUITE, "tests/test_$name.py": ENCODER_TEST}
-    return shared | {
-        "$name.py": DATASET,
-        "$name.csv": rows(),
-        "suite.toml": SUITE,
-        "tests/test_$name.py": DATASET_TEST,
+    own = {
+        "fusion": {"$name.py": FUSION},
+        "encoder": {"$name.py": ENCODER, "suite.toml": ENCODER_SUITE},
+        "dataset": {"$name.py": DATASET, "$name.csv": rows(), "suite.toml": SUITE},
     }
+    return {"pyproject.toml": PYPROJECT, **own[what], "tests/test_$name.py": TEST, "README.md": README}
