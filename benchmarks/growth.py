@@ -261,7 +261,7 @@ def train_rows(n: int, folder: Path) -> None:
     )
     cell = plan.make(suite, catalog).cells[0]
     attempt = Attempt(default_params(cell, catalog), seed=0)
-    Group(Workspace(cell, catalog, folder), [attempt]).advance(1)
+    Group(Workspace(cell, catalog, folder), [attempt]).run()
     if attempt.status != "ok":
         raise SystemExit(attempt.reason)
 

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from mmbench.api.suite import Budget, ContenderSpec, Suite, TaskSpec
 
@@ -35,19 +35,11 @@ class SearchTask:
     encoders: Mapping[str, tuple[str, ...]]
     params: Mapping[str, Any] = field(default_factory=dict)
     limit: int | None = None
-    batch: int = 8
-    """Trials that mmbench asks for together."""
-    cohort: int = 8
-    """Trials that share a shape, so that they may train as one program."""
-    pruning: Literal["median", "halving", "none"] = "median"
-    """Halving looks at trials after 3 of 20 epochs: where epochs are short it throws the best ones away."""
 
     def suite(self, *, trials: int, seed: int = 0, fusions: tuple[str, ...] = ("concat",)) -> Suite:
         budget = Budget(
             trials=trials,
-            batch=min(self.batch, trials),
-            cohort=min(self.cohort, trials),
-            pruning=self.pruning,
+            batch=1,
             epochs=EPOCHS,
             patience=PATIENCE,
             refit_seeds=1,
@@ -74,9 +66,6 @@ TASKS = {
                 "model.width": 64,
                 "train.batch_size": 32,
             },
-            batch=16,
-            cohort=1,  # convolutions save nothing together
-            pruning="halving",  # an epoch costs so much that to stop early is worth a good one now and then
         ),
     )
 }

@@ -19,9 +19,10 @@ class Budget:
     """Epochs without a better validation score before a training stops."""
     refit_seeds: int = 3
     trial_seconds: float = 120.0
-    pruning: Literal["median", "halving", "none"] = "median"
-    """Which trainings end before their last epoch. median: one whose score is below the median of earlier trials at the
-    same epoch. halving: of each batch, two thirds after a ninth of the epochs, and of the rest again after a third."""
+    pruning: Literal["halving", "median", "none"] = "halving"
+    """Which trainings end before their last epoch. halving: one that is not in the better half of all that came so far,
+    asked after a quarter and after half of the epochs. median: one whose best score is below the median of earlier
+    trials, asked after each epoch but the first."""
     cohort: int = 1
     """How many of the trials asked together share all that shapes a model (widths, parts, batch size), so that they can
     train as one program; they differ in learning rate, decay, dropout and the like."""

@@ -108,7 +108,7 @@ class BudgetTable(_Table):
     refit_seeds: Annotated[int, Field(ge=1, le=1000)] = 3
     trial_seconds: Annotated[float, Field(gt=0, le=1e7, allow_inf_nan=False)] = 120.0
     tune_preparation: bool = False
-    pruning: Literal["median", "halving", "none"] = "median"
+    pruning: Literal["halving", "median", "none"] = "halving"
     cohort: Count = 1
 
 

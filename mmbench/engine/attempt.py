@@ -1,7 +1,6 @@
 """Configurations on their way: what is to be trained, together or one by one, how far each came and how it ended.
 
-Search and refits use it. A `Group` trains its attempts up to an epoch and stands still; whatever a part does wrong
-becomes the attempt's status.
+Search and refits use it. Whatever a part does wrong becomes the attempt's status.
 """
 
 import time
@@ -43,14 +42,14 @@ class Attempt:
     seconds: float = 0.0
     together: int = 1
     """How many were trained as one program with it, itself included."""
-    ended: bool = False
 
     def begin_anew(self) -> None:
-        self.status, self.reason, self.ended = "ok", None, False
+        self.status, self.reason, self.model = "ok", None, None
         self.fit, self.together = Fit(), 1
 
-    def end(self, status: Status = "ok", reason: str | None = None) -> None:
-        self.status, self.reason, self.ended = status, reason, True
+    def end(self, status: Status, reason: str) -> None:
+        """Note that it did not end well."""
+        self.status, self.reason = status, reason
 
 
 Watch: TypeAlias = Callable[[Attempt], None]
@@ -62,35 +61,22 @@ class Group:
 
     def __init__(self, workspace: Workspace, attempts: Sequence[Attempt]) -> None:
         self.workspace, self.attempts = workspace, tuple(attempts)
-        self._cohort: Cohort | None = None
-        self._training: Training | None = None
-        self._rest: list[Group] | None = None
-        """The attempts one by one, where it turned out that they can't go together."""
 
-    def advance(self, until: int, watch: Watch = lambda attempt: None) -> None:
-        """Train every attempt that has not ended up to epoch `until`."""
-        if all(attempt.ended for attempt in self.attempts):
-            return
-        if self._rest is None and len(self.attempts) > 1 and not self._advance_together(until, watch):
-            self._rest = [Group(self.workspace, [attempt]) for attempt in self.attempts]
-        if self._rest is not None:
-            for group in self._rest:
-                group.advance(until, watch)
-        elif len(self.attempts) == 1:
-            self._advance_alone(self.attempts[0], until, watch)
+    def run(self, watch: Watch = lambda attempt: None) -> None:
+        """Train every attempt to its end."""
+        if len(self.attempts) == 1:
+            self._run_alone(self.attempts[0], watch)
+        elif not self._run_together(watch):
+            for attempt in self.attempts:
+                attempt.begin_anew()
+                self._run_alone(attempt, watch)
 
-    def prune(self, attempt: Attempt, reason: str) -> None:
-        """Go on without this one."""
-        attempt.end("pruned", reason)
-        if self._cohort:
-            self._cohort.stop(self.attempts.index(attempt))
-
-    def _advance_alone(self, attempt: Attempt, until: int, watch: Watch) -> None:
+    def _run_alone(self, attempt: Attempt, watch: Watch) -> None:
         started = time.monotonic()
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # a part's warnings are not the user's business in mid-search
-                self._train(attempt, until, watch)
+                self._train(attempt, watch)
         except PrunedError as error:
             attempt.end("pruned", str(error))
         except TimeUpError:
@@ -104,49 +90,41 @@ class Group:
                 raise  # data are missing or the disk is full: no contender's fault
             attempt.end("oom" if _out_of_memory(error) else "error", blamed(error))
         attempt.seconds += time.monotonic() - started
-        if attempt.ended:
-            self._training = None
 
-    def _train(self, attempt: Attempt, until: int, watch: Watch) -> None:
+    def _train(self, attempt: Attempt, watch: Watch) -> None:
         workspace = self.workspace
         if not workspace.is_trained(attempt.params):
             attempt.model, attempt.fit = fit_estimator(workspace, attempt.params, attempt.seed)
-            attempt.end()
             return
-        if self._training is None:
-            lesson, recipe = workspace.lesson(attempt.params), _recipe(workspace, attempt)
-            self._training = Training(workspace.model(attempt.params, attempt.seed), recipe, lesson)
-        training, attempt.fit = self._training, self._training.fit
-        while not training.over and len(attempt.fit.curve) < until:
+        lesson, recipe = workspace.lesson(attempt.params), _recipe(workspace, attempt)
+        training = Training(workspace.model(attempt.params, attempt.seed), recipe, lesson)
+        attempt.fit = training.fit
+        while not training.over:
             training.advance()
             watch(attempt)
-        if training.over:
-            attempt.model = training.model
-            attempt.end()
+        attempt.model = training.model
 
-    def _advance_together(self, until: int, watch: Watch) -> bool:
-        """False if the attempts can't be trained as one program; then nothing has happened to them."""
-        started, living = time.monotonic(), [attempt for attempt in self.attempts if not attempt.ended]
+    def _run_together(self, watch: Watch) -> bool:
+        """False if the attempts can't be trained as one program; what was done then does not count."""
+        started = time.monotonic()
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                self._cohort = self._cohort or _cohort(self.workspace, self.attempts)
-                self._train_cohort(self._cohort, until, watch)
+                self._train_cohort(_cohort(self.workspace, self.attempts), watch)
         except TimeUpError:
-            for attempt in (attempt for attempt in living if not attempt.ended):
-                attempt.end("timeout", f"longer than {self.workspace.cell.budget.trial_seconds:g} seconds")
+            for attempt in self.attempts:
+                if attempt.status == "ok" and attempt.model is None:
+                    attempt.end("timeout", f"longer than {self.workspace.cell.budget.trial_seconds:g} seconds")
         except Exception:  # no batching rule, no memory for all, or a fault of the part's own: one by one will tell
-            for attempt in living:
-                attempt.begin_anew()
             return False
-        for attempt in living:
-            attempt.seconds += (time.monotonic() - started) / len(living)
+        for attempt in self.attempts:
+            attempt.seconds += (time.monotonic() - started) / len(self.attempts)
         return True
 
-    def _train_cohort(self, cohort: Cohort, until: int, watch: Watch) -> None:
+    def _train_cohort(self, cohort: Cohort, watch: Watch) -> None:
         for attempt, fit in zip(self.attempts, cohort.fits, strict=True):
             attempt.fit, attempt.together = fit, len(self.attempts)
-        while any(len(cohort.fits[k].curve) < until for k in cohort.alive):
+        while not cohort.over:
             members = list(cohort.alive)
             cohort.advance()
             for k in members:
@@ -157,11 +135,11 @@ class Group:
                 try:
                     watch(attempt)
                 except PrunedError as error:
-                    self.prune(attempt, str(error))
+                    attempt.end("pruned", str(error))
+                    cohort.stop(k)
                     continue
                 if k not in cohort.alive:
                     attempt.model = cohort.model(k)
-                    attempt.end()
 
 
 def groups(workspace: Workspace, attempts: Sequence[Attempt]) -> list[Group]:
@@ -179,6 +157,17 @@ def groups(workspace: Workspace, attempts: Sequence[Attempt]) -> list[Group]:
         whole = len(together) >= FEWEST and _may_join(workspace, together[0].params)
         found += [Group(workspace, part) for part in ([together] if whole else [[one] for one in together])]
     return found
+
+
+def train_together(workspace: Workspace, params: Params, members: int) -> bool:
+    """Whether so many configurations of one structure would train as one program, by all that is known beforehand."""
+    if members < FEWEST or not _may_join(workspace, params):
+        return False
+    try:
+        model = workspace.model(params, seed=0)
+    except (Exception, SystemExit):  # its trial will tell
+        return False
+    return pays([model] * members, params["train.batch_size"])
 
 
 def _may_join(workspace: Workspace, params: Params) -> bool:

@@ -70,7 +70,7 @@ def refits(
             missing = [attempt for attempt in group.attempts if (role, attempts[attempt]) not in done]
             if missing:
                 begin(len(group.attempts))
-                group.advance(cell.budget.epochs)
+                group.run()
             for attempt in missing:
                 yield _tested(workspace, role, attempts[attempt], attempt)
 

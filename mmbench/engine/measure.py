@@ -22,7 +22,7 @@ from mmbench.api.space import Params
 from mmbench.engine.data.workspace import Workspace
 from mmbench.engine.flops import FlopCounter
 from mmbench.engine.learn.estimator import fit_estimator, predict_estimator
-from mmbench.engine.learn.model import Inputs, Model
+from mmbench.engine.learn.model import Inputs, Model, kernels
 from mmbench.engine.learn.optimizer import AdamW
 from mmbench.engine.learn.train import Lesson, Recipe, fit
 from mmbench.engine.space import derive_seed, part_params
@@ -100,7 +100,7 @@ def _time(workspace: Workspace, params: Params) -> dict[str, Any]:
     with FlopCounter() as counter:
         _forward(model, test, 1)()
     costs["flops"] = counter.total
-    with torch.inference_mode():
+    with torch.inference_mode(), kernels(model):
         one = _samples(_forward(model, test, 1), workspace.device)
         costs |= {f"latency_ms_p{q}": float(np.percentile(one, q)) * 1e3 for q in (50, 90, 99)}
         batch = min(BATCH, test.n)

@@ -16,14 +16,12 @@ from optuna.trial import TrialState
 from mmbench.api.record import Trial
 from mmbench.api.space import Choice, Int, Parameter, Params
 from mmbench.api.suite import Budget
-from mmbench.engine.attempt import Attempt, Group, PrunedError, groups
+from mmbench.engine.attempt import Attempt, PrunedError, groups, train_together
 from mmbench.engine.data.workspace import Workspace
 from mmbench.engine.space import configure, default_params, derive_seed, full_space, is_structural, open_params
 
 Begin: TypeAlias = Callable[[Sequence[tuple[int, Params]]], None]
 """Hears which trials are trained now."""
-REDUCTION = 3
-"""Successive halving lets one in so many go on; the field calls it eta."""
 
 
 def search(
@@ -39,16 +37,39 @@ def search(
         pruner=optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=max(2, cell.budget.epochs // 4)),
     )
     study.enqueue_trial(default_params(cell, workspace.catalog))
+    rungs = Rungs(cell.budget, cell.direction)
     trials: list[Trial] = []
     for start in range(0, size, cell.budget.batch):
         if _hopeless(workspace, trials):
             break
         asked = _ask_batch(study, workspace, range(start, min(start + cell.budget.batch, size)))
-        batch = _Batch(workspace, asked, known, begin=begin, finished=finished).run()
+        batch = _Batch(workspace, asked, known, rungs, begin=begin, finished=finished).run()
         for entry, trial in zip(asked, batch, strict=True):
             _tell(study, entry.handle, trial)
         trials += batch
     return trials
+
+
+class Rungs:
+    """Successive halving without waiting (the stopping form of ASHA, arXiv:1810.05934): after a quarter and after
+    half of the epochs a training goes on if its best score is in the better half of all that ever came so far."""
+
+    def __init__(self, budget: Budget, direction: str) -> None:
+        self.sign = 1 if direction == "max" else -1
+        self.seen: dict[int, dict[int, float]] = {math.ceil(budget.epochs / 2**k): {} for k in (2, 1)}
+        """{epochs: {number of a trial: its best score by then}}; larger is better."""
+
+    def loses(self, number: int, curve: Sequence[float]) -> bool:
+        """Hear of each epoch of a trial; gives whether it ends here. The first two at a rung never do."""
+        if len(curve) == 1:  # what began together and failed begins again, alone
+            for seen in self.seen.values():
+                seen.pop(number, None)
+        if len(curve) not in self.seen:
+            return False
+        seen, best = self.seen[len(curve)], max(self.sign * score for score in curve)
+        better = sum(other > best for other in seen.values())
+        seen[number] = best
+        return len(seen) > 2 and better >= math.ceil(len(seen) / 2)
 
 
 @dataclass(frozen=True)
@@ -67,14 +88,13 @@ class _Batch:
         workspace: Workspace,
         asked: Sequence[_Asked],
         known: Mapping[int, Trial],
+        rungs: Rungs,
         *,
         begin: Begin,
         finished: Callable[[Trial], None],
     ) -> None:
-        self.workspace, self.begin, self.finished = workspace, begin, finished
-        self.known = known
+        self.workspace, self.known, self.rungs, self.begin, self.finished = workspace, known, rungs, begin, finished
         cell = workspace.cell
-        self.sign = 1 if cell.direction == "max" else -1
         self.handles = [entry.handle for entry in asked]
         seeds = [derive_seed(cell.seed, cell.task.name, cell.contender, h.number) for h in self.handles]
         self.attempts = [Attempt(entry.params, seed) for entry, seed in zip(asked, seeds, strict=True)]
@@ -82,60 +102,29 @@ class _Batch:
 
     def run(self) -> list[Trial]:
         """Train what is not known yet. A group of trials lands whole: it is left out only if all of it is known."""
-        budget = self.workspace.cell.budget
-        open_ = []
         for group in groups(self.workspace, self.attempts):
             if all(self._number(attempt) in self.known for attempt in group.attempts):
-                self._recall(group)
-            else:
-                open_.append(group)
-        stages = rungs(budget)
-        for stage in stages:
-            for group in open_:
-                self.begin([(self._number(a), dict(a.params)) for a in group.attempts if not a.ended])
-                group.advance(stage, self._watch)
-                if len(stages) == 1:
-                    self._land(group)
-            if stage != stages[-1]:
-                self._halve(open_, stage)
-        for group in open_ if len(stages) > 1 else ():
-            self._land(group)
+                for number in map(self._number, group.attempts):
+                    curve = self.known[number].curve[: self.known[number].epochs]
+                    for epoch in range(len(curve)):
+                        self.rungs.loses(number, curve[: epoch + 1])
+                continue
+            self.begin([(self._number(attempt), dict(attempt.params)) for attempt in group.attempts])
+            group.run(self._watch)
+            for attempt in group.attempts:
+                if self._number(attempt) not in self.known:
+                    self.finished(self._trial(attempt))
         return [self._trial(attempt) for attempt in self.attempts]
 
     def _watch(self, attempt: Attempt) -> None:
-        if self.workspace.cell.budget.pruning != "median":
-            return
-        handle, curve = self.handle_of[attempt], attempt.fit.curve
-        handle.report(curve[-1], len(curve) - 1)
-        if handle.should_prune():
-            raise PrunedError("worse than the median at this epoch")
-
-    def _halve(self, open_: Sequence[Group], rung: int) -> None:
-        """Of all that came as far as this rung, or were done before it, the best go on."""
-        arrived = [a for a in self.attempts if len(a.fit.curve) >= rung or (a.ended and a.status == "ok")]
-        numbered = {id(a): (-self.sign * self._best(a, rung), self._number(a)) for a in arrived}
-        order = sorted(arrived, key=lambda a: numbered[id(a)])
-        losers = set(map(id, order[math.ceil(len(order) / REDUCTION) :]))
-        for group in open_:
-            for attempt in group.attempts:
-                if id(attempt) in losers and not attempt.ended:
-                    group.prune(attempt, f"not among the best third after {rung} epochs")
-
-    def _best(self, attempt: Attempt, rung: int) -> float:
-        curve = attempt.fit.curve[:rung]
-        return max(curve, key=lambda score: self.sign * score) if curve else attempt.fit.score
-
-    def _recall(self, group: Group) -> None:
-        """Let attempts that are known stand where their trials ended."""
-        for attempt in group.attempts:
-            trial = self.known[self._number(attempt)]
-            attempt.fit.curve, attempt.fit.score = list(trial.curve), math.nan if trial.score is None else trial.score
-            attempt.end(trial.status, trial.reason)
-
-    def _land(self, group: Group) -> None:
-        for attempt in group.attempts:
-            if self._number(attempt) not in self.known:
-                self.finished(self._trial(attempt))
+        pruning, curve = self.workspace.cell.budget.pruning, attempt.fit.curve
+        if pruning == "halving" and self.rungs.loses(self._number(attempt), curve):
+            raise PrunedError(f"not in the better half after {len(curve)} epochs")
+        if pruning == "median":
+            handle = self.handle_of[attempt]
+            handle.report(curve[-1], len(curve) - 1)
+            if handle.should_prune():
+                raise PrunedError("worse than the median at this epoch")
 
     def _trial(self, attempt: Attempt) -> Trial:
         number, fit = self._number(attempt), attempt.fit
@@ -160,12 +149,6 @@ class _Batch:
         return number
 
 
-def rungs(budget: Budget) -> list[int]:
-    """The epochs after which a batch stands still; the last one is the budget's last."""
-    early = {math.ceil(budget.epochs / REDUCTION**k) for k in (1, 2)} if budget.pruning == "halving" else set()
-    return sorted(early | {budget.epochs})
-
-
 def _hopeless(workspace: Workspace, trials: Sequence[Trial]) -> bool:
     """Whether half of the trials are done and the suite lets a cell give up that did so badly."""
     cell = workspace.cell
@@ -176,15 +159,21 @@ def _hopeless(workspace: Workspace, trials: Sequence[Trial]) -> bool:
 
 
 def _ask_batch(study: optuna.Study, workspace: Workspace, numbers: range) -> list[_Asked]:
-    """Ask for a batch; of each `budget.cohort` trials in it, the later ones have the first one's structure."""
+    """Ask for a batch; of each `budget.cohort` trials in it, the later ones have the first one's structure, if they can
+    then train together."""
     cell = workspace.cell
     space = full_space(cell, workspace.catalog)
     asked: list[_Asked] = []
+    shared: dict[str, Any] = {}
     for place, number in enumerate(numbers):
-        if place % cell.budget.cohort:
-            lead = asked[place - place % cell.budget.cohort].handle.params
-            study.enqueue_trial({name: value for name, value in lead.items() if is_structural(space, name)})
+        leads = place % cell.budget.cohort == 0
+        if shared and not leads:
+            study.enqueue_trial(shared)
         asked.append(_ask(study, workspace, number))
+        if leads:
+            members = min(cell.budget.cohort, len(numbers) - place)
+            structure = {n: v for n, v in asked[-1].handle.params.items() if is_structural(space, n)}
+            shared = structure if train_together(workspace, asked[-1].params, members) else {}
     return asked
 
 

@@ -106,8 +106,17 @@ def test_time_to_quality_counts_whole_processes(tmp_path: Path) -> None:
 
 def test_a_search_that_never_reaches_the_target_counts_with_all_it_spent() -> None:
     search = [quality.Tried(0.5, 1, 2), quality.Tried(0.7, 3, 4), quality.Tried(0.6, 5, 6)]
-    assert quality._time_to(0.6, search) == Reading(cpu=3, wall=4)
-    assert quality._time_to(0.9, search) == Reading(cpu=5, wall=6)
+    assert quality._end(0.6, search) == search[1]
+    assert quality._end(0.9, search) == search[-1]
+
+
+def test_a_search_that_never_reaches_the_target_is_paid_for_by_the_others() -> None:
+    slow, fast = [(10.0, True), (50.0, False), (30.0, True)], [(5.0, True), (5.0, True), (5.0, True)]
+    assert quality._needed(slow) == 45
+    assert quality._needed([(10.0, False)]) == 20
+    spread = quality._ratio([slow, fast])
+    assert spread.median == 9
+    assert 2 <= spread.low < 9 < spread.high
 
 
 def test_a_ratio_is_that_of_its_rounds() -> None:

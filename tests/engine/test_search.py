@@ -13,11 +13,11 @@ from mmbench.api.suite import Budget, ContenderSpec, Suite, TaskSpec
 from mmbench.engine import plan
 from mmbench.engine.data.workspace import Workspace
 from mmbench.engine.evaluate import best, refits, schedule
-from mmbench.engine.search import rungs, search
+from mmbench.engine.search import Rungs, search
 from mmbench.engine.space import full_space, is_structural
 
 CATALOG = plugins.load([str(Path(__file__).parents[1] / "toys.py")])
-BUDGET = Budget(trials=9, batch=9, epochs=9, patience=9, refit_seeds=2, trial_seconds=60)
+BUDGET = Budget(trials=9, batch=9, epochs=9, patience=9, refit_seeds=2, trial_seconds=60, pruning="median")
 
 
 def workspace(cache: Path, budget: Budget = BUDGET, fusion: str = "sum", **task: Any) -> Workspace:
@@ -54,32 +54,58 @@ def test_the_first_trial_is_the_default(cache: Path) -> None:
     assert len({trial.params["train.lr"] for trial in trials}) == 3
 
 
-def test_rungs() -> None:
-    assert rungs(HALVING) == [1, 3, 9]
-    assert rungs(replace(HALVING, epochs=20)) == [3, 7, 20]
-    assert rungs(replace(HALVING, epochs=2)) == [1, 2]
-    assert rungs(BUDGET) == [9]
+def test_halving_asks_twice() -> None:
+    assert sorted(Rungs(HALVING, "max").seen) == [3, 5]
+    assert sorted(Rungs(replace(HALVING, epochs=20), "max").seen) == [5, 10]
+    assert sorted(Rungs(replace(HALVING, epochs=2), "max").seen) == [1]
 
 
-def test_halving_lets_the_best_third_go_on(cache: Path) -> None:
+def test_only_the_better_half_goes_on() -> None:
+    rungs = Rungs(replace(HALVING, epochs=2), "min")
+    assert [rungs.loses(number, [loss]) for number, loss in enumerate([5.0, 6.0, 7.0, 4.0, 4.5])] == [
+        False,  # the first two have nothing to be compared with
+        False,
+        True,
+        False,
+        False,
+    ]
+    assert not rungs.loses(5, [5.0]), "two of six are better"
+    assert rungs.loses(6, [5.5]), "four of seven are better"
+    assert not rungs.loses(6, [5.5, 9.0]), "asked after the first epoch only"
+
+
+def test_halving_is_asked_of_the_best_score_so_far() -> None:
+    rungs = Rungs(replace(HALVING, epochs=4), "max")
+    for number in range(4):
+        assert not rungs.loses(number, [0.5])
+        rungs.loses(number, [0.5, 0.6])
+    assert rungs.loses(4, [0.4])
+    assert not rungs.loses(5, [0.9])
+    assert not rungs.loses(5, [0.9, 0.1])
+
+
+def test_one_that_begins_again_alone_is_not_compared_with_itself() -> None:
+    rungs = Rungs(replace(HALVING, epochs=2), "max")
+    for number in range(3):
+        rungs.loses(number, [0.1 * number])
+    once = {rung: dict(seen) for rung, seen in rungs.seen.items()}
+    for number in range(3):
+        rungs.loses(number, [0.1 * number])
+    assert rungs.seen == once
+
+
+def test_halving_keeps_what_comes_through_as_it_would_be_without(cache: Path) -> None:
     trials, _ = go(workspace(cache, HALVING))
-    assert sorted(trial.epochs for trial in trials) == [1] * 6 + [3] * 2 + [9]
-    assert [trial.status for trial in trials].count("pruned") == 8
-    for rung in (1, 3):
-        went_on = [max(t.curve[:rung]) for t in trials if t.epochs > rung]
-        stopped = [max(t.curve[:rung]) for t in trials if t.epochs == rung]
-        assert min(went_on) >= max(stopped)
+    pruned = [trial for trial in trials if trial.status == "pruned"]
+    assert {trial.epochs for trial in pruned} <= {3, 5}
+    assert 0 < len(pruned) < 8
+    assert all(f"not in the better half after {trial.epochs} epochs" == trial.reason for trial in pruned)
+    alone = go(workspace(cache, replace(BUDGET, pruning="none")))[0]
+    for trial in trials:
+        assert alone[trial.number].curve[: trial.epochs] == trial.curve
     winner = best(trials, "max")
     assert winner is not None
     assert winner.epochs == 9
-
-
-def test_halving_trains_as_if_nobody_had_waited(cache: Path) -> None:
-    """The one that gets through has the curve that it has without any pruning."""
-    through = best(go(workspace(cache, HALVING))[0], "max")
-    alone = go(workspace(cache, replace(BUDGET, pruning="none")))[0]
-    assert through is not None
-    assert alone[through.number].curve == through.curve
 
 
 @pytest.mark.parametrize("budget", [BUDGET, HALVING, TOGETHER, replace(TOGETHER, pruning="halving")])
@@ -97,11 +123,23 @@ def test_a_cohort_shares_its_structure_and_nothing_else(cache: Path) -> None:
     trials, _ = go(place)
     space = full_space(place.cell, CATALOG)
     shapes = [{n: v for n, v in t.params.items() if is_structural(space, n)} for t in trials]
-    assert shapes[0] == shapes[1] == shapes[2] == shapes[3]
-    assert shapes[4] == shapes[5] == shapes[6] == shapes[7]
+    for four in (slice(0, 4), slice(4, 8)):
+        together = {t.together for t in trials[four]}
+        assert together in ({4}, {1})
+        alike = all(shape == shapes[four][0] for shape in shapes[four])
+        assert alike == (together == {4})
     assert len({t.params["train.lr"] for t in trials}) == 8
     assert any(t.together == 4 for t in trials)
-    assert all(t.together in (1, 4) for t in trials)
+
+
+def test_trials_that_would_not_train_together_share_nothing(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mmbench.engine.learn.cohort.LARGEST", 0)
+    place = workspace(cache, TOGETHER, fusion="gated")
+    trials, _ = go(place)
+    space = full_space(place.cell, CATALOG)
+    shapes = {str([v for n, v in t.params.items() if is_structural(space, n)]) for t in trials}
+    assert len(shapes) > 2
+    assert {t.together for t in trials} == {1}
 
 
 def test_a_fusion_that_says_no_is_trained_one_by_one(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:

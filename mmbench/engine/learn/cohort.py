@@ -20,7 +20,7 @@ from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from mmbench.api.parts import Epoch, Features, Fused
 from mmbench.engine.learn.dropout import put_in
-from mmbench.engine.learn.model import Batch, Inputs, Model
+from mmbench.engine.learn.model import Batch, Inputs, Model, kernels
 from mmbench.engine.learn.optimizer import update
 from mmbench.engine.learn.train import (
     Fit,
@@ -38,8 +38,9 @@ from mmbench.errors import MMBenchError
 
 FEWEST = 4
 """Fewer members than these are never faster together."""
-LARGEST = 3_000_000
-"""Above this many weights times rows of a batch, arithmetic is most of a step, and a cohort saves none of it."""
+MANY, LARGEST = 8, 24_000_000
+"""Above this many weights times rows of a batch, arithmetic is most of a step, and a cohort saves none of it; fewer
+members than so many save something only up to an eighth of that."""
 
 
 class NoCohortError(MMBenchError):
@@ -57,7 +58,7 @@ def pays(models: Sequence[Model], batch_size: int) -> bool:
     if device.type == "cuda":
         return True
     weights = sum(parameter.numel() for parameter in model.parameters())
-    return weights * min(batch_size, model.head.most_rows) <= LARGEST
+    return weights * min(batch_size, model.head.most_rows) <= (LARGEST if len(models) >= MANY else LARGEST // 8)
 
 
 class Cohort:
@@ -103,7 +104,7 @@ class Cohort:
         Raises TimeUpError when the seconds of all are spent, and whatever a part raises.
         """
         started = time.perf_counter()
-        with self._randomness:
+        with self._randomness, kernels(self._shell):
             losses = self._epoch(started)
             taken = (time.perf_counter() - started) / len(self.alive)
             self._judge(losses, taken)

@@ -3,13 +3,15 @@
 `assemble` builds it from parts; train and evaluate call `encode` and `fuse`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeAlias, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
 
 from mmbench.api.parts import Features, FeatureSpec, Fused
 from mmbench.api.space import Params
@@ -107,6 +109,19 @@ class Model(nn.Module):
         return self.logits(self.encode(batch))
 
 
+@contextmanager
+def kernels(model: nn.Module) -> Iterator[None]:
+    """Without oneDNN unless the model has convolutions: of what is left it does only GELU, and takes several times as
+    long to set up as the other kernel takes for a batch of vectors."""
+    onednn: Any = torch.backends.mkldnn
+    before = onednn.enabled
+    onednn.enabled = before and any(isinstance(module, _ConvNd) for module in model.modules())
+    try:
+        yield
+    finally:
+        onednn.enabled = before
+
+
 def predict(model: Model, inputs: Inputs, *, batch_size: int | None = None, pool: int | None = None) -> Tensor:
     """Predictions for a whole split, in evaluation mode, without gradients: what metrics score.
 
@@ -114,7 +129,7 @@ def predict(model: Model, inputs: Inputs, *, batch_size: int | None = None, pool
     candidates only (rows that follow each other), not all.
     """
     model.eval()
-    with torch.inference_mode():
+    with torch.inference_mode(), kernels(model):
         blocks = inputs.blocks(batch_size)
         if not isinstance(model.head, MatchHead):
             return torch.cat([model.head.decode(model(inputs.batch(block))) for block in blocks]).float()

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from mmbench.api.parts import Epoch, Features, Fused
 from mmbench.engine.learn.heads import POOL, gather
-from mmbench.engine.learn.model import Batch, Inputs, Model, predict
+from mmbench.engine.learn.model import Batch, Inputs, Model, kernels, predict
 from mmbench.engine.learn.optimizer import AdamW
 from mmbench.errors import TrainingError
 
@@ -114,7 +114,7 @@ class Training:
         Raises TrainingError if the loss or a prediction is not finite, TimeUpError when the seconds are spent.
         """
         started = time.perf_counter()
-        with self._randomness:
+        with self._randomness, kernels(self.model):
             loss = self._epoch(started)
             self.fit.train_seconds += time.perf_counter() - started
             self.fit.rows += self.lesson.train.n
