@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 LARGEST_FILE = 1_000_000
 LONGEST_LINE = 20_000  # tomllib takes quadratic time over a key of many dots
-ADDED = {"pruning": "median", "cohort": 1}
 MOST = {"trials": 100_000, "limit": 2**63 - 1, "seed": 2**32 - 1}
 NAME = re.compile(r"[a-z0-9]([a-z0-9 _.-]*[a-z0-9_.-])?")
 NAME_RULE = "use lower-case letters, digits, spaces, _ . and -, beginning with a letter or digit"
@@ -282,12 +281,7 @@ def suite_hash(suite: Suite) -> str:
     """SHA-256 of what determines results: everything but the description."""
     content = {key: value for key, value in asdict(suite).items() if key != "description"}
     content["budget"]["trial_seconds"] = float(suite.budget.trial_seconds)  # 120 and 120.0 are one budget
-    for name, usual in ADDED.items():  # a suite that doesn't use what came later keeps its hash
-        if content["budget"][name] == usual:
-            del content["budget"][name]
     for task in content["tasks"]:
-        if task["give_up"] is None:
-            del task["give_up"]
         for corruption in task["corruptions"]:
             corruption["severities"] = [float(severity) for severity in corruption["severities"]]
     text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
