@@ -24,7 +24,7 @@ def measure(*, quick: bool = False, trials: int | None = None, rounds: int | Non
     trials, rounds = trials or (4 if quick else 12), rounds or (1 if quick else 5)
     for name in ("uci_mfeat", "emoji"):
         yield throughput(tasks.TASKS[name], trials=trials, rounds=rounds)
-    yield scaling(trials=trials if quick else 128, rounds=max(1, rounds // 2))  # long enough to outweigh the start
+    yield scaling(trials=trials if quick else 96, rounds=max(1, rounds // 2))  # long enough to outweigh the start
 
 
 def throughput(task: tasks.SearchTask, *, trials: int, rounds: int) -> Figure:
