@@ -171,6 +171,102 @@ def mmbench_datasets():
     return [$title]
 '''
 
+OBJECTIVE = '''\
+"""The objective `$name`: change the equation, the space and this text into yours."""
+
+import mmbench as mb
+import torch
+from torch import nn
+
+
+class Module(nn.Module):
+    def __init__(self, weight):
+        super().__init__()
+        self.register_buffer("weight", torch.tensor(float(weight)))  # as a buffer it may differ in a cohort
+
+    def loss(self, features, fused, target):  # added to the task's; on_features and on_gradients are there too
+        log = fused.logits.log_softmax(-1)  # [B, outputs]
+        entropy = -(log.exp() * log).sum(-1).mean()
+        return {"confidence": -self.weight * entropy}
+
+
+class $title(mb.Objective):
+    """Confidence costs: predictions that leave room for doubt are preferred.
+
+    loss = - weight * mean_i H(p_i),  p_i = softmax(logits_i)
+    """
+
+    name = "$name"
+    source = "arXiv:1701.06548"  # where it was published: a DOI, an arXiv id or an address
+    space = {"weight": mb.Float(0.01, 1.0, log=True, default=0.1)}
+
+    def supports(self, task):
+        return None if isinstance(task.target, mb.Label) else "needs classes"
+
+    def build(self, inputs, outputs, params):  # {modality: FeatureSpec(width, tokens)}, the number of classes
+        return Module(**params)
+
+
+@mb.hookimpl
+def mmbench_objectives():
+    return [$title]
+'''
+
+METRIC = '''\
+"""The metric `$name`: change the score and this text into yours."""
+
+import mmbench as mb
+import numpy as np
+
+
+class $title(mb.Metric):
+    """Recall of the class that is recognised worst."""
+
+    name = "$name"
+    targets = ("label",)  # or labels, number, match
+    direction = "max"
+
+    def score(self, truth, prediction):  # classes [N], probabilities [N, C]
+        if not np.isfinite(prediction).all():
+            raise ValueError("the prediction is not finite")
+        right = np.asarray(prediction).argmax(1) == truth
+        return float(min(right[truth == label].mean() for label in np.unique(truth)))
+
+
+@mb.hookimpl
+def mmbench_metrics():
+    return [$title]
+'''
+
+CORRUPTION = '''\
+"""The corruption `$name`: change what it does to a value, and this text, into yours."""
+
+import mmbench as mb
+
+
+class $title(mb.Corruption):
+    """Words get lost: each is left out with a probability of severity * rate."""
+
+    name = "$name"
+    kinds = ("text",)  # or tabular, image, audio, series, video
+    space = {"rate": mb.Float(0.1, 1.0, default=0.8)}
+
+    def apply(self, column, severity, generator, params):
+        """The column's values, damaged; None where one is missing. One that is left alone stays the same object."""
+        rate = severity * params.get("rate", self.space["rate"].default)
+        return [None if text is None else self._thinned(text, rate, generator) for text in column]
+
+    def _thinned(self, text, rate, generator):
+        words = text.split()
+        lost = generator.random(len(words)) < rate
+        return " ".join(word for word, gone in zip(words, lost) if not gone) if lost.any() else text
+
+
+@mb.hookimpl
+def mmbench_corruptions():
+    return [$title]
+'''
+
 TEST = '''\
 """The contract, as `mmbench check` runs it. Add tests of what is your own below it."""
 
@@ -246,7 +342,21 @@ metric = "accuracy"
 encoders = { fou = "mlp", zer = "mlp" }
 """
 
+WITH = """
+[[contender]]
+name = "concat with $name"
+fusion = "concat"
+objective = "$name"
+"""
+
+DAMAGE = """
+[[task.corruption]]             # the refitted models are scored again on damaged test rows
+name = "$name"
+modality = "text"
+"""
+
 SUITE = BUDGET + TASK + CONTENDERS
+METRIC_SUITE = BUDGET + TASK.replace('"accuracy"             # mmbench list metrics', '"$name"') + CONTENDERS
 ENCODER_SUITE = BUDGET + TWO_READERS + CONTENDERS
 
 
@@ -272,6 +382,9 @@ def files(what: str) -> dict[str, str]:
     own = {
         "fusion": {"$name.py": FUSION},
         "encoder": {"$name.py": ENCODER, "suite.toml": ENCODER_SUITE},
+        "objective": {"$name.py": OBJECTIVE, "suite.toml": SUITE + WITH},
+        "metric": {"$name.py": METRIC, "suite.toml": METRIC_SUITE},
+        "corruption": {"$name.py": CORRUPTION, "suite.toml": BUDGET + TASK + DAMAGE + CONTENDERS},
         "dataset": {"$name.py": DATASET, "$name.csv": rows(), "suite.toml": SUITE},
     }
     return {"pyproject.toml": PYPROJECT, **own[what], "tests/test_$name.py": TEST, "README.md": README}

@@ -21,25 +21,31 @@ class What(StrEnum):
     fusion = "fusion"
     dataset = "dataset"
     encoder = "encoder"
+    objective = "objective"
+    metric = "metric"
+    corruption = "corruption"
     suite = "suite"
 
 
+KINDS = f"{', '.join(list(What)[:-1])} or {What.suite}"
+
+
 def new(
-    what: Annotated[What, typer.Argument(metavar="WHAT", help="fusion, dataset, encoder or suite", show_default=False)],
+    what: Annotated[What, typer.Argument(metavar="WHAT", help=KINDS, show_default=False)],
     name: Annotated[str, typer.Argument(metavar="NAME", help="Its name: lower-case letters, digits and _.")],
     to: Annotated[Path, typer.Option(metavar="DIR", help="Where to make the folder.")] = Path(),
     plugin: options.Plugins = None,
 ) -> None:
     """Begin a plugin or a suite of your own.
 
-    Makes a folder with a working fusion, data set or encoder, its contract test and its packaging; or the file of a
-    suite.
+    Makes a folder with a working part, its contract test and its packaging; or the file of a suite.
 
     \b
     Examples:
       mmbench new fusion mine
       mmbench new dataset wines --to ~/plugins
       mmbench new encoder reader
+      mmbench new metric worst_class
       mmbench new suite ours
     """
     from mmbench import plugins
