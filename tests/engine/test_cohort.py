@@ -218,7 +218,9 @@ def test_small_models_join_and_large_ones_do_not() -> None:
     weights = sum(p.numel() for p in made[0].parameters())
     assert pays(made, batch_size=32)
     assert not pays(made[:3], batch_size=32)
-    assert not pays(made, batch_size=LARGEST // weights + 1)
+    assert not pays(made, batch_size=LARGEST // 8 // weights + 1)
+    assert pays(made * 2, batch_size=LARGEST // weights)
+    assert not pays(made * 2, batch_size=LARGEST // weights + 1)
 
 
 def test_errors_of_a_part_are_raised() -> None:

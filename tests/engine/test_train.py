@@ -15,7 +15,7 @@ from mmbench.engine.data.features import PRESENT
 from mmbench.engine.learn import train as loop
 from mmbench.engine.learn.dropout import Dropout, put_in
 from mmbench.engine.learn.heads import NEVER, LabelHead, LabelsHead, MatchHead, NumberHead
-from mmbench.engine.learn.model import Inputs, Model, predict, settle
+from mmbench.engine.learn.model import Inputs, Model, kernels, predict, settle
 from mmbench.engine.learn.optimizer import AdamW
 from mmbench.engine.learn.train import Fit, Lesson, Recipe, TimeUpError, Training
 from mmbench.errors import PluginError, TrainingError
@@ -380,3 +380,12 @@ def test_dropout_takes_the_place_of_torchs() -> None:
     assert kinds.count(Dropout) == 2
     assert nn.AlphaDropout in kinds
     assert not net.state_dict().keys() - {"1.0.weight", "1.0.bias"}, "stored weights would need other names"
+
+
+@pytest.mark.parametrize(("part", "kept"), [(torch.nn.Linear(2, 2), False), (torch.nn.Conv1d(2, 2, 1), True)])
+def test_onednn_is_for_models_with_convolutions(part: torch.nn.Module, kept: bool) -> None:
+    onednn: Any = torch.backends.mkldnn
+    before = onednn.enabled
+    with kernels(torch.nn.Sequential(part)):
+        assert onednn.enabled == (before and kept)
+    assert onednn.enabled == before
