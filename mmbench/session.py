@@ -135,6 +135,7 @@ class Session:
             cache=cache_folder(),
             done=self.done,
             history=writer.history,
+            begun=writer.history.begun(self._todo()),
             workers=workers,
             hidden=_truths(self.folder),
         )

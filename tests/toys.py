@@ -115,6 +115,24 @@ class Hangs(_Sum):
         time.sleep(10_000)
 
 
+class Dawdles(_Sum):
+    """Takes its time to begin."""
+
+    name = "dawdles"
+    seconds = 0.8
+
+    def build(self, inputs: Any, width: int, params: Any) -> Any:
+        time.sleep(self.seconds)
+        return super().build(inputs, width, params)
+
+
+class Crawls(Dawdles):
+    """Takes twice that."""
+
+    name = "crawls"
+    seconds = 1.6
+
+
 class Hoards(_Sum):
     """Asks for more memory than there is."""
 
@@ -211,4 +229,4 @@ def mmbench_datasets() -> list[type[mb.Dataset]]:
 
 @mb.hookimpl
 def mmbench_fusions() -> list[type[mb.Fusion]]:
-    return [Raises, Nan, Hangs, Hoards, Dies, AlwaysDies, Branches, Explodes]
+    return [Raises, Nan, Hangs, Dawdles, Crawls, Hoards, Dies, AlwaysDies, Branches, Explodes]

@@ -146,6 +146,17 @@ class Histories(Mapping[str, History]):
         refits = [lines.read(start, rows.refit) for start in starts["refit"]]
         return History(sorted(trials, key=lambda trial: trial.number), refits)
 
+    def begun(self, cells: Collection[str]) -> dict[str, float]:
+        """Of those cells that have a trial: the seconds of the first one stored."""
+        lines, firsts = (
+            Lines(self._path),
+            {cell: self._starts[cell]["trial"][:1] for cell in cells if cell in self._starts},
+        )
+        return {cell: lines.read(first[0], rows.trial).seconds for cell, first in firsts.items() if first}
+
+    def __contains__(self, cell: object) -> bool:
+        return cell in self._starts
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._starts)
 

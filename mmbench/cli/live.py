@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING, Self
 
 from mmbench.api.record import Record, Refit, Trial
 from mmbench.cli import terminal
-from mmbench.engine.events import CellFinished, CellStarted, Event, Progress, RefitFinished, TrialFinished, WorkerLost
+from mmbench.engine.events import (
+    CellFinished,
+    CellPaused,
+    CellStarted,
+    Event,
+    Progress,
+    RefitFinished,
+    TrialFinished,
+    WorkerLost,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -59,7 +68,7 @@ class Active:
 
     @property
     def share(self) -> float:
-        return min(self.trials / self.cell.budget.trials, 1.0) * TRIALS
+        return SEARCHED if self.ended else min(self.trials / self.cell.budget.trials, 1.0) * TRIALS
 
     @property
     def stage(self) -> str:
@@ -84,14 +93,19 @@ class State:
     """Cells that earlier runs finished."""
     began: float = field(default_factory=time.monotonic)
     finished: int = 0
+    spent: list[float] = field(default_factory=list)
+    """Seconds that the trials and refits of each finished cell took, if it had any."""
     active: dict[str, Active] = field(default_factory=dict)
+    paused: dict[str, Active] = field(default_factory=dict)
     searched: dict[str, Active] = field(default_factory=dict)
     work: dict[str, tuple[int, int, float]] = field(default_factory=dict)
     """{label: (done, total, when)} of downloads, features and the like."""
 
     def hear(self, event: Event, now: float) -> None:
         if isinstance(event, CellStarted):
-            self._at(event.cell, now)
+            self._at(event.cell, now).started = now
+        elif isinstance(event, CellPaused):
+            self.paused[event.cell.key] = self.active.pop(event.cell.key)
         elif isinstance(event, TrialFinished):
             self._at(event.cell, now).tried(event.trial)
             self._settle(event.cell)
@@ -99,15 +113,18 @@ class State:
             self._at(event.cell, now).refitted(event.refit)
             self._settle(event.cell)
         elif isinstance(event, CellFinished):
-            self.active.pop(event.cell.key, None)
-            self.searched.pop(event.cell.key, None)
+            places = (self.active, self.paused, self.searched)
+            found = [place.pop(event.cell.key) for place in places if event.cell.key in place]
+            self.spent += [active.seconds for active in found if active.seconds]
             self.finished += 1
         elif isinstance(event, Progress):
             self.work.pop(event.label, None)  # to the end of the line, as the newest
             self.work[event.label] = (event.done, event.total, now)
 
     def _at(self, cell: "Cell", now: float) -> Active:
-        return self.active.setdefault(cell.key, Active(cell, now))
+        if cell.key not in self.active:
+            self.active[cell.key] = self.paused.pop(cell.key, None) or Active(cell, now)
+        return self.active[cell.key]
 
     def _settle(self, cell: "Cell") -> None:
         if self.active[cell.key].ended:
@@ -119,9 +136,15 @@ class State:
         return self.before + self.finished + len(self.searched)
 
     def left(self, now: float) -> float | None:
-        """Seconds left, if the cells to come are like those so far; None while there is nothing to go by."""
-        share = self.finished + SEARCHED * len(self.searched) + sum(a.share for a in list(self.active.values()))
-        return (now - self.began) * (self.cells - self.before - share) / share if share > 0 else None
+        """Seconds left, if trials to come are like the cell's so far and cells like the others; None while there is
+        nothing to go by."""
+        begun = [a for place in (self.active, self.paused, self.searched) for a in list(place.values()) if a.share > 0]
+        done = sum(self.spent) + sum(a.seconds for a in begun)
+        if not done:
+            return None
+        whole = self.spent + [a.seconds / a.share for a in begun]
+        unknown = self.cells - self.before - self.finished - len(begun)
+        return (now - self.began) * (sum(whole) * (1 + unknown / len(whole)) - done) / done
 
     def moving(self, now: float) -> list[tuple[str, int, int]]:
         """The works in hand, (label, done, total), of those heard of lately; of those in one step only the newest."""

@@ -28,6 +28,13 @@ class CellStarted:
 
 
 @dataclass(frozen=True)
+class CellPaused:
+    """A cell's first trials are done; it goes on when it is its turn."""
+
+    cell: Cell
+
+
+@dataclass(frozen=True)
 class TrialFinished:
     cell: Cell
     trial: Trial
@@ -66,4 +73,6 @@ class WorkerLost:
     reason: str
 
 
-Event: TypeAlias = Progress | CellStarted | TrialFinished | RefitFinished | TargetsKnown | CellFinished | WorkerLost
+Event: TypeAlias = (
+    Progress | CellStarted | CellPaused | TrialFinished | RefitFinished | TargetsKnown | CellFinished | WorkerLost
+)

@@ -21,6 +21,7 @@ from mmbench.engine.environment import environment
 from mmbench.engine.evaluate import Referee, best
 from mmbench.engine.events import (
     CellFinished,
+    CellPaused,
     CellStarted,
     Event,
     Progress,
@@ -47,6 +48,7 @@ class Progressing:
     cell: Cell
     trials: list[Trial] = field(default_factory=list)
     refits: list[Refit] = field(default_factory=list)
+    paused: bool = False
     attempts: int = 0
     """How often its worker was killed from outside since it last finished something."""
     begun: tuple[Sequence[tuple[int, Mapping[str, Any]]], int] | None = None
@@ -81,12 +83,16 @@ def run(
     cache: Path,
     done: frozenset[str] = frozenset(),
     history: Mapping[str, History] | None = None,
+    begun: Mapping[str, float] | None = None,
     workers: int = 1,
     hidden: tuple[Path, ...] = (),
 ) -> Generator[Event]:
     """Run the plan's cells, those whose keys are in `done` left out, going on from `history`, {cell key: what is stored
-    of it}, of which each is asked for once, when its search begins. What it yields depends on the suite and the code
-    alone, not on `workers`, but for the order and times.
+    of it}, of which each is asked for once, when its search begins; `begun` has the seconds of its first trial. What it
+    yields depends on the suite and the code alone, not on `workers`, but for the order and times.
+
+    The first trials of all cells come first, so that what can't work shows at once; then the searches, those first that
+    will take longest, so that no worker is left alone with one at the end.
 
     Workers are kept from reading what is below `hidden`. Raises MMBenchError if data or weights can't be had.
     """
@@ -97,7 +103,7 @@ def run(
     if not cells:
         return
     with Pool(workers, setting, libraries=_libraries(cells, catalog, cache)) as pool:
-        yield from _Run(plan, catalog, cache, pool, cells=cells, history=history or {}).events()
+        yield from _Run(plan, catalog, cache, pool, cells=cells, history=history or {}, begun=begun or {}).events()
 
 
 class _Run:
@@ -112,9 +118,12 @@ class _Run:
         *,
         cells: Sequence[Cell],
         history: Mapping[str, History],
+        begun: Mapping[str, float],
     ) -> None:
         self.plan, self.catalog, self.cache, self.pool = plan, catalog, cache, pool
         self.cells, self.history = cells, history
+        self.expected = dict(begun)
+        """Seconds of a trial, by cell."""
         self.states: dict[str, Progressing] = {}
         """The cells whose search has begun and whose record is not written, by key."""
         self.referees: dict[str, Referee] = {}
@@ -129,10 +138,7 @@ class _Run:
     def events(self) -> Iterator[Event]:
         for cell in self.cells:
             needs = self._needs(cell)
-            self.waiting[Search(cell)] = needs
-        # Data first, then the features that most cells wait for, then the cells in the suite's order.
-        rank = {LoadData: 0, Prepare: 1, Search: 2}
-        self.waiting = dict(sorted(self.waiting.items(), key=lambda item: rank[type(item[0])]))
+            self.waiting[Search(cell, scout=cell.key not in self.expected)] = needs
         yield from self._drain()
         for cell in self.cells:
             state = self.states[cell.key]
@@ -167,7 +173,7 @@ class _Run:
     def _drain(self) -> Iterator[Event]:
         """Run every waiting job, as many at once as the pool allows."""
         while self.waiting or self.pool.running:
-            for job in [job for job, needs in self.waiting.items() if not needs][: self.pool.free]:
+            for job in self._next() if self.pool.free else []:
                 del self.waiting[job]
                 if isinstance(job, Search):
                     state = self._state(job.cell)
@@ -179,6 +185,16 @@ class _Run:
             for running, message in self.pool.messages(timeout=1.0):
                 yield from self._hear(running, *message)
             self._kill_hung()
+
+    def _next(self) -> list[Job]:
+        """As many jobs as workers are free: data first, then the features that most cells wait for, then the cells."""
+        ready = [job for job, needs in self.waiting.items() if not needs]
+        return sorted(ready, key=self._turn)[: self.pool.free]
+
+    def _turn(self, job: Job) -> tuple[int, float]:
+        if isinstance(job, Search) and not job.scout:
+            return 3, -self.expected[job.cell.key]
+        return {LoadData: 0, Prepare: 1}.get(type(job), 2), 0.0
 
     def _state(self, cell: Cell) -> Progressing:
         """What is known of a cell: what is stored of it, if its search has not begun yet."""
@@ -219,6 +235,8 @@ class _Run:
             state.begun, state.attempts = None, 0
             state.trials.append(content[0])
             yield TrialFinished(state.cell, content[0])
+        elif kind == "paused":
+            state.paused = True
         elif kind == "refit":
             refit, predictions = content
             state.begun, state.attempts = None, 0
@@ -234,7 +252,7 @@ class _Run:
             self.shared.pop(job, None)
         if trouble is None:
             if isinstance(job, Search):
-                self.states[job.cell.key].settle()
+                yield from self._rested(self.states[job.cell.key])
             for needs in self.waiting.values():
                 needs.discard(job)
             return
@@ -258,6 +276,16 @@ class _Run:
                 yield from self._charge(state, status, f"{trouble}, {state.attempts} times")
         if state.failure is None:
             self.waiting = {job: set(), **self.waiting}
+
+    def _rested(self, state: Progressing) -> Iterator[Event]:
+        """A search has come to its end, or pauses until it is its turn."""
+        if not state.paused:
+            state.settle()
+            return
+        state.paused = False
+        self.expected[state.cell.key] = sum(trial.seconds for trial in state.trials) / len(state.trials)
+        self.waiting[Search(state.cell)] = set()
+        yield CellPaused(state.cell)
 
     def _charge(self, state: Progressing, status: Status, reason: str) -> Iterator[Event]:
         """A trial that hangs, crashes or is killed again and again is the contender's own failure, as are those that

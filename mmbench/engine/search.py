@@ -24,13 +24,24 @@ Begin: TypeAlias = Callable[[Sequence[tuple[int, Params]]], None]
 """Hears which trials are trained now."""
 
 
+def trials_of(workspace: Workspace) -> int:
+    """How many trials the cell's search has: where nothing is to be tuned, one says it all."""
+    return workspace.cell.budget.trials if open_params(workspace.cell, workspace.catalog) else 1
+
+
 def search(
-    workspace: Workspace, history: Sequence[Trial], *, begin: Begin, finished: Callable[[Trial], None]
+    workspace: Workspace,
+    history: Sequence[Trial],
+    *,
+    begin: Begin,
+    finished: Callable[[Trial], None],
+    enough: Callable[[Sequence[Trial]], bool] = lambda trials: False,
 ) -> list[Trial]:
-    """Try the budget's trials, those in `history` not again. `begin` and `finished` hear of each new one."""
+    """Try the budget's trials, those in `history` not again. `begin` and `finished` hear of each new one; after a batch
+    `enough` may say that it is enough for now."""
     cell = workspace.cell
     known = {trial.number: trial for trial in history}
-    size = cell.budget.trials if open_params(cell, workspace.catalog) else 1  # nothing to tune: one trial says it all
+    size = trials_of(workspace)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(
         direction="maximize" if cell.direction == "max" else "minimize",
@@ -47,6 +58,8 @@ def search(
         for entry, trial in zip(asked, batch, strict=True):
             _tell(study, entry.handle, trial)
         trials += batch
+        if enough(trials):
+            break
     return trials
 
 

@@ -53,9 +53,11 @@ class Assist:
 
 @dataclass(frozen=True, eq=False)
 class Search:
-    """Search a cell and refit; what is in the history is not done again."""
+    """Search a cell and refit; what is in the history is not done again. A scout only tries the first batch, unless the
+    rest is short."""
 
     cell: Cell
+    scout: bool = False
     trials: Sequence[Trial] = ()
     refits: Sequence[Refit] = ()
 
@@ -70,7 +72,9 @@ class Measure:
 
 Job: TypeAlias = LoadData | Prepare | Assist | Search | Measure
 Send: TypeAlias = Callable[..., None]
-"""send(kind, *content): "progress", "units", "begin", "trial", "refit", "cost", "failed", "done"."""
+"""send(kind, *content): "progress", "units", "begin", "trial", "paused", "refit", "cost", "failed", "done"."""
+SHORT = 2.0
+"""Seconds of a search for which another process would not pay."""
 
 
 @dataclass(frozen=True)
@@ -114,14 +118,24 @@ def perform(job: Job, setting: Setting, send: Send) -> None:
 
 def _search(job: Search, workspace: Any, send: Send) -> None:
     from mmbench.engine.evaluate import refits, schedule
-    from mmbench.engine.search import search
+    from mmbench.engine.search import search, trials_of
+
+    size = trials_of(workspace)
+
+    def enough(trials: Sequence[Trial]) -> bool:
+        left = size - len(trials)
+        return job.scout and left * sum(trial.seconds for trial in trials) > SHORT * len(trials)
 
     trials = search(
         workspace,
         job.trials,
         begin=lambda trials: send("begin", trials, len(trials)),
         finished=lambda trial: send("trial", trial),
+        enough=enough,
     )
+    if enough(trials):
+        send("paused")
+        return
     results = refits(
         workspace,
         schedule(job.cell, trials, workspace.catalog),

@@ -12,7 +12,15 @@ from mmbench.api.data import Label, Task
 from mmbench.api.record import Record, Refit, Trial
 from mmbench.api.suite import Budget
 from mmbench.cli import live
-from mmbench.engine.events import CellFinished, CellStarted, Progress, RefitFinished, TrialFinished, WorkerLost
+from mmbench.engine.events import (
+    CellFinished,
+    CellPaused,
+    CellStarted,
+    Progress,
+    RefitFinished,
+    TrialFinished,
+    WorkerLost,
+)
 from mmbench.engine.space import Cell
 
 
@@ -105,8 +113,27 @@ def test_a_cell_whose_trials_all_failed_is_no_longer_active() -> None:
 def test_the_time_left_follows_what_is_done() -> None:
     one = cell()
     assert heard().left(10.0) is None
-    assert heard(CellStarted(one), record(one), cells=3, before=1).left(10.0) == pytest.approx(10.0)
-    assert heard(record(one), cells=2, before=1).left(10.0) == 0
+    ended = (CellStarted(one), trial(one, 0, 0.5), record(one))
+    assert heard(*ended, cells=3, before=1).left(10.0) == pytest.approx(10.0), "another like it"
+    assert heard(*ended, cells=2, before=1).left(10.0) == 0
+    assert heard(record(one, "skipped"), cells=2, before=1).left(10.0) is None
+
+
+def test_the_time_left_knows_costly_cells_from_cheap_ones() -> None:
+    cheap, costly = cell("cheap"), cell("costly")
+    first, second = (Trial(costly.key, number, {}, "ok", None, 0.5, (), 1, 100.0) for number in (0, 1))
+    scouted = (trial(cheap, 0, 0.5), CellPaused(cheap), TrialFinished(costly, first), CellPaused(costly))
+    state = heard(*scouted, cells=2, before=0)
+    assert not state.active
+    half = state.left(10.0)
+    assert half == pytest.approx(10 * (1 / (live.TRIALS / 2) - 1)), "a trial of two each is done"
+    state.hear(CellStarted(costly), 10.0)
+    state.hear(TrialFinished(costly, second), 10.0)
+    assert state.active[costly.key].trials == 2
+    assert set(state.paused) == {cheap.key}
+    after = state.left(10.0)
+    assert after is not None
+    assert after < half / 2, "only the cheap one is still at its beginning"
 
 
 def test_only_work_heard_of_lately_is_drawn() -> None:

@@ -13,7 +13,7 @@ from mmbench import session
 from mmbench.api.record import Record, Trial
 from mmbench.api.suite import ContenderSpec, CorruptionSpec, Suite, TaskSpec
 from mmbench.board import store
-from mmbench.engine.events import CellFinished, CellStarted, Event, TrialFinished, WorkerLost
+from mmbench.engine.events import CellFinished, CellPaused, CellStarted, Event, TrialFinished, WorkerLost
 from mmbench.engine.space import default_params
 from mmbench.errors import MMBenchError, StoreError
 from tests.engine.conftest import TOYS
@@ -126,6 +126,37 @@ def test_a_run_goes_on_with_the_trials_of_one_cell_at_a_time(execute: Execute, s
         assert (one.status, one.spent["trials"]) == ("ok", 40)
         assert list(one.refits) == stored[one.cell].refits, "those of before the interruption, too"
         assert all(refit.predictions for refit in one.refits)
+
+
+def order(events: list[Event]) -> list[tuple[str, str | int]]:
+    """Who did what: trials by their number, starts and pauses by name."""
+    names = {CellStarted: "start", CellPaused: "pause", TrialFinished: "trial"}
+    told = [e for e in events if isinstance(e, CellStarted | CellPaused | TrialFinished)]
+    return [(e.cell.contender, e.trial.number if isinstance(e, TrialFinished) else names[type(e)]) for e in told]
+
+
+def test_first_trials_come_first_and_the_costliest_search_goes_on_first(execute: Execute, suite: Suite) -> None:
+    """A short search does not pause. A run that is interrupted then remembers what costs most."""
+    budget = replace(suite.budget, trials=4, batch=1, epochs=1, refit_seeds=1)
+    slow = replace(only(suite, "dawdles", "crawls", "concat"), budget=budget)
+    events: list[Event] = []
+
+    def stop(event: Event) -> None:
+        events.append(event)
+        if isinstance(event, TrialFinished) and (event.cell.contender, event.trial.number) == ("crawls", 1):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        execute(slow, on_event=stop, workers=1)
+    scouted = [("dawdles", "start"), ("dawdles", 0), ("dawdles", "pause"), ("crawls", "start"), ("crawls", 0)]
+    quick = [("crawls", "pause"), ("concat", "start"), *(("concat", number) for number in range(4))]
+    assert order(events) == [*scouted, *quick, ("crawls", "start"), ("crawls", 1)]
+    events.clear()
+    run = execute(slow, on_event=events.append, workers=1)
+    begun = [who for who, what in order(events) if what == "start"]
+    assert begun == ["crawls", "dawdles", "concat"]
+    assert ("crawls", 1) not in order(events), "it was stored"
+    assert {r.contender: r.spent["trials"] for r in run.data.records} == {"dawdles": 4, "crawls": 4, "concat": 4}
 
 
 def trials_in_memory() -> int:
