@@ -88,6 +88,7 @@ def resume(n: int, folder: Path) -> None:
     if suite is None or finished(folder):
         raise SystemExit("no such run")
     with Store.open(folder, suite) as store:
+        store.history.begun(list(store.history))
         if sum(len(cell.trials) for cell in store.history.values()) != n:
             raise SystemExit("trials are missing")
 

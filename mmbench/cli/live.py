@@ -123,7 +123,8 @@ class State:
 
     def _at(self, cell: "Cell", now: float) -> Active:
         if cell.key not in self.active:
-            self.active[cell.key] = self.paused.pop(cell.key, None) or Active(cell, now)
+            paused = cell.key in self.paused
+            self.active[cell.key] = self.paused.pop(cell.key) if paused else Active(cell, now)
         return self.active[cell.key]
 
     def _settle(self, cell: "Cell") -> None:

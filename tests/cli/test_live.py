@@ -126,6 +126,7 @@ def test_the_time_left_knows_costly_cells_from_cheap_ones() -> None:
     state = heard(*scouted, cells=2, before=0)
     assert not state.active
     half = state.left(10.0)
+    assert half is not None
     assert half == pytest.approx(10 * (1 / (live.TRIALS / 2) - 1)), "a trial of two each is done"
     state.hear(CellStarted(costly), 10.0)
     state.hear(TrialFinished(costly, second), 10.0)
