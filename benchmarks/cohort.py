@@ -19,7 +19,7 @@ from mmbench.engine.learn.model import Inputs, Model
 from mmbench.engine.learn.train import Lesson, Recipe, Training
 
 TOGETHER, ALONE, BARE = "cohort", "one by one", "bare loop, one by one"
-BATCH, EPOCHS = 64, 2
+BATCH, EPOCHS = 64, 10
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +37,7 @@ class Shape:
 
 
 def measure(*, quick: bool = False, rounds: int | None = None) -> Iterator[Figure]:
-    """Heads of width 32 on small and on large vectors, and an MLP 128-64: as the engine makes them."""
+    """Heads of width 32 on one vector, on six and on large ones, and an MLP 128-64: as the engine makes them."""
     for shape in _shapes():
         lesson = _lesson(shape, rows=256 if quick else 970)
         for count in shape.sizes[:1] if quick else shape.sizes:
@@ -62,7 +62,8 @@ def measure(*, quick: bool = False, rounds: int | None = None) -> Iterator[Figur
 
 def _shapes() -> list[Shape]:
     return [
-        Shape("six views, heads of width 32", SIX_VIEWS, _views, (16, 4, 64), _plain_views, ">= 3"),
+        Shape("a head of width 32", {"row": 64}, _views, (16, 4, 64), lambda: _plain_views({"row": 64}), ">= 3"),
+        Shape("six views, heads of width 32", SIX_VIEWS, _views, (16,), lambda: _plain_views(SIX_VIEWS)),
         Shape("frozen features, heads of width 32", {"image": 576, "text": 384}, _heads, (16,)),
         Shape("MLP 128-64", {"row": 64}, _perceptron, (16,)),
     ]
@@ -80,9 +81,9 @@ def _views(inputs: Mapping[str, int]) -> Model:
     return _model({m: Perceptron(n, width=32, layers=1, dropout=0.1) for m, n in inputs.items()}, each=32, width=32)
 
 
-def _plain_views() -> nn.Module:
-    encoders: list[nn.Module] = [plain.Perceptron(n, 32, 0.1, layers=1) for n in SIX_VIEWS.values()]
-    return plain.Concat(encoders, 6 * 32, 32, CLASSES, 0.1)
+def _plain_views(inputs: Mapping[str, int]) -> nn.Module:
+    encoders: list[nn.Module] = [plain.Perceptron(n, 32, 0.1, layers=1) for n in inputs.values()]
+    return plain.Concat(encoders, len(inputs) * 32, 32, CLASSES, 0.1)
 
 
 def _perceptron(inputs: Mapping[str, int]) -> Model:

@@ -6,14 +6,15 @@ of them at once. Without dropout it equals one-by-one training to rounding; with
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from itertools import chain
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from copy import copy
 from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, vmap
+from torch.func import vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.modules.conv import _ConvNd
 from torch.utils._pytree import tree_flatten, tree_unflatten
@@ -92,6 +93,10 @@ class Cohort:
         self._best: list[tuple[Tensor, dict[str, Tensor]]] = [self._take(k) for k in self.alive]
         self._first, self._second = torch.zeros_like(self._flat), torch.zeros_like(self._flat)
         self._steps = torch.zeros(len(models), device=device)
+        self._shell = copy(models[0])
+        """The module whose code runs; its tensors are replaced by each member's."""
+        self._shell.head = models[0].head.together()
+        self._slots = _Slots(self._shell)
         self._leave([])
 
     @property
@@ -150,6 +155,7 @@ class Cohort:
 
     def _adam(self, gradient: Tensor, scale: float) -> None:
         """As `optimizer.AdamW`, each row with a learning rate and a decay of its own."""
+        self._steps += 1
         rows = zip(self.alive, self._flat, gradient, self._first, self._second, self._steps, strict=True)
         for k, weights, own, first, second, step in rows:
             recipe = self.recipes[k]
@@ -204,14 +210,14 @@ class Cohort:
 
     def _run(self, function: Callable[..., Any], dims: tuple[int | None, ...], *arguments: Any) -> Any:
         """`function` of every living member at once; it finds the member's tensors in the shell."""
-        call = _Call(self._shell, function)
 
-        def one(weights: Mapping[str, Tensor], buffers: Mapping[str, Tensor], *given: Any) -> Any:
-            named = {f"model.{name}": tensor for name, tensor in chain(weights.items(), buffers.items())}
-            return functional_call(call, named, given)
+        def one(tensors: list[Tensor], *given: Any) -> Any:
+            with self._slots.holding(tensors):
+                return function(*given)
 
+        tensors = [*self._leaves.values(), *self._buffers.values()]
         with sdpa_kernel(SDPBackend.MATH):  # the fused attention kernels have no batching rule
-            return vmap(one, in_dims=(0, 0, *dims), randomness="different")(self._leaves, self._buffers, *arguments)
+            return vmap(one, in_dims=(0, *dims), randomness="different")(tensors, *arguments)
 
     def _batch(self, rows: Tensor) -> dict[str, dict[str, Tensor]]:
         """Each living member's rows [K, B] of every array, changed by the encoders that augment."""
@@ -245,11 +251,6 @@ class Cohort:
         self._leaves = {n: column.view(rows, *shape).requires_grad_() for (n, shape), column in columns}
 
     @property
-    def _shell(self) -> Model:
-        """The module whose code runs; its tensors are replaced by each member's."""
-        return self.models[0]
-
-    @property
     def _done(self) -> int:
         return len(self.fits[self.alive[0]].curve)
 
@@ -275,15 +276,31 @@ class Cohort:
             self._buffers[name][row] = buffer
 
 
-class _Call(nn.Module):
-    """A function as the forward of a module that holds the model, as `functional_call` wants it."""
+class _Slots:
+    """Where a model keeps its parameters and its buffers; one that several modules share has several places. Does what
+    `torch.func.functional_call` does, but looks for the places once, not at each call."""
 
-    def __init__(self, model: Model, function: Callable[..., Any]) -> None:
-        super().__init__()
-        self.model, self.function = model, function
+    def __init__(self, model: nn.Module) -> None:
+        kept = [*dict(model.named_parameters()).values(), *dict(model.named_buffers()).values()]
+        order = {id(tensor): place for place, tensor in enumerate(kept)}
+        self._own: list[tuple[dict[str, Any], str, Tensor, int]] = [
+            (tensors, name, tensor, order[id(tensor)])
+            for module in model.modules()
+            for tensors in (module._parameters, module._buffers)
+            for name, tensor in tensors.items()
+            if tensor is not None
+        ]
 
-    def forward(self, *arguments: Any) -> Any:
-        return self.function(*arguments)
+    @contextmanager
+    def holding(self, tensors: Sequence[Tensor]) -> Iterator[None]:
+        """The model holds these in place of its own: all parameters, then all buffers, in the order of their names."""
+        for place, name, _, number in self._own:
+            place[name] = tensors[number]
+        try:
+            yield
+        finally:
+            for place, name, own, _ in self._own:
+                place[name] = own
 
 
 def _alike(one: nn.Module, other: nn.Module) -> bool:

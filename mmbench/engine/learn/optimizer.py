@@ -34,6 +34,8 @@ class AdamW:
             return
         if len(rows) < len(self.parameters):  # from here on each counts for itself
             self._steps = [step.clone() for step in self._steps]
+        # Parameters that always step together share a count: to count in fifty takes as long as the rest.
+        torch._foreach_add_(list({id(step): step for step in (self._steps[i] for i in rows)}.values()), 1.0)
         update(
             [self.parameters[i] for i in rows],
             [cast(Tensor, self.parameters[i].grad) for i in rows],
@@ -55,11 +57,7 @@ def update(
     lr: float,
     weight_decay: float,
 ) -> None:
-    """One step in place: of the parameters, their two moments, and how many steps each has taken.
-
-    Parameters that always step together may share a tensor of `steps`: to count in fifty takes as long as the rest.
-    """
-    torch._foreach_add_(list({id(step): step for step in steps}.values()), 1.0)
+    """One step in place, of the parameters and their two moments; `steps` says how many each has taken with this."""
     torch._fused_adamw_(
         parameters,
         gradients,
