@@ -144,6 +144,12 @@ POLICY = (
 )
 
 
+FEW_SEEDS = {
+    1: "One refit seed: the intervals are over test items only; they don't say what another seed would give.",
+    2: "Two refit seeds: intervals, p and ranks are rough; from three on they hold what they say.",
+}
+
+
 def notes(rows: list[dict[str, Any]]) -> list[str]:
     """What a reader must know to read the board, for one task or several."""
     text = [
@@ -151,6 +157,8 @@ def notes(rows: list[dict[str, Any]]) -> list[str]:
         "items, Student's t for the seeds. Contenders of one rank can't be told apart from its first (paired on "
         "the same items, Holm-corrected over all pairs, 5%)."
     ]
+    seeds = [row["metrics"][row["metric"]]["n_seeds"] for row in rows if row["metrics"].get(row["metric"])]
+    text += [FEW_SEEDS[count] for count in {min(seeds, default=0)} & FEW_SEEDS.keys()]
     against = sorted({plain(row["fusion_gain"]["against"]) for row in rows if row["fusion_gain"]})
     if against:
         text.append(

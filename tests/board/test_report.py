@@ -201,3 +201,13 @@ def test_an_empty_board_is_no_error() -> None:
 )
 def test_figures(shown: str, expected: str) -> None:
     assert shown == expected
+
+
+@pytest.mark.parametrize("seeds", [1, 2, 3])
+def test_a_board_of_few_seeds_says_how_far_to_trust_it(
+    build: Callable[..., RunData], metrics: dict[str, Metric], seeds: int
+) -> None:
+    board = leaderboard(build([{"task": "a", "contender": "concat", "tuned": [0.6] * seeds}]), metrics)
+    told = [note for note in figures.notes(board) if note in figures.FEW_SEEDS.values()]
+    assert told == ([figures.FEW_SEEDS[seeds]] if seeds < 3 else [])
+    assert all(note in report.markdown(board) for note in told)
