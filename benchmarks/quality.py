@@ -47,7 +47,7 @@ VARIANTS = (
     Variant("features ready-made, emoji", TASKS["emoji"], ">= 3"),
     Variant("features ready-made, uci_mfeat", TASKS["uci_mfeat"], ">= 3"),
     Variant("trained encoders, av_digits", TASKS["av_digits-400"], ">= 4", seeds=3),
-    Variant("frozen encoders, emoji", TASKS["emoji-200"], ">= 30", seeds=3, first=8, frozen=True),
+    Variant("frozen encoders, emoji", TASKS["emoji-400"], ">= 30", first=8, frozen=True),
 )
 QUICK = Variant("features ready-made, emoji", TASKS["emoji-200"], ">= 3", seeds=2, first=3)
 

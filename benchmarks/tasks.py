@@ -54,6 +54,7 @@ TASKS = {
     for task in (
         SearchTask("emoji", "emoji_group", EMOJI),
         SearchTask("emoji-200", "emoji_group", EMOJI, limit=200),
+        SearchTask("emoji-400", "emoji_group", EMOJI, limit=400),
         SearchTask("uci_mfeat", "uci_mfeat", {}),
         SearchTask(
             "av_digits-400",
