@@ -373,6 +373,33 @@ def test_dropout(p: float) -> None:
     assert torch.equal(module.eval()(x), x)
 
 
+def test_dropout_of_small_batches_never_uses_a_chance_twice() -> None:
+    """They are drawn for many calls at once: batches of any size, over the end of what was drawn."""
+
+    def calls() -> list[torch.Tensor]:
+        torch.manual_seed(0)
+        module = Dropout(0.3).train()
+        return [module(torch.ones(rows, 33)) == 0 for rows in [64, 7, 31] * 40]
+
+    masks = calls()
+    flat = torch.cat([mask.flatten() for mask in masks]).float()
+    assert float(flat.mean()) == pytest.approx(0.3, abs=0.005)
+    full = [mask for mask in masks if len(mask) == 64]
+    assert not any(torch.equal(one, other) for i, one in enumerate(full) for other in full[:i])
+    centred = flat - flat.mean()
+    spectrum = torch.fft.rfft(centred, n=2 * len(centred)).abs().square()
+    echo = torch.fft.irfft(spectrum)[1 : len(centred) // 2] / centred.square().sum()
+    assert float(echo.abs().max()) < 0.03, "no part of it comes again later"
+    assert all(torch.equal(one, other) for one, other in zip(masks, calls(), strict=True))
+
+
+def test_dropout_under_a_transform_keeps_nothing_of_it() -> None:
+    module, x = Dropout(0.5).train(), torch.ones(4, 8)
+    torch.func.vmap(module, randomness="different")(torch.ones(3, 4, 8))
+    assert (module(x) == 0).any()
+    torch.func.vmap(module, randomness="different")(torch.ones(3, 4, 8))
+
+
 def test_dropout_takes_the_place_of_torchs() -> None:
     net = nn.Sequential(nn.Dropout(0.25), nn.Sequential(nn.Linear(2, 2), nn.Dropout(0.5)), nn.AlphaDropout(0.1))
     put_in(net)

@@ -127,9 +127,9 @@ class Cohort:
     def _epoch(self, started: float) -> Tensor:
         """All batches once; gives each living member's mean loss, [K]."""
         recipe, train = self.recipes[0], self.lesson.train
-        steps = steps_of(train.n, recipe.batch_size, self.models[0])
+        steps, size = steps_of(train.n, recipe.batch_size, self._shell)
         self._shell.train()
-        orders = zip(*(shuffled(train, steps, self._order[k]) for k in self.alive), strict=True)
+        orders = zip(*(shuffled(train, self._order[k]).split(size) for k in self.alive), strict=True)
         losses = []
         for step, rows in enumerate(orders):
             progress = (self._done * steps + step) / (recipe.epochs * steps)

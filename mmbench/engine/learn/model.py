@@ -25,7 +25,7 @@ from mmbench.plugins import Catalog
 Batch: TypeAlias = Mapping[str, Mapping[str, Tensor]]
 """{modality: {array name: [B, ...]}}"""
 BLOCK = 2**21
-"""How many bytes of arrays are evaluated at once, about."""
+"""How many bytes of arrays are evaluated or gathered at once, about."""
 
 
 @dataclass(eq=False)
@@ -40,10 +40,13 @@ class Inputs:
     def blocks(self, rows: int | None = None) -> list[slice]:
         """The split in pieces for evaluation: vectors in large ones, pictures in small ones, whose activations then
         stay where the processor has them at hand."""
-        if rows is None:
-            bytes_a_row = 4 * sum(a[:1].numel() for arrays in self.arrays.values() for a in arrays.values())
-            rows = min(512, max(32, BLOCK // max(1, bytes_a_row)))
+        rows = rows or min(512, max(32, BLOCK // self.row_bytes))
         return [slice(start, start + rows) for start in range(0, self.n, rows)]
+
+    @cached_property
+    def row_bytes(self) -> int:
+        """What a row takes, as floats; at least 1."""
+        return max(1, 4 * sum(a[:1].numel() for arrays in self.arrays.values() for a in arrays.values()))
 
     @property
     def device(self) -> torch.device:

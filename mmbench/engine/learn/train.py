@@ -17,7 +17,7 @@ from torch import Tensor
 
 from mmbench.api.parts import Epoch, Features, Fused
 from mmbench.engine.learn.heads import POOL, gather
-from mmbench.engine.learn.model import Batch, Inputs, Model, kernels, predict
+from mmbench.engine.learn.model import BLOCK, Batch, Inputs, Model, kernels, predict
 from mmbench.engine.learn.optimizer import AdamW
 from mmbench.errors import TrainingError
 
@@ -139,15 +139,13 @@ class Training:
         """All batches once; gives the mean loss."""
         model, recipe, lesson = self.model, self.recipe, self.lesson
         augment = {m: (change, self._generator) for m, change in lesson.augment.items()}
-        steps = steps_of(lesson.train.n, recipe.batch_size, model)
+        steps, size = steps_of(lesson.train.n, recipe.batch_size, model)
         model.train()
         losses = []
-        for step, rows in enumerate(shuffled(lesson.train, steps, self._order)):
-            batch = lesson.train.batch(rows)
+        for step, (batch, target) in enumerate(_batches(lesson.train, size, self._order)):
             for modality, (change, generator) in augment.items():
                 batch[modality] = change(batch[modality], generator)
             self._optimizer.forget()
-            target = gather(cast(Tensor, lesson.train.target), rows)
             loss, features, fused, target = step_loss(model, batch, target, self._generator)
             loss.backward()
             if hasattr(model.objective, "on_gradients"):
@@ -190,14 +188,26 @@ def step_loss(
     return loss, features, fused, target
 
 
-def shuffled(inputs: Inputs, steps: int, order: torch.Generator) -> Iterator[Tensor]:
-    """The rows of each batch of an epoch, on the device; batches of nearly one size, none with a single row left."""
-    rows = torch.randperm(inputs.n, generator=order).to(inputs.device)
-    yield from rows.split(math.ceil(inputs.n / steps))
+def shuffled(inputs: Inputs, order: torch.Generator) -> Tensor:
+    """The rows in an order of chance, on the device."""
+    return torch.randperm(inputs.n, generator=order).to(inputs.device)
 
 
-def steps_of(rows: int, batch_size: int, model: Model) -> int:
-    return max(1, rows // min(batch_size, model.head.most_rows))
+def _batches(
+    inputs: Inputs, size: int, order: torch.Generator
+) -> Iterator[tuple[dict[str, dict[str, Tensor]], Tensor]]:
+    """An epoch's batches with their targets. Small ones are gathered many at once, and cut."""
+    for rows in shuffled(inputs, order).split(size * max(1, BLOCK // (inputs.row_bytes * size))):
+        some = inputs.batch(rows)
+        parts = {m: {name: array.split(size) for name, array in arrays.items()} for m, arrays in some.items()}
+        for i, target in enumerate(gather(cast(Tensor, inputs.target), rows).split(size)):
+            yield {m: {name: cut[i] for name, cut in arrays.items()} for m, arrays in parts.items()}, target
+
+
+def steps_of(rows: int, batch_size: int, model: Model) -> tuple[int, int]:
+    """How many steps an epoch has, and how many rows a step: nearly one size for all, and no single row left over."""
+    steps = max(1, rows // min(batch_size, model.head.most_rows))
+    return steps, math.ceil(rows / steps)
 
 
 def judge(predictions: Tensor, lesson: Lesson, epoch: int) -> float:
