@@ -262,9 +262,10 @@ def tables(lines: Sequence[Cell | Family]) -> str:
         some = [c for c in cells if ("mixed" not in c.spread) == alike]
         out += [*_table(some, lambda c: f"{c.coverage:.3f} {c.noisiest:.3f} {c.false_positives:.3f}"), ""]
     out += [*_of_boards(families), ""]
-    for alike in (True, False):
-        some = [c for c in cells if ("mixed" not in c.spread) == alike]
-        out += [*_summary("alike" if alike else "mixed", some)]
+    for seeds in sorted({c.seeds for c in cells}):
+        for name, alike in (("alike", True), ("mixed", False)):
+            some = [c for c in cells if c.seeds == seeds and ("mixed" not in c.spread) == alike]
+            out += [*_summary(f"{seeds} seeds, {name}", some)]
     return "\n".join(out)
 
 
@@ -281,11 +282,12 @@ def _summary(name: str, cells: Sequence[Cell]) -> Iterator[str]:
     for what in ("coverage", "noisiest", "false_positives"):
         values = sorted(getattr(c, what) for c in cells)
         yield f"{name}: {what} {values[0]:.3f} to {values[-1]:.3f}, mean {np.mean(values):.3f}"
-    low, high = (sum(test) for test in ([c.coverage < 0.93 for c in cells], [c.coverage > 0.97 for c in cells]))
-    yield f"{name}: coverage below .93 in {low}, above .97 in {high} of {len(cells)}"
     worst = max(c.deviation for c in cells)
-    above = sum(c.false_positives > 0.05 + 2 * c.deviation for c in cells)
-    yield f"{name}: standard error of a figure up to {worst:.4f}; false positives above .05 by two of them in {above}"
+    below = sum(c.coverage < 0.93 for c in cells)
+    wide, wider = (sum(c.coverage > 0.97 + errors * c.deviation for c in cells) for errors in (0, 2))
+    false, falser = (sum(c.false_positives > 0.05 + errors * c.deviation for c in cells) for errors in (0, 2))
+    yield f"{name}: coverage below .93 in {below} of {len(cells)}, above .97 in {wide}, by two errors in {wider}"
+    yield f"{name}: false positives above .05 in {false}, by two standard errors (of up to {worst:.4f}) in {falser}"
 
 
 def _table(lines: Sequence[Any], shown: Callable[[Any], str]) -> Iterator[str]:
