@@ -215,6 +215,8 @@ class Lines(Silent):
             self.say(f"{event.cell.task.name}, {event.cell.contender}: {event.reason}; it will be tried again")
         elif isinstance(event, Progress):
             self._progress(event)
+        elif isinstance(event, CellPaused):
+            self._progress(Progress("first trials", self.state.told + len(self.state.paused), self.state.cells))
 
     def _tell(self, key: str, line: str) -> None:
         """Number the lines as they come: what is known and not yet told does not count."""
@@ -255,6 +257,7 @@ class Board(Lines):
         now, state = time.monotonic(), self.state
         left = state.left(now)
         words = [f"{state.told}/{state.cells} cells", f"{state.before + state.finished} measured"]
+        words += [f"{len(state.paused)} begun"] if state.paused else []
         words.append(terminal.duration(now - state.began))
         words += [f"about {terminal.duration(left)} left"] if left is not None else []
         overall, told = Table.grid(padding=(0, 1)), ", ".join(words)

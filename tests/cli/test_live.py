@@ -157,6 +157,14 @@ def plain(*events: Any) -> list[str]:
     return file.getvalue().splitlines()
 
 
+def test_plain_lines_tell_of_first_trials_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    one, two = cell(), cell("costly")
+    events = [e for of in (one, two) for e in (CellStarted(of), trial(of, 0, 0.9), CellPaused(of))]
+    assert plain(*events) == ["toy → results/toy: 4 cells, 0 done before"], "not at once"
+    monkeypatch.setattr(live, "PAUSE", 0.0)
+    assert plain(*events)[1:] == ["first trials: 25%", "first trials: 50%"]
+
+
 def test_plain_lines_tell_each_outcome_once() -> None:
     one, two = cell(), cell("nan")
     assert plain(
