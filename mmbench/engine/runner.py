@@ -7,18 +7,17 @@ import os
 import time
 from collections import Counter
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from mmbench.api.parts import Part
-from mmbench.api.record import History, Record, Refit, Status, Trial
+from mmbench.api.record import History, Status, Trial
 from mmbench.api.space import defaults
 from mmbench.engine.data.features import Prepared
 from mmbench.engine.data.shelf import Hold
-from mmbench.engine.data.tables import Table, materialise, where
-from mmbench.engine.environment import environment
-from mmbench.engine.evaluate import Referee, best
+from mmbench.engine.data.tables import Table, where
+from mmbench.engine.evaluate import Referee
 from mmbench.engine.events import (
     CellFinished,
     CellPaused,
@@ -31,49 +30,15 @@ from mmbench.engine.events import (
     WorkerLost,
 )
 from mmbench.engine.executors.local import Pool, Running
+from mmbench.engine.outcome import Progressing, outcome, record
 from mmbench.engine.plan import Plan
-from mmbench.engine.space import Cell, default_params
+from mmbench.engine.space import Cell
 from mmbench.engine.worker import Assist, Job, LoadData, Measure, Prepare, Search, Setting
 from mmbench.errors import DataError, MMBenchError
 from mmbench.plugins import Catalog
 
 ATTEMPTS = 3  # how often a job is tried whose worker is killed from outside
 GRACE = 5.0  # a process that is silent for twice a trial's limit and these seconds counts as hung
-
-
-@dataclass
-class Progressing:
-    """What is known of a cell while it is worked on."""
-
-    cell: Cell
-    trials: list[Trial] = field(default_factory=list)
-    refits: list[Refit] = field(default_factory=list)
-    paused: bool = False
-    attempts: int = 0
-    """How often its worker was killed from outside since it last finished something."""
-    begun: tuple[Sequence[tuple[int, Mapping[str, Any]]], int] | None = None
-    """The trials at work, each with its parameters (none: refits), and how many train together; None in between."""
-    since: float = field(default_factory=time.monotonic)
-    """When that was begun."""
-    failure: tuple[Status, str] | None = None
-    cost: Mapping[str, Any] = field(default_factory=dict)
-    first: Trial | None = None
-    winner: Trial | None = None
-    spent: dict[str, Any] = field(default_factory=dict)
-    """What the search came to, once it is over."""
-
-    def settle(self) -> None:
-        """The search is over: of the trials only what the record says of them is still remembered."""
-        if not self.spent:
-            self.first, self.winner = next(iter(self.trials), None), best(self.trials, self.cell.direction)
-            self.spent = {
-                "trials": len(self.trials),
-                "pruned": sum(t.status == "pruned" for t in self.trials),
-                "failed": sum(t.status not in ("ok", "pruned") for t in self.trials),
-                "epochs": sum(t.epochs for t in self.trials),
-                "seconds": sum(t.seconds for t in self.trials),
-            }
-            self.trials.clear()  # also for the job of the search, whose list it is
 
 
 def run(
@@ -98,7 +63,7 @@ def run(
     """
     cells = [cell for cell in plan.cells if cell.key not in done]
     setting = Setting(cache, plan.device, catalog.sources, environ=dict(os.environ), hidden=(*hidden, *plan.files))
-    yield from (CellFinished(c, _record(plan, catalog, Progressing(c), "skipped", c.skip)) for c in cells if c.skip)
+    yield from (CellFinished(c, record(plan, catalog, Progressing(c), "skipped", c.skip)) for c in cells if c.skip)
     cells = [cell for cell in cells if not cell.skip]
     if not cells:
         return
@@ -149,7 +114,7 @@ class _Run:
                 yield Progress(label, 0, 1)
                 yield from self._drain()  # alone: nothing else runs now
                 yield Progress(label, 1, 1)
-            yield CellFinished(cell, self._finish(state))
+            yield CellFinished(cell, outcome(self.plan, self.catalog, self.cache, state))
             del self.states[cell.key]  # it is stored: a run of thousands of cells must not hold them all
 
     def _needs(self, cell: Cell) -> set[Job]:
@@ -320,68 +285,6 @@ class _Run:
             referee = Referee.of(cell, self.catalog, self.cache)
             self.referees[cell.task.name] = referee
             yield TargetsKnown(cell.task.name, referee.truth)
-
-    def _finish(self, state: Progressing) -> Record:
-        if state.failure:
-            return _record(self.plan, self.catalog, state, *state.failure)
-        if state.winner is None and state.first is not None:
-            first = state.first
-            return _record(
-                self.plan, self.catalog, state, first.status, f"every trial failed; the default: {first.reason}"
-            )
-        broken = [r for r in state.refits if r.role == "tuned" and r.status != "ok"]
-        if broken:
-            return _record(
-                self.plan, self.catalog, state, broken[0].status, f"refit {broken[0].seed}: {broken[0].reason}"
-            )
-        return _record(self.plan, self.catalog, state, "ok", None, materialised=self.cache)
-
-
-def _record(
-    plan: Plan,
-    catalog: Catalog,
-    state: Progressing,
-    status: Status,
-    reason: str | None,
-    *,
-    materialised: Path | None = None,
-) -> Record:
-    cell = state.cell
-    dataset = catalog.datasets[cell.task.dataset]
-    state.settle()
-    winner = state.winner
-    fitting = [m for m in catalog.metrics.values() if cell.task.target.type in m.targets]
-    rows = materialise(dataset, materialised, cell.limit, cell.fingerprint).facts["rows"] if materialised else None
-    return Record(
-        cell=cell.key,
-        suite={"name": plan.suite.name, "version": plan.suite.version},
-        task=cell.task.name,
-        contender=cell.contender,
-        status=status,
-        reason=reason,
-        metric=cell.task.metric,
-        directions={metric.name: metric.direction for metric in fitting},
-        dataset={"name": dataset.name, "fingerprint": cell.fingerprint, "licence": dataset.licence, "rows": rows},
-        modalities=dict(cell.task.modalities),
-        params=dict(winner.params) if winner else {},
-        default_params=default_params(cell, catalog) if not cell.skip else {},
-        space_hash=cell.space_hash,
-        parts=dict(cell.parts),
-        refits=tuple(state.refits),
-        cost=dict(state.cost),
-        budget={
-            "trials": cell.budget.trials,
-            "epochs": cell.budget.epochs,
-            "refit_seeds": cell.budget.refit_seeds,
-            "trial_seconds": cell.budget.trial_seconds,
-        },
-        spent={
-            **state.spent,
-            "seconds": state.spent["seconds"] + sum(r.seconds for r in state.refits),
-            "test_accesses": sum(r.status == "ok" for r in state.refits),
-        },
-        environment=environment(plan.device),
-    )
 
 
 def _features(cell: Cell, modality: str, encoder: str, catalog: Catalog, cache: Path) -> Path:

@@ -1,0 +1,111 @@
+"""What is known of a cell while it is worked on, and the record that is made of it in the end. Used by runner."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mmbench.api.record import Record, Refit, Status, Trial
+from mmbench.engine.data.tables import materialise
+from mmbench.engine.environment import environment
+from mmbench.engine.evaluate import best
+from mmbench.engine.plan import Plan
+from mmbench.engine.space import Cell, default_params
+from mmbench.plugins import Catalog
+
+
+@dataclass
+class Progressing:
+    """What is known of a cell while it is worked on."""
+
+    cell: Cell
+    trials: list[Trial] = field(default_factory=list)
+    refits: list[Refit] = field(default_factory=list)
+    paused: bool = False
+    attempts: int = 0
+    """How often its worker was killed from outside since it last finished something."""
+    begun: tuple[Sequence[tuple[int, Mapping[str, Any]]], int] | None = None
+    """The trials at work, each with its parameters (none: refits), and how many train together; None in between."""
+    since: float = field(default_factory=time.monotonic)
+    """When that was begun."""
+    failure: tuple[Status, str] | None = None
+    cost: Mapping[str, Any] = field(default_factory=dict)
+    first: Trial | None = None
+    winner: Trial | None = None
+    spent: dict[str, Any] = field(default_factory=dict)
+    """What the search came to, once it is over."""
+
+    def settle(self) -> None:
+        """The search is over: of the trials only what the record says of them is still remembered."""
+        if not self.spent:
+            self.first, self.winner = next(iter(self.trials), None), best(self.trials, self.cell.direction)
+            self.spent = {
+                "trials": len(self.trials),
+                "pruned": sum(t.status == "pruned" for t in self.trials),
+                "failed": sum(t.status not in ("ok", "pruned") for t in self.trials),
+                "epochs": sum(t.epochs for t in self.trials),
+                "seconds": sum(t.seconds for t in self.trials),
+            }
+            self.trials.clear()  # also for the job of the search, whose list it is
+
+
+def outcome(plan: Plan, catalog: Catalog, cache: Path, state: Progressing) -> Record:
+    """The final word on a cell: its first failure, or its scores."""
+    failure = state.failure
+    if failure is None and state.winner is None and state.first is not None:
+        failure = state.first.status, f"every trial failed; the default: {state.first.reason}"
+    broken = [r for r in state.refits if r.role == "tuned" and r.status != "ok"]
+    if failure is None and broken:
+        failure = broken[0].status, f"refit {broken[0].seed}: {broken[0].reason}"
+    if failure is not None:
+        return record(plan, catalog, state, *failure)
+    return record(plan, catalog, state, "ok", None, materialised=cache)
+
+
+def record(
+    plan: Plan,
+    catalog: Catalog,
+    state: Progressing,
+    status: Status,
+    reason: str | None,
+    *,
+    materialised: Path | None = None,
+) -> Record:
+    """What is stored of a cell that has ended; `materialised`: where its data lie, to say how many rows there are."""
+    cell = state.cell
+    dataset = catalog.datasets[cell.task.dataset]
+    state.settle()
+    winner = state.winner
+    fitting = [m for m in catalog.metrics.values() if cell.task.target.type in m.targets]
+    rows = materialise(dataset, materialised, cell.limit, cell.fingerprint).facts["rows"] if materialised else None
+    return Record(
+        cell=cell.key,
+        suite={"name": plan.suite.name, "version": plan.suite.version},
+        task=cell.task.name,
+        contender=cell.contender,
+        status=status,
+        reason=reason,
+        metric=cell.task.metric,
+        directions={metric.name: metric.direction for metric in fitting},
+        dataset={"name": dataset.name, "fingerprint": cell.fingerprint, "licence": dataset.licence, "rows": rows},
+        modalities=dict(cell.task.modalities),
+        params=dict(winner.params) if winner else {},
+        default_params=default_params(cell, catalog) if not cell.skip else {},
+        space_hash=cell.space_hash,
+        parts=dict(cell.parts),
+        refits=tuple(state.refits),
+        cost=dict(state.cost),
+        budget={
+            "trials": cell.budget.trials,
+            "epochs": cell.budget.epochs,
+            "refit_seeds": cell.budget.refit_seeds,
+            "trial_seconds": cell.budget.trial_seconds,
+        },
+        spent={
+            **state.spent,
+            "seconds": state.spent["seconds"] + sum(r.seconds for r in state.refits),
+            "test_accesses": sum(r.status == "ok" for r in state.refits),
+        },
+        environment=environment(plan.device),
+    )
