@@ -13,9 +13,8 @@ from benchmarks.plain import models as plain
 from benchmarks.plain.trainers import bare
 from mmbench.api.parts import FeatureSpec
 from mmbench.engine.learn.cohort import Cohort, pays
-from mmbench.engine.learn.dropout import put_in
 from mmbench.engine.learn.heads import LabelHead
-from mmbench.engine.learn.model import Inputs, Model
+from mmbench.engine.learn.model import Inputs, Model, put_in
 from mmbench.engine.learn.train import Lesson, Recipe, Training
 
 TOGETHER, ALONE, BARE = "cohort", "one by one", "bare loop, one by one"

@@ -34,7 +34,7 @@ class Projection(nn.Sequential):
     """[B, inputs] to [B, width]."""
 
     def __init__(self, inputs: int, width: int, dropout: float):
-        super().__init__(nn.LayerNorm(inputs), nn.Dropout(dropout), nn.Linear(inputs, width))
+        super().__init__(nn.LayerNorm(inputs, elementwise_affine=False), nn.Dropout(dropout), nn.Linear(inputs, width))
 
 
 class Pictures(nn.Module):

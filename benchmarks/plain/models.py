@@ -62,7 +62,7 @@ class Projection(nn.Sequential):
     """[B, T, inputs] to [B, T, width]: what is learned on top of frozen features."""
 
     def __init__(self, inputs: int, width: int, dropout: float):
-        super().__init__(nn.LayerNorm(inputs), nn.Dropout(dropout), nn.Linear(inputs, width))
+        super().__init__(nn.LayerNorm(inputs, elementwise_affine=False), nn.Dropout(dropout), nn.Linear(inputs, width))
 
 
 class Concat(nn.Module):

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from mmbench.engine.learn.dropout import Dropout, put_in
+from mmbench.engine.learn.dropout import Dropout
+from mmbench.engine.learn.model import put_in
 
 
 @pytest.mark.parametrize("p", [0.0, 0.1, 0.5, 1.0])

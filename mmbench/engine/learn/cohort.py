@@ -20,8 +20,7 @@ from torch.nn.modules.conv import _ConvNd
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from mmbench.api.parts import Epoch, Features, Fused
-from mmbench.engine.learn.dropout import put_in
-from mmbench.engine.learn.model import Batch, Inputs, Model, kernels
+from mmbench.engine.learn.model import Batch, Inputs, Model, kernels, put_in
 from mmbench.engine.learn.optimizer import update
 from mmbench.engine.learn.train import (
     Fit,

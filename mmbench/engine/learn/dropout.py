@@ -51,12 +51,3 @@ class Dropout(nn.Module):
             self._masks, self._used = self._draw(TOGETHER, device=x.device), 0
         start, self._used = self._used, self._used + size
         return self._masks[start : self._used].view(x.shape)
-
-
-def put_in(module: nn.Module) -> None:
-    """Put `Dropout` in the place of every `nn.Dropout` inside `module`."""
-    for name, child in module.named_children():
-        if type(child) is nn.Dropout:
-            setattr(module, name, Dropout(child.p).train(child.training))
-        else:
-            put_in(child)

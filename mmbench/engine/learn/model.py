@@ -16,8 +16,9 @@ from torch.nn.modules.conv import _ConvNd
 from mmbench.api.parts import Features, FeatureSpec, Fused
 from mmbench.api.space import Params
 from mmbench.engine.data.features import MASK, PRESENT
-from mmbench.engine.learn.dropout import put_in
+from mmbench.engine.learn.dropout import Dropout
 from mmbench.engine.learn.heads import NEVER, PAIRS, FeatureMap, Head, MatchHead, gather, join
+from mmbench.engine.learn.recurrent import GRU
 from mmbench.engine.space import part_params
 from mmbench.errors import PluginError
 from mmbench.plugins import Catalog
@@ -186,14 +187,25 @@ def assemble(
 
 
 def settle(model: Model, device: torch.device) -> Model:
-    """The model on its device, in the form that trains fastest there: on a CPU with our dropout (a GPU has a kernel of
-    its own for it), and with convolutions whose channels lie together, which nearly halves pooled ones."""
+    """The model on its device, in the form that trains fastest there: on a CPU with our dropout and our GRU (a GPU has
+    kernels of its own for them), and with convolutions whose channels lie together, which nearly halves pooled ones."""
     if device.type == "cpu":
         put_in(model)
         for module in model.modules():
             if isinstance(module, nn.Conv2d):
                 module.weight.data = module.weight.data.to(memory_format=torch.channels_last)
     return model.to(device)
+
+
+def put_in(module: nn.Module) -> None:
+    """Put our dropout and our GRU in the place of every one of torch's inside `module`."""
+    for name, child in module.named_children():
+        if type(child) is nn.Dropout:
+            setattr(module, name, Dropout(child.p).train(child.training))
+        elif type(child) is nn.GRU:
+            child.__class__ = GRU  # the same tensors under the same names
+        else:
+            put_in(child)
 
 
 def _features(encoder: nn.Module, arrays: Mapping[str, Tensor], modality: str) -> Features:

@@ -32,7 +32,8 @@ class MiniLM(mb.Encoder):
     """MiniLM-L6 sentence embeddings, frozen: 384 numbers a text, then one learned projection.
 
     s_t = BERT(pieces)_t; "pooled": f = mean of s_t over the word pieces, one token; "pieces": f_t = s_t, a token each,
-    up to `pieces` of them. token = W norm(f) + b, [B, T, width]. Only norm, W and b are trained.
+    up to `pieces` of them. token = W norm(f) + b, [B, T, width]. Only W and b are trained:
+    they can do all that weights of the norm's own could.
     Weights: all-MiniLM-L6-v2 by sentence-transformers, Apache-2.0, 84 MB, fetched when first needed.
     """
 

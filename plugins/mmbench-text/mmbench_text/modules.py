@@ -43,7 +43,9 @@ class Projection(nn.Module):
 
     def __init__(self, inputs: int, *, width: int, dropout: float):
         super().__init__()
-        self.layers = nn.Sequential(nn.LayerNorm(inputs), nn.Dropout(dropout), nn.Linear(inputs, width))
+        self.layers = nn.Sequential(
+            nn.LayerNorm(inputs, elementwise_affine=False), nn.Dropout(dropout), nn.Linear(inputs, width)
+        )
 
     def forward(self, arrays: dict[str, Tensor]) -> mb.Features:
         return mb.Features(self.layers(arrays["features"].float()), arrays.get("mask"))
