@@ -246,8 +246,8 @@ def train_rows(n: int, folder: Path) -> None:
     from mmbench import plugins
     from mmbench.api.suite import Budget, ContenderSpec, Suite, TaskSpec
     from mmbench.engine import plan
-    from mmbench.engine.attempt import Attempt, Group
     from mmbench.engine.data.workspace import Workspace
+    from mmbench.engine.jobs.attempt import Attempt, Group
     from mmbench.engine.space import default_params
 
     torch.set_num_threads(1)

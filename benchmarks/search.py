@@ -56,7 +56,7 @@ def scaling(*, trials: int, rounds: int) -> Figure:
 
 
 def _ours(task: tasks.SearchTask, trials: int, counted: list[int]) -> Side:
-    from mmbench.engine.search import search
+    from mmbench.engine.jobs.search import search
 
     workspace = tasks.workspace(task, trials=trials)
 

@@ -9,7 +9,7 @@ from typing import Any
 from mmbench.api.record import Record, Refit, Status, Trial
 from mmbench.engine.data.tables import materialise
 from mmbench.engine.environment import environment
-from mmbench.engine.evaluate import best
+from mmbench.engine.jobs.evaluate import best
 from mmbench.engine.plan import Plan
 from mmbench.engine.space import Cell, default_params
 from mmbench.plugins import Catalog

@@ -17,7 +17,6 @@ from mmbench.api.space import defaults
 from mmbench.engine.data.features import Prepared
 from mmbench.engine.data.shelf import Hold
 from mmbench.engine.data.tables import Table, where
-from mmbench.engine.evaluate import Referee
 from mmbench.engine.events import (
     CellFinished,
     CellPaused,
@@ -30,6 +29,7 @@ from mmbench.engine.events import (
     WorkerLost,
 )
 from mmbench.engine.executors.local import Pool, Running
+from mmbench.engine.jobs.evaluate import Referee
 from mmbench.engine.outcome import Progressing, outcome, record
 from mmbench.engine.plan import Plan
 from mmbench.engine.space import Cell

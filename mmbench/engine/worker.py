@@ -109,7 +109,7 @@ def perform(job: Job, setting: Setting, send: Send) -> None:
         elif isinstance(job, Assist):
             workspace.assist(job.modality, job.encoder)
         elif isinstance(job, Measure):
-            from mmbench.engine.measure import measure
+            from mmbench.engine.jobs.measure import measure
 
             send("cost", measure(workspace, job.params))
         else:
@@ -117,8 +117,8 @@ def perform(job: Job, setting: Setting, send: Send) -> None:
 
 
 def _search(job: Search, workspace: Any, send: Send) -> None:
-    from mmbench.engine.evaluate import refits, schedule
-    from mmbench.engine.search import search, trials_of
+    from mmbench.engine.jobs.evaluate import refits, schedule
+    from mmbench.engine.jobs.search import search, trials_of
 
     size = trials_of(workspace)
 

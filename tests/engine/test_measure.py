@@ -16,10 +16,10 @@ from torch.utils.flop_counter import FlopCounterMode
 from mmbench import plugins
 from mmbench.api.parts import Features
 from mmbench.api.suite import Suite
-from mmbench.engine import measure as measuring
 from mmbench.engine import plan as planning
 from mmbench.engine.data.workspace import Workspace
-from mmbench.engine.flops import FlopCounter
+from mmbench.engine.jobs import measure as measuring
+from mmbench.engine.jobs.flops import FlopCounter
 from mmbench.engine.space import default_params
 
 TOYS = str(Path(__file__).parents[1] / "toys.py")
@@ -150,7 +150,7 @@ def test_counts_as_torch_does(layer: nn.Module) -> None:
 def test_counting_does_not_load_the_compiler() -> None:
     code = """
 import sys, torch
-from mmbench.engine.flops import FlopCounter
+from mmbench.engine.jobs.flops import FlopCounter
 from mmbench.engine.learn.optimizer import AdamW
 layer = torch.nn.Linear(2, 2)
 with FlopCounter() as counter:

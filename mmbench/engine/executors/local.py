@@ -23,9 +23,9 @@ PRELOAD = [
     "torch",
     "numpy",
     "optuna",
-    "mmbench.engine.search",
-    "mmbench.engine.evaluate",
-    "mmbench.engine.measure",
+    "mmbench.engine.jobs.search",
+    "mmbench.engine.jobs.evaluate",
+    "mmbench.engine.jobs.measure",
 ]
 STARTS = 5  # how often a process is tried to be started
 PATIENCE = 5.0  # seconds that a process may take to end after its last word

@@ -20,7 +20,7 @@ import torch
 
 from mmbench.api.space import Params
 from mmbench.engine.data.workspace import Workspace
-from mmbench.engine.flops import FlopCounter
+from mmbench.engine.jobs.flops import FlopCounter
 from mmbench.engine.learn.estimator import fit_estimator, predict_estimator
 from mmbench.engine.learn.model import Inputs, Model, kernels
 from mmbench.engine.learn.optimizer import AdamW

@@ -19,8 +19,8 @@ from mmbench.plugins import Catalog
 if TYPE_CHECKING:
     import numpy as np
 
-    from mmbench.engine.attempt import Attempt
     from mmbench.engine.data.workspace import Workspace
+    from mmbench.engine.jobs.attempt import Attempt
 
 Predictions: TypeAlias = "dict[str, np.ndarray[Any, Any]]"
 Role: TypeAlias = Literal["tuned", "default"]
@@ -59,7 +59,7 @@ def refits(
     Those of one role differ in their seeds only, and train as one program where that is faster: a group is left out if
     all of it is `done`, {(role, seed number)}. `begin` hears how many are trained now.
     """
-    from mmbench.engine.attempt import Attempt, groups
+    from mmbench.engine.jobs.attempt import Attempt, groups
 
     cell = workspace.cell
     for role in dict.fromkeys(role for role, _, _ in wanted):

@@ -1,0 +1,1 @@
+"""What a worker does with a cell: search it, refit and predict, measure what it costs."""
