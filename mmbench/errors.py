@@ -55,7 +55,15 @@ def blamed(error: BaseException) -> str:
 
 
 def _is_foreign(file: str) -> bool:
-    """Whether it is a plugin's file: not Python's, no library's, not mmbench's own."""
-    python = filter(None, map(sysconfig.get_path, ("stdlib", "platstdlib", "purelib", "platlib")))
-    known = [Path(__file__).parent, *map(Path, python)]
-    return not file.startswith("<") and not any(Path(file).is_relative_to(place) for place in known)
+    """Whether it is a plugin's file, installed or not: not Python's, no library's, not mmbench's own."""
+    from importlib.metadata import entry_points  # 40 ms that nobody waits for until something fails
+
+    path = Path(file)
+    installed = [Path(place) for name in ("purelib", "platlib") if (place := sysconfig.get_path(name))]
+    packages = {entry.module.partition(".")[0] for entry in entry_points(group="mmbench")}
+    if any(path.is_relative_to(place / package) for place in installed for package in packages):
+        return True
+    python = [Path(place) for name in ("stdlib", "platstdlib") if (place := sysconfig.get_path(name))]
+    return not file.startswith("<") and not any(
+        path.is_relative_to(place) for place in (Path(__file__).parent, *installed, *python)
+    )
