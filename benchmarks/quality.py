@@ -44,8 +44,8 @@ class Variant:
 
 
 VARIANTS = (
-    Variant("features ready-made, emoji", TASKS["emoji"], ">= 3"),
-    Variant("features ready-made, uci_mfeat", TASKS["uci_mfeat"], ">= 3"),
+    Variant("features ready-made, emoji", TASKS["emoji"], ">= 3", seeds=10),
+    Variant("features ready-made, uci_mfeat", TASKS["uci_mfeat"], ">= 3", seeds=10),
     Variant("trained encoders, av_digits", TASKS["av_digits-400"], ">= 4", seeds=3),
     Variant("frozen encoders, emoji", TASKS["emoji-400"], ">= 30", first=8, frozen=True),
 )

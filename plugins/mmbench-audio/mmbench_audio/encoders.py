@@ -88,7 +88,7 @@ class LogMelCNN(_LogMel):
     h = relu(conv_3x3(h)) of stride 2 both ways with width/4 and width/2 channels; then all bands of `stride` frames
     together: token_t = relu(norm(W h_t + b + p_t)), p_t a learned place; [B, T / stride, width], at most 32 tokens.
     Frames that are not there are zero before each convolution, so they change nothing. Training moves each sound
-    by up to 3 bands and frames. Inner layers: both stages, each [B, T', channels x bands].
+    by up to 3 bands and frames. Inner layers: both stages, each [B, T', bands x channels].
     """
 
     name = "logmel_cnn"

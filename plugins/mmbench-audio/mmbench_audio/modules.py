@@ -28,7 +28,7 @@ class Convolutions(nn.Module):
             there = _any(mask, stride)
             picture = torch.relu(convolution(picture))
             picture = picture if there is None else picture * there[:, None, :, None]
-            layers.append(picture.transpose(1, 2).flatten(2))
+            layers.append(picture.permute(0, 2, 3, 1).flatten(2))  # channels last, as they lie in memory
         mask = _any(mask, self.stride)
         joined = layers[-1].unflatten(1, (-1, self.stride // 4)).flatten(2)
         # The place goes in before the norm and the kink, so that the mean of the tokens still knows their order.
