@@ -40,9 +40,7 @@ class Convolutions(nn.Module):
             image = image + self.dropout(stage(image))
             maps.append(image)
         layers = tuple(found.flatten(2).transpose(1, 2) for found in maps)
-        tokens = layers[-1] + self.dropout(self.dense(layers[-1])).unsqueeze(
-            1
-        )  # what is where, a mean would lose
+        tokens = layers[-1] + self.dropout(self.dense(layers[-1])).unsqueeze(1)  # what is where, a mean would lose
         return mb.Features(tokens, layers=layers)
 
 
