@@ -355,8 +355,16 @@ def test_retrieval_among_fewer_candidates() -> None:
     assert (scores[~asked] == NEVER).all()
 
 
-@pytest.mark.parametrize(("part", "kept"), [(torch.nn.Linear(2, 2), False), (torch.nn.Conv1d(2, 2, 1), True)])
-def test_onednn_is_for_models_with_convolutions(part: torch.nn.Module, kept: bool) -> None:
+@pytest.mark.parametrize(
+    ("part", "kept"),
+    [
+        (torch.nn.Linear(2, 2), False),
+        (torch.nn.GRU(2, 2), False),
+        (torch.nn.LSTM(2, 2), True),
+        (torch.nn.Conv1d(2, 2, 1), True),
+    ],
+)
+def test_onednn_is_for_convolutions_and_lstms(part: torch.nn.Module, kept: bool) -> None:
     onednn: Any = torch.backends.mkldnn
     before = onednn.enabled
     with kernels(torch.nn.Sequential(part)):

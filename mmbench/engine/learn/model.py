@@ -115,11 +115,11 @@ class Model(nn.Module):
 
 @contextmanager
 def kernels(model: nn.Module) -> Iterator[None]:
-    """Without oneDNN unless the model has convolutions: of what is left it does only GELU, and takes several times as
-    long to set up as the other kernel takes for a batch of vectors."""
+    """Without oneDNN unless the model has convolutions or an LSTM (trained in a third of the time): of what is left it
+    does only GELU, and takes several times as long to set up as the other kernel takes for a batch of vectors."""
     onednn: Any = torch.backends.mkldnn
     before = onednn.enabled
-    onednn.enabled = before and any(isinstance(module, _ConvNd) for module in model.modules())
+    onednn.enabled = before and any(isinstance(module, _ConvNd | nn.LSTM) for module in model.modules())
     try:
         yield
     finally:
