@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence
 
-from mmbench.engine.learn.model import put_in
+from mmbench.engine.learn.model import put_in, settle
 from mmbench.engine.learn.recurrent import GRU, _Recurrence
 
 
@@ -116,3 +116,12 @@ def test_gru_keeps_its_names_and_moves_by_its_gradients() -> None:
             optimizer.step()
     for own, other in zip(ours.parameters(), theirs.parameters(), strict=True):
         torch.testing.assert_close(own, other, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(("device", "kind"), [("cpu", GRU), ("meta", nn.GRU)])
+def test_a_model_on_a_cpu_has_our_gru(device: str, kind: type[nn.GRU]) -> None:
+    """Elsewhere torch's has a kernel of its own."""
+    net: Any = nn.Sequential(nn.ModuleList([nn.GRU(2, 2, batch_first=True)]))
+    assert [type(module) for module in settle(net, torch.device(device)).modules() if isinstance(module, nn.GRU)] == [
+        kind
+    ]
