@@ -61,7 +61,7 @@ def _is_foreign(file: str) -> bool:
     path = Path(file)
     installed = [Path(place) for name in ("purelib", "platlib") if (place := sysconfig.get_path(name))]
     packages = {entry.module.partition(".")[0] for entry in entry_points(group="mmbench")}
-    if any(path.is_relative_to(place / package) for place in installed for package in packages):
+    if any(path.is_relative_to(place / name) for place in installed for p in packages for name in (p, f"{p}.py")):
         return True
     python = [Path(place) for name in ("stdlib", "platstdlib") if (place := sysconfig.get_path(name))]
     return not file.startswith("<") and not any(

@@ -21,26 +21,29 @@ except KeyError as error:
 
 
 @pytest.mark.parametrize("registered", [True, False])
-def test_an_installed_plugins_file_is_named_and_a_librarys_is_not(tmp_path: Path, *, registered: bool) -> None:
+@pytest.mark.parametrize("file", ["wine.py", "wine/part.py"])
+def test_an_installed_plugins_file_is_named_and_a_librarys_is_not(
+    tmp_path: Path, file: str, *, registered: bool
+) -> None:
     venv.create(tmp_path, symlinks=True)
     (packages,) = tmp_path.glob("lib/python*/site-packages")
-    (packages / "wine_part").mkdir()
-    (packages / "wine_part/__init__.py").write_text("from wine_part.wine import fail\n")
-    (packages / "wine_part/wine.py").write_text(PART)
+    (packages / file).parent.mkdir(exist_ok=True)
+    (packages / file).write_text(PART)
+    module = file.removesuffix(".py").replace("/", ".")
     if registered:
-        told = packages / "wine_part-1.0.dist-info"
+        told = packages / "wine-1.0.dist-info"
         told.mkdir()
-        (told / "METADATA").write_text("Metadata-Version: 2.1\nName: wine-part\nVersion: 1.0\n")
-        (told / "entry_points.txt").write_text("[mmbench]\nwine = wine_part\n")
+        (told / "METADATA").write_text("Metadata-Version: 2.1\nName: wine\nVersion: 1.0\n")
+        (told / "entry_points.txt").write_text(f"[mmbench]\nwine = {module}\n")
     path = os.pathsep.join([str(Path(__file__).parent.parent), sysconfig.get_path("purelib")])
     done = subprocess.run(
-        [tmp_path / "bin/python", "-c", ASK.format(module="wine_part")],
+        [tmp_path / "bin/python", "-c", ASK.format(module=module)],
         env={**os.environ, "PYTHONPATH": path},
         capture_output=True,
         text=True,
         check=True,
     )
-    assert done.stdout.strip() == "KeyError: 'note'" + (" (wine.py, line 2)" if registered else "")
+    assert done.stdout.strip() == "KeyError: 'note'" + (f" ({Path(file).name}, line 2)" if registered else "")
 
 
 def test_a_users_own_file_is_named(tmp_path: Path) -> None:

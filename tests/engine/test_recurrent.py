@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence
 
 from mmbench.engine.learn.model import put_in, settle
-from mmbench.engine.learn.recurrent import GRU, _Recurrence
+from mmbench.engine.learn.recurrent import GRU, WIDEST, _Recurrence
 
 
 def pair(inputs: int = 5, width: int = 7, **told: Any) -> tuple[nn.GRU, nn.GRU]:
@@ -72,7 +72,7 @@ def test_gradients_of_the_grus_gradient() -> None:
         torch.testing.assert_close(own, other, rtol=1e-5, atol=1e-5)
 
 
-def test_what_is_rare_is_left_to_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_wide_or_rare_is_left_to_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     def never(*_: Any) -> None:
         raise AssertionError("not for this")
 
@@ -81,6 +81,8 @@ def test_what_is_rare_is_left_to_torch(monkeypatch: pytest.MonkeyPatch) -> None:
         theirs, ours = pair(batch_first=True, **told)
         monkeypatch.setattr(_Recurrence, "forward", never)
         assert torch.equal(ours(x)[0], theirs(x)[0])
+    theirs, ours = pair(width=WIDEST + 1, batch_first=True)
+    assert torch.equal(ours(x)[0], theirs(x)[0])
     theirs, ours = pair(batch_first=True)
     with pytest.raises(AssertionError, match="not for this"):
         ours(x)
