@@ -126,6 +126,8 @@ def load(sources: Sequence[str] = ()) -> Catalog:
 def _import(source: str) -> tuple[ModuleType, str]:
     path = Path(source)
     if path.suffix != ".py":
+        if not all(name.isidentifier() for name in source.split(".")):
+            raise PluginError(f"plugin {source!r} is neither a .py file nor the name of a module")
         try:
             return importlib.import_module(source), source
         except Exception as error:

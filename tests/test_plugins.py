@@ -104,6 +104,8 @@ def test_a_failing_import(write: Write) -> None:
     assert re.search(r"ZeroDivisionError: .* \(zero_plugin.py, line 2\)$", refused(write("\n1 / 0", "zero_plugin.py")))
     assert "fails to import: SyntaxError" in refused(write("def", "syntax_plugin.py"))
     assert "plugin 'no_such_module' fails to import" in refused("no_such_module")
+    for folder in (".", "./here", "mine-part", ""):
+        assert f"plugin {folder!r} is neither a .py file nor the name of a module" in refused(folder)
 
 
 def test_a_file_that_failed_can_be_mended(write: Write) -> None:
