@@ -46,7 +46,7 @@ class Case:
 
 def _lines(path: Path, rows: Iterator[tuple[str, bytes]]) -> None:
     """A chained file, as the store writes it but without waiting for the disk after each line."""
-    from mmbench.board.chain import FIRST, signed
+    from mmbench.store.chain import FIRST, signed
 
     previous = FIRST
     with path.open("wb") as file:
@@ -57,7 +57,7 @@ def _lines(path: Path, rows: Iterator[tuple[str, bytes]]) -> None:
 
 def _run_folder(folder: Path, *, tasks: int = 1) -> None:
     from mmbench.api.suite import Budget, ContenderSpec, Suite, TaskSpec
-    from mmbench.board.store import Store
+    from mmbench.store.writing import Store
 
     specs = tuple(TaskSpec(f"t{number}", "digits", "accuracy") for number in range(tasks))
     suite = Suite("growth", 1, Budget(), specs, (ContenderSpec("concat"),))
@@ -67,8 +67,8 @@ def _run_folder(folder: Path, *, tasks: int = 1) -> None:
 def make_trials(n: int, folder: Path) -> None:
     """Trials of a real run, a hundred for each cell."""
     from mmbench.api.record import to_json
-    from mmbench.board.chain import strict_json
-    from mmbench.board.store import history
+    from mmbench.store.chain import strict_json
+    from mmbench.store.reading import history
 
     _run_folder(folder)
     models = [trial for cell in history(MODEL).values() for trial in cell.trials][:200]
@@ -81,8 +81,8 @@ def make_trials(n: int, folder: Path) -> None:
 def resume(n: int, folder: Path) -> None:
     """What a run does of its own that goes on: see which cells are done, open the writer, read cell after cell what is
     stored of it."""
-    from mmbench.board.reading import suite_of
-    from mmbench.board.store import Store, finished
+    from mmbench.store.reading import finished, suite_of
+    from mmbench.store.writing import Store
 
     suite = suite_of(folder)
     if suite is None or finished(folder):
@@ -95,8 +95,8 @@ def resume(n: int, folder: Path) -> None:
 
 def append(n: int, folder: Path) -> float:
     """Seconds for one more trial, the disk's own time included, in a run that has n."""
-    from mmbench.board.reading import suite_of
-    from mmbench.board.store import Store, history
+    from mmbench.store.reading import history, suite_of
+    from mmbench.store.writing import Store
 
     suite, model = suite_of(folder), history(MODEL)
     if suite is None:
@@ -112,9 +112,9 @@ def append(n: int, folder: Path) -> float:
 def _records(n: int, folder: Path, *, distinct: bool) -> None:
     """n records without stored predictions: of as many cells, or of 46 cells in a run that lived long, so that only the
     last ones count."""
-    from mmbench.board import rows
-    from mmbench.board.chain import strict_json
-    from mmbench.board.store import read_run
+    from mmbench.store import rows
+    from mmbench.store.chain import strict_json
+    from mmbench.store.reading import read_run
 
     side = math.isqrt(n)
     _run_folder(folder, tasks=-(-n // side) if distinct else 1)
@@ -142,7 +142,7 @@ def leaderboard(n: int, folder: Path) -> None:
     """Read the run, check every line, rank."""
     from mmbench import plugins
     from mmbench.board import rank
-    from mmbench.board.store import read_run
+    from mmbench.store.reading import read_run
 
     run = read_run(folder)
     if not rank.leaderboard(run, plugins.load().metrics):
@@ -246,8 +246,8 @@ def train_rows(n: int, folder: Path) -> None:
     from mmbench import plugins
     from mmbench.api.suite import Budget, ContenderSpec, Suite, TaskSpec
     from mmbench.engine import plan
-    from mmbench.engine.data.workspace import Workspace
     from mmbench.engine.jobs.attempt import Attempt, Group
+    from mmbench.engine.jobs.workspace import Workspace
     from mmbench.engine.space import default_params
 
     torch.set_num_threads(1)

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from mmbench.api.suite import Budget, ContenderSpec, Suite, TaskSpec
 
 if TYPE_CHECKING:
-    from mmbench.engine.data.workspace import Workspace
+    from mmbench.engine.jobs.workspace import Workspace
 
 EPOCHS, PATIENCE = 20, 6
 EMOJI = {"image": ("efficientnet_lite0",), "text": ("minilm",)}
@@ -76,7 +76,7 @@ def workspace(task: SearchTask, *, trials: int, seed: int = 0) -> "Workspace":
     """The task's cell as a worker has it."""
     from mmbench import plugins
     from mmbench.api.carrier import cache_folder
-    from mmbench.engine.data.workspace import Workspace
+    from mmbench.engine.jobs.workspace import Workspace
     from mmbench.engine.plan import make
 
     catalog = plugins.load()

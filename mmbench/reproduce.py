@@ -13,14 +13,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from mmbench.api.record import History, Record, Refit
-from mmbench.board import rank, store
-from mmbench.board.store import RunData
+from mmbench.board import rank
 from mmbench.engine import plan as planning
 from mmbench.engine.events import CellFinished, Event, RefitFinished
 from mmbench.engine.plan import Plan
 from mmbench.engine.space import Cell
 from mmbench.errors import MMBenchError, StoreError, SuiteError, unknown
 from mmbench.plugins import Catalog
+from mmbench.store import reading
+from mmbench.store.reading import RunData
 
 if TYPE_CHECKING:
     import numpy as np
@@ -209,7 +210,7 @@ def _train(
     """
     from mmbench.engine import runner
 
-    stored = store.history(run.path).get(record.cell)
+    stored = reading.history(run.path).get(record.cell)
     trials = [trial for trial in (stored.trials if stored else ()) if dict(trial.params) == dict(record.params)]
     if not trials:
         raise StoreError(f"{run.path}: {record.task}/{record.contender} has no trial of its parameters")
@@ -254,4 +255,4 @@ def _identical(run: RunData, record: Record, seed: int, predictions: "Prediction
     refit = next(refit for refit in _tuned(record) if refit.seed == seed)
     if refit.predictions is None:
         return False
-    return bool(np.array_equal(store.load_predictions(run.path, refit)[TEST], predictions[TEST]))
+    return bool(np.array_equal(reading.load_predictions(run.path, refit)[TEST], predictions[TEST]))

@@ -14,17 +14,18 @@ from typing import TYPE_CHECKING, Any
 from mmbench import plugins as plugins_
 from mmbench.api.record import Record, Refit
 from mmbench.api.suite import Suite
-from mmbench.board import store, suitefile
-from mmbench.board.reading import PREDICTIONS
-from mmbench.board.store import RunData, Store
-from mmbench.board.trust import registration as registrations
-from mmbench.board.trust import seal
-from mmbench.board.trust.registration import PlannedCell, Registration
 from mmbench.engine import plan as planning
 from mmbench.engine.events import CellFinished, Event, RefitFinished, TargetsKnown, TrialFinished
 from mmbench.engine.plan import Plan
 from mmbench.errors import StoreError, SuiteError
 from mmbench.plugins import Catalog
+from mmbench.store import reading, suitefile
+from mmbench.store.names import MOST
+from mmbench.store.reading import PREDICTIONS, RunData
+from mmbench.store.writing import Store
+from mmbench.trust import registration as registrations
+from mmbench.trust import seal
+from mmbench.trust.registration import PlannedCell, Registration
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -194,7 +195,7 @@ def open_run(
     spec = _changed(spec, trials=trials, limit=limit, seed=seed)
     plan = planning.make(spec, catalog, tasks=tasks, contenders=contenders, device=pick_device(device))
     folder, note = Store.resolve(Path(results), spec, name, fresh=fresh)
-    done = frozenset() if fresh else store.finished(folder)
+    done = frozenset() if fresh else reading.finished(folder)
     before = registrations.load(Path(registered)) if registered else None
     if before:
         registrations.check(before, spec, () if fresh else registrations.read(folder), begun=bool(done))
@@ -225,16 +226,16 @@ def _truths(folder: Path) -> tuple[Path, ...]:
 def find_run(run: str, results: str | Path = "results") -> Run:
     """An earlier run, by its folder or by its name below `results`. Raises StoreError if there is none."""
     folder = find_folder(run, results)
-    data = store.read_run(folder)
+    data = reading.read_run(folder)
     return Run(folder=folder, suite=data.suite, data=data)
 
 
 def find_folder(run: str, results: str | Path = "results") -> Path:
     """The folder of an earlier run, unread. Raises StoreError if there is none."""
     for folder in (Path(run), Path(results) / run):
-        if (folder / store.SUITE).is_file():
+        if (folder / reading.SUITE).is_file():
             return folder
-    found = sorted(path.parent.name for path in Path(results).glob(f"*/{store.SUITE}"))
+    found = sorted(path.parent.name for path in Path(results).glob(f"*/{reading.SUITE}"))
     have = f"{results} has {', '.join(found)}" if found else "start one with `mmbench run starter`"
     raise StoreError(f"no run {run!r} here: {have}")
 
@@ -309,8 +310,8 @@ def _changed(suite: Suite, *, trials: int | None, limit: int | None, seed: int |
     for option, value, least in (("trials", trials, 1), ("limit", limit, 10), ("seed", seed, 0)):
         if value is not None and value < least:
             raise SuiteError(f"--{option} must be at least {least}, not {value}")
-        if value is not None and value > suitefile.MOST[option]:  # or what is stored could not be read again
-            raise SuiteError(f"--{option} must be at most {suitefile.MOST[option]:,}")
+        if value is not None and value > MOST[option]:  # or what is stored could not be read again
+            raise SuiteError(f"--{option} must be at most {MOST[option]:,}")
     if trials is not None:
         budget = replace(suite.budget, trials=trials, batch=min(suite.budget.batch, trials))
         suite = replace(suite, budget=budget)

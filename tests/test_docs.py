@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from mmbench import plugins
-from mmbench.board.suiteform import TABLES
 from mmbench.cli.app import call
+from mmbench.store.suiteform import TABLES
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -68,8 +68,8 @@ def test_every_key_of_a_suite_is_documented() -> None:
 
 
 def test_the_suites_on_the_page_are_suites(tmp_path: Path) -> None:
-    from mmbench.board import suitefile
     from mmbench.engine import plan
+    from mmbench.store import suitefile
 
     for written in write_blocks(DOCS / "suites.md", tmp_path):
         assert plan.make(suitefile.read(written), plugins.load()).cells

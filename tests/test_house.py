@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -20,15 +21,43 @@ FLOORS = {
     "hookspecs": 2,
     "plugins": 3,
     "engine": 4,
-    "board": 4,
-    "session": 5,
-    "reproduce": 5,
-    "testing": 5,
-    "cli": 6,
-    "__main__": 7,
+    "store": 4,
+    "trust": 5,
+    "board": 6,
+    "session": 7,
+    "reproduce": 7,
+    "testing": 7,
+    "cli": 8,
+    "__main__": 9,
 }
+ENGINE = {
+    "space": 0,
+    "events": 1,
+    "plan": 1,
+    "data": 2,
+    "learn": 3,
+    "jobs": 4,
+    "executors": 5,
+    "environment": 6,
+    "outcome": 7,
+    "runner": 8,
+}
+"""The floors inside the engine."""
 HEAVY = {"torch", "optuna", "datasets", "transformers", "numpy", "pandas", "sklearn", "scipy"}
-LIGHT = {"__main__", "errors", "api", "hookspecs", "plugins", "board", "cli", "session", "reproduce", "__init__"}
+LIGHT = {
+    "__main__",
+    "errors",
+    "api",
+    "hookspecs",
+    "plugins",
+    "store",
+    "trust",
+    "board",
+    "cli",
+    "session",
+    "reproduce",
+    "__init__",
+}
 
 
 def tree(path: Path) -> ast.Module:
@@ -80,6 +109,30 @@ def test_imports_run_downward_only() -> None:
             if other and other != own and FLOORS[other] >= FLOORS[own]:
                 wrong.append(f"{name(path)} imports {target}")
     assert not wrong
+
+
+def test_the_engine_has_floors_too() -> None:
+    wrong = []
+    for path in (ROOT / "mmbench/engine").rglob("*.py"):
+        own = path.relative_to(ROOT / "mmbench/engine").parts[0].removesuffix(".py")
+        for target in imported(ast.walk(tree(path))):
+            other = target.removeprefix("mmbench.engine.").partition(".")[0]
+            if target.startswith("mmbench.engine.") and other != own and ENGINE[other] >= ENGINE[own]:
+                wrong.append(f"{name(path)} imports {target}")
+    assert not wrong
+
+
+def test_no_modules_import_each_other() -> None:
+    """Not in a circle of any length, imports inside functions included."""
+    modules = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in CORE}
+    graph: dict[str, set[str]] = {}
+    for module, path in modules.items():
+        targets = set(imported(ast.walk(tree(path)))) if path.name != "__init__.py" else set()
+        graph[module] = {m for t in targets for m in (t, t.rpartition(".")[0]) if m in modules and m != module}
+    try:
+        tuple(TopologicalSorter(graph).static_order())
+    except CycleError as error:
+        pytest.fail(f"these import each other: {' <- '.join(error.args[1])}")
 
 
 def test_the_core_knows_no_plugin() -> None:

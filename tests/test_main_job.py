@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from mmbench.board import store
+from mmbench.store import reading
 
 TESTS = Path(__file__).parent
 TOYS, SUITE = str(TESTS / "toys.py"), str(TESTS / "toy.toml")
@@ -92,7 +92,7 @@ def test_kill_9_during_search_then_the_same_command(mmbench: Shell, tmp_path: Pa
     last = mmbench(*run)
     assert last.returncode == 0, last.stderr
     assert mmbench.table() == mmbench.table("whole/toy")
-    cells = store.history(tmp_path / "results" / "toy")
+    cells = reading.history(tmp_path / "results" / "toy")
     for cell in cells.values():
         assert [t.number for t in cell.trials] == list(range(len(cell.trials))), "none lost, none twice"
         keys = [(r.role, r.seed) for r in cell.refits]

@@ -1,4 +1,4 @@
-"""A suite: tasks times contenders, one budget and one protocol. Written as TOML, read by `mmbench.board.suitefile`."""
+"""A suite: tasks times contenders, one budget and one protocol. Written as TOML, read by `mmbench.store.suitefile`."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -1,1 +1,1 @@
-"""What keeps and shows: suite files, the store, statistics, ranks, reports. Computes no model, imports no engine."""
+"""What a run's results say: which may be compared, ranks, statistics, tables and the site. Imports no engine."""

@@ -14,8 +14,8 @@ from mmbench.board.gate.conditions import conditions
 from mmbench.board.rank import Entry, entries
 from mmbench.board.stats import resampling as stats
 from mmbench.board.stats.reference import LEVEL
-from mmbench.board.store import RunData
 from mmbench.errors import MMBenchError, unknown
+from mmbench.store.reading import RunData
 
 if TYPE_CHECKING:
     import numpy as np

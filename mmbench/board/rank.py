@@ -14,9 +14,9 @@ from mmbench.api.parts import Metric
 from mmbench.api.record import Record, Refit
 from mmbench.board.stats import resampling as stats
 from mmbench.board.stats.moderated import moderated
-from mmbench.board.store import RunData, load_predictions, load_run_targets
-from mmbench.board.trust.registration import standing
 from mmbench.errors import StoreError
+from mmbench.store.reading import RunData, load_predictions, load_run_targets
+from mmbench.trust.registration import standing
 
 if TYPE_CHECKING:
     import numpy as np

@@ -29,11 +29,11 @@ from mmbench.engine.events import (
     WorkerLost,
 )
 from mmbench.engine.executors.local import Pool, Running
+from mmbench.engine.executors.worker import Assist, Job, LoadData, Measure, Prepare, Search, Setting
 from mmbench.engine.jobs.evaluate import Referee
 from mmbench.engine.outcome import Progressing, outcome, record
 from mmbench.engine.plan import Plan
 from mmbench.engine.space import Cell
-from mmbench.engine.worker import Assist, Job, LoadData, Measure, Prepare, Search, Setting
 from mmbench.errors import DataError, MMBenchError
 from mmbench.plugins import Catalog
 

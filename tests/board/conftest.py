@@ -11,7 +11,8 @@ import pytest
 from mmbench.api.parts import Metric
 from mmbench.api.record import Record, Refit
 from mmbench.api.suite import Budget, ContenderSpec, Suite, TaskSpec
-from mmbench.board.store import RunData, Store, read_run
+from mmbench.store.reading import RunData, read_run
+from mmbench.store.writing import Store
 
 Array: TypeAlias = np.ndarray[Any, Any]
 TRUTH = np.arange(200) % 4

@@ -12,8 +12,8 @@ from mmbench.board import figures, report
 from mmbench.board.gate import boards as gate
 from mmbench.board.gate import conditions
 from mmbench.board.stats.across import across
-from mmbench.board.store import RunData
 from mmbench.errors import MMBenchError
+from mmbench.store.reading import RunData
 
 SUITE = Suite(
     "small",

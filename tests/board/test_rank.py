@@ -9,8 +9,8 @@ import pytest
 from mmbench.api.parts import Metric
 from mmbench.board.rank import COSTS, leaderboard
 from mmbench.board.stats.across import across
-from mmbench.board.store import RunData, load_predictions
 from mmbench.errors import StoreError
+from mmbench.store.reading import RunData, load_predictions
 
 Metrics = dict[str, Metric]
 Cells = list[dict[str, Any]]

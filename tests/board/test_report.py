@@ -15,7 +15,7 @@ from mmbench.api.parts import Metric
 from mmbench.board import figures, report
 from mmbench.board.rank import leaderboard
 from mmbench.board.stats.across import across
-from mmbench.board.store import RunData
+from mmbench.store.reading import RunData
 
 EVIL = "x\x1b[31m|[bold]*_`<b>\n=\u202e"
 

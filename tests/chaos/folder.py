@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from mmbench.board import store
+from mmbench.store import reading
 
 TRIALS, RECORDS = "trials.jsonl", "records.jsonl"
 TIMES = {"seconds", "train_throughput"}
@@ -56,8 +56,8 @@ class Rows:
 
 def table(folder: Path) -> dict[str, Any]:
     """All that a run found out, to the last bit of its predictions, without what it took."""
-    run = store.read_run(folder)
-    cells = store.history(folder)
+    run = reading.read_run(folder)
+    cells = reading.history(folder)
     found: dict[str, Any] = {task: stored["sha256"] for task, stored in run.targets.items()}
     for record in run.records:
         row = asdict(record)

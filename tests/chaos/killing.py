@@ -14,7 +14,7 @@ from pathlib import Path
 
 import psutil
 
-from mmbench.board import store
+from mmbench.store import reading
 from tests.chaos.folder import RECORDS, TRIALS, Rows
 from tests.chaos.points import CELLS, Point
 
@@ -174,9 +174,9 @@ class Chain:
 
     def _check(self, sound: dict[str, bytes]) -> None:
         """Whatever was killed: the folder can be read, and what was stored is stored."""
-        if (self.folder / store.SUITE).exists():
-            store.read_run(self.folder)
-            dict(store.history(self.folder))
+        if (self.folder / reading.SUITE).exists():
+            reading.read_run(self.folder)
+            dict(reading.history(self.folder))
         for name, before in sound.items():
             if not self.rows.read(name).startswith(before):
                 raise ChaosError(f"{self.folder / name} has lost rows")

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import psutil
 
-from mmbench.board import store
 from mmbench.errors import MMBenchError
+from mmbench.store import reading
 from tests.chaos.folder import Rows
 
 HERE = Path(__file__).parent
@@ -149,12 +149,12 @@ def _watch(process: "subprocess.Popen[bytes]", folder: Path, found: Soaked, tell
 
 def _read(folder: Path, process: "subprocess.Popen[bytes]", found: Soaked) -> None:
     while process.poll() is None:
-        if not (folder / store.SUITE).exists():
+        if not (folder / reading.SUITE).exists():
             time.sleep(0.1)
             continue
         try:
-            store.read_run(folder)
-            dict(store.history(folder))
+            reading.read_run(folder)
+            dict(reading.history(folder))
         except MMBenchError as error:
             found.faults.append(f"the folder can't be read after {found.readings} readings: {error}")
             return
@@ -163,7 +163,7 @@ def _read(folder: Path, process: "subprocess.Popen[bytes]", found: Soaked) -> No
 
 
 def _judge(folder: Path, found: Soaked) -> None:
-    records = store.read_run(folder).records
+    records = reading.read_run(folder).records
     if len(records) != found.cells or any(record.status != "ok" for record in records):
         found.faults.append(f"{len(records)} of {found.cells} cells have a record, or some failed")
     if repeated := Rows(folder).repeated():

@@ -11,9 +11,9 @@ import pytest
 
 from mmbench import plugins, session
 from mmbench.api.suite import Suite
-from mmbench.board import store, suitefile
 from mmbench.engine import plan as planning
 from mmbench.engine.events import TrialFinished
+from mmbench.store import reading, suitefile
 
 HERE = Path(__file__).parent
 SUITE = replace(suitefile.read(HERE / "chaos.toml"), contenders=suitefile.read(HERE / "chaos.toml").contenders[-1:])
@@ -179,4 +179,4 @@ def test_a_real_run_computes_what_changed_and_only_that(tmp_path: Path, monkeypa
     assert computed(source, "one") == 1
     assert computed(source, "two") == 0, "the same code elsewhere"
     assert computed(source.replace("time.sleep(0.05)", "time.sleep(0.04)"), "three") == 1
-    assert len(store.history(tmp_path / "results" / "chaos")) == 2, "the earlier cell is still there"
+    assert len(reading.history(tmp_path / "results" / "chaos")) == 2, "the earlier cell is still there"

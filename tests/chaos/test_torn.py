@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from mmbench.api.record import Trial
-from mmbench.board import store, suitefile
-from mmbench.board.store import Store
 from mmbench.errors import StoreError
+from mmbench.store import reading, suitefile
+from mmbench.store.writing import Store
 
 SUITE = suitefile.read(Path(__file__).parent / "chaos.toml")
 TRIALS = [Trial("a" * 20, n, {"train.lr": 0.1}, "ok", None, n / 7, [n / 7], 1, 0.5) for n in range(3)]
@@ -22,7 +22,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def numbers(folder: Path) -> list[int]:
-    return [trial.number for cell in store.history(folder).values() for trial in cell.trials]
+    return [trial.number for cell in reading.history(folder).values() for trial in cell.trials]
 
 
 def test_a_last_row_torn_after_any_byte_is_repaired_and_goes_on(folder: Path) -> None:
@@ -50,4 +50,4 @@ def test_a_byte_changed_anywhere_before_the_last_row_is_refused_with_its_line(fo
             Store.open(folder, SUITE)
     path.write_bytes(whole[:second] + whole[third:])
     with pytest.raises(StoreError, match=r"line 2: does not follow from the line before it"):
-        store.history(folder)
+        reading.history(folder)

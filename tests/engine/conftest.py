@@ -8,7 +8,7 @@ import pytest
 
 from mmbench import session
 from mmbench.api.suite import Suite
-from mmbench.board import suitefile
+from mmbench.store import suitefile
 
 TESTS = Path(__file__).parents[1]
 TOYS = str(TESTS / "toys.py")

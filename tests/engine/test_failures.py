@@ -14,7 +14,7 @@ import pytest
 from mmbench import session
 from mmbench.api.record import Record
 from mmbench.api.suite import ContenderSpec, Suite
-from mmbench.board import store
+from mmbench.store import reading
 
 Execute = Callable[..., session.Run]
 TESTS = Path(__file__).parents[1]
@@ -53,7 +53,7 @@ def test_a_search_goes_on_after_a_trial_that_crashed(execute: Execute, suite: Su
     run = execute(small(suite, "aborts", trials=4), plugins=PLUGINS)
     record = by_contender(run)["aborts"]
     assert (record.status, record.spent["trials"], record.spent["failed"]) == ("ok", 4, 3)
-    trials = store.history(run.folder)[record.cell].trials
+    trials = reading.history(run.folder)[record.cell].trials
     assert [trial.status for trial in trials] == ["ok", "error", "error", "error"]
     assert trials[1].reason == "the worker crashed by SIGABRT"
 
@@ -91,7 +91,7 @@ def test_memory_that_runs_out_is_charged_to_who_took_it(tmp_path: Path) -> None:
     chosen = ("--contender", "swallows", "--contender", "concat")
     done = subprocess.run(command(tmp_path, *chosen), preexec_fn=limit, capture_output=True, text=True, check=False)
     assert done.returncode == 1, done.stderr
-    records = {record.contender: record for record in store.read_run(tmp_path / "toy").records}
+    records = {record.contender: record for record in reading.read_run(tmp_path / "toy").records}
     assert records["concat"].status == "ok"
     assert records["swallows"].status == "oom"
 

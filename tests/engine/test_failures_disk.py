@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from mmbench.board import store
+from mmbench.store import reading
 
 TESTS = Path(__file__).parents[1]
 SMALL_DISK = str(TESTS / "engine" / "small_disk.py")
@@ -54,7 +54,7 @@ def test_no_room_for_data_or_features(tmp_path: Path) -> None:
     refused(no_features, "cache", "No space left on device", "free some space and run again")
     assert after == (0, "")
     assert read_only == (0, ""), "a cache that is complete is only read"
-    assert [record.status for record in store.read_run(tmp_path / "results" / "toy").records] == ["ok"]
+    assert [record.status for record in reading.read_run(tmp_path / "results" / "toy").records] == ["ok"]
 
 
 def test_no_room_for_results(tmp_path: Path) -> None:

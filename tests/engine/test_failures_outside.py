@@ -14,9 +14,9 @@ import psutil
 import pytest
 
 from mmbench import session
-from mmbench.board import store
 from mmbench.engine.events import TrialFinished
 from mmbench.errors import StoreError
+from mmbench.store import reading
 
 Execute = Callable[..., session.Run]
 TESTS = Path(__file__).parents[1]
@@ -59,7 +59,7 @@ def test_a_cluster_says_stop(tmp_path: Path, number: signal.Signals, whom: str, 
     assert "the same command goes on from here: mmbench run" in said
     assert len(said.strip().splitlines()) == 1, said
     assert not psutil.wait_procs(family, timeout=30)[1]
-    stored = store.history(tmp_path / "toy")
+    stored = reading.history(tmp_path / "toy")
     assert all(cell.trials and {trial.status for trial in cell.trials} == {"ok"} for cell in stored.values())
 
 
@@ -85,7 +85,7 @@ def test_a_clock_that_jumps_changes_nothing(tmp_path: Path) -> None:
         process = start(tmp_path / name, "--contender", "concat", env=os.environ | environ)
         _, said = process.communicate(timeout=300)
         assert process.returncode == 0, said
-        cells = store.history(tmp_path / name / "toy").values()
+        cells = reading.history(tmp_path / name / "toy").values()
         found.append([(t.number, t.status, t.score, list(t.curve)) for cell in cells for t in cell.trials])
         assert all(0 <= t.seconds < 300 for cell in cells for t in cell.trials)
     assert found[0] == found[1]
@@ -140,7 +140,7 @@ def test_the_kernel_ends_a_worker_when_memory_runs_out(tmp_path: Path, cramped: 
     process = start(tmp_path, "--contender", "fills", "--contender", "concat", *words, preexec_fn=cramped)
     _, said = process.communicate(timeout=300)
     assert process.returncode == 1, said
-    by_name = {record.contender: record for record in store.read_run(tmp_path / "toy").records}
+    by_name = {record.contender: record for record in reading.read_run(tmp_path / "toy").records}
     assert (by_name["fills"].status, by_name["concat"].status) == ("oom", "ok")
-    (trial,) = store.history(tmp_path / "toy")[by_name["fills"].cell].trials
+    (trial,) = reading.history(tmp_path / "toy")[by_name["fills"].cell].trials
     assert (trial.status, trial.reason) == ("oom", "the worker was killed by SIGKILL (out of memory?), 3 times")

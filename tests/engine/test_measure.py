@@ -17,9 +17,9 @@ from mmbench import plugins
 from mmbench.api.parts import Features
 from mmbench.api.suite import Suite
 from mmbench.engine import plan as planning
-from mmbench.engine.data.workspace import Workspace
 from mmbench.engine.jobs import measure as measuring
 from mmbench.engine.jobs.flops import FlopCounter
+from mmbench.engine.jobs.workspace import Workspace
 from mmbench.engine.space import default_params
 
 TOYS = str(Path(__file__).parents[1] / "toys.py")

@@ -10,7 +10,7 @@ import pytest
 
 from mmbench import session
 from mmbench.api.suite import ContenderSpec
-from mmbench.board import suitefile
+from mmbench.store import suitefile
 
 TESTS = Path(__file__).parents[1]
 WEIGH = Path(__file__).with_name("weigh.py")

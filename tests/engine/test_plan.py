@@ -9,11 +9,11 @@ import pytest
 from mmbench import plugins
 from mmbench.api.space import Parameter
 from mmbench.api.suite import ContenderSpec, CorruptionSpec, Suite
-from mmbench.board import suitefile
 from mmbench.engine import plan as planning
 from mmbench.engine.space import Cell, Choose, configure, default_params, full_space
 from mmbench.errors import SuiteError
 from mmbench.plugins import Catalog
+from mmbench.store import suitefile
 
 TOYS = str(Path(__file__).parents[1] / "toys.py")
 

@@ -12,10 +12,11 @@ import pytest
 from mmbench import session
 from mmbench.api.record import Record, Trial
 from mmbench.api.suite import ContenderSpec, CorruptionSpec, Suite, TaskSpec
-from mmbench.board import store
 from mmbench.engine.events import CellFinished, CellPaused, CellStarted, Event, TrialFinished, WorkerLost
 from mmbench.engine.space import default_params
 from mmbench.errors import MMBenchError, StoreError
+from mmbench.store import reading
+from mmbench.store.writing import Store
 from tests.engine.conftest import TOYS
 
 Execute = Callable[..., session.Run]
@@ -90,7 +91,7 @@ def test_an_interrupted_run_goes_on_to_the_same_table(execute: Execute, tmp_path
             execute(on_event=stop, results=tmp_path / "cut")
     again: list[Any] = []
     assert table(execute(on_event=again.append, results=tmp_path / "cut")) == whole
-    stored = store.history(tmp_path / "cut" / "toy")
+    stored = reading.history(tmp_path / "cut" / "toy")
     assert all([t.number for t in cell.trials] == list(range(len(cell.trials))) for cell in stored.values())
     assert sum(isinstance(e, TrialFinished) for e in again) < sum(len(cell.trials) for cell in stored.values())
 
@@ -101,7 +102,7 @@ def test_a_run_goes_on_with_the_trials_of_one_cell_at_a_time(execute: Execute, s
     contenders = tuple(ContenderSpec(name=f"c{n}", fusion=("concat",)) for n in range(3))
     suite = replace(suite, contenders=contenders, budget=budget)
     opened = session.open_run(suite, plugins=[TOYS], results=tmp_path / "results")
-    with store.Store.open(opened.folder, suite) as writer:
+    with Store.open(opened.folder, suite) as writer:
         for cell in opened.plan.cells:
             params = default_params(cell, opened.catalog)
             for number in range(40):
@@ -121,7 +122,7 @@ def test_a_run_goes_on_with_the_trials_of_one_cell_at_a_time(execute: Execute, s
     execute(suite, on_event=partial(look, until=TrialFinished), workers=1)
     assert 40 <= held <= 40 + 3 * 2, "beside them the first and the best of each cell that is searched"
     assert [e.cell.contender for e in seen if isinstance(e, CellStarted)] == ["c0", "c1", "c2", "c1", "c2"]
-    stored = store.history(opened.folder)
+    stored = reading.history(opened.folder)
     for one in session.find_run(str(opened.folder)).data.records:
         assert (one.status, one.spent["trials"]) == ("ok", 40)
         assert list(one.refits) == stored[one.cell].refits, "those of before the interruption, too"

@@ -11,9 +11,9 @@ from mmbench import plugins
 from mmbench.api.record import Refit, Trial
 from mmbench.api.suite import Budget, ContenderSpec, Suite, TaskSpec
 from mmbench.engine import plan
-from mmbench.engine.data.workspace import Workspace
 from mmbench.engine.jobs.evaluate import best, refits, schedule
 from mmbench.engine.jobs.search import Rungs, search
+from mmbench.engine.jobs.workspace import Workspace
 from mmbench.engine.space import full_space, is_structural
 
 CATALOG = plugins.load([str(Path(__file__).parents[1] / "toys.py")])

@@ -17,9 +17,9 @@ from hypothesis import HealthCheck, settings
 
 from mmbench.api.record import Record, Refit
 from mmbench.api.suite import Budget, ContenderSpec, Suite, TaskSpec
-from mmbench.board.chain import FIRST, to_line
-from mmbench.board.store import Store
 from mmbench.cli.app import call
+from mmbench.store.chain import FIRST, to_line
+from mmbench.store.writing import Store
 
 # `MMBENCH_FUZZ=5000 pytest tests/security` looks longer than the ordinary test run.
 EXAMPLES = int(os.environ.get("MMBENCH_FUZZ", "40"))

@@ -22,14 +22,15 @@ from hypothesis import strategies as st
 
 from mmbench import plugins
 from mmbench.api.carrier import Carrier
-from mmbench.board import report, store, suitefile
-from mmbench.board.chain import FIRST, to_line
+from mmbench.board import report
 from mmbench.board.gate.boards import boards
-from mmbench.board.trust import registration, seal, signature
-from mmbench.board.trust.registration import PlannedCell, Registration
-from mmbench.board.trust.verify import verify
 from mmbench.errors import MMBenchError
 from mmbench.plugins import Catalog
+from mmbench.store import reading, suitefile
+from mmbench.store.chain import FIRST, to_line
+from mmbench.trust import registration, seal, signature
+from mmbench.trust.registration import PlannedCell, Registration
+from mmbench.trust.verify import verify
 
 FUZZ = settings.get_profile("fuzz")
 STARTER = Path(__file__).parents[2] / "suites" / "starter.toml"
@@ -93,7 +94,7 @@ def nothing_made(tmp_path: Path) -> Callable[[], None]:
 @pytest.fixture
 def folder(folder: Path) -> Path:
     """The run with all that makes it trustworthy: a plan, a seal, a signature, and the signer's public key."""
-    run = store.read_run(folder)
+    run = reading.read_run(folder)
     cells = tuple(PlannedCell(r.task, r.contender, r.cell, r.space_hash) for r in run.records)
     digest = suitefile.suite_hash(run.suite)
     plan = Registration("small", digest, cells, device="cpu", mmbench="0", date=registration.now())
@@ -113,7 +114,7 @@ def read_all(folder: Path, catalog: Catalog) -> None:
     signers, plan = folder.parent / "signers", folder.parent / "plan.json"
 
     def show() -> None:
-        for board in boards([store.read_run(folder)], catalog.metrics):
+        for board in boards([reading.read_run(folder)], catalog.metrics):
             report.table(board.rows, 120)
             report.csv(board.rows)
             report.markdown(board.rows)
@@ -121,18 +122,18 @@ def read_all(folder: Path, catalog: Catalog) -> None:
             json.loads(report.json(board.rows))
 
     def load() -> None:
-        for record in store.read_run(folder).records:
+        for record in reading.read_run(folder).records:
             for refit in record.refits:
                 with suppress(MMBenchError):
-                    store.load_predictions(folder, refit)
+                    reading.load_predictions(folder, refit)
 
     def examine() -> None:
         json.dumps(verify(folder, catalog, signers=signers, registered=registration.load(plan)).json())
 
     def recall() -> None:
-        dict(store.history(folder))
+        dict(reading.history(folder))
 
-    readers = (store.finished, registration.read, seal.compute, seal.name)
+    readers = (reading.finished, registration.read, seal.compute, seal.name)
     for look in (show, load, recall, examine, lambda: verify(folder, catalog), *(partial(r, folder) for r in readers)):
         with suppress(MMBenchError):
             look()

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import save
 
-from mmbench.board import store
 from mmbench.errors import MMBenchError
+from mmbench.store import reading
 
 Rewrite = Callable[..., None]
 Lines = list[dict[str, Any]]
@@ -200,7 +200,7 @@ def test_a_link_in_a_run_folder_is_not_followed(mmbench: Any, folder: Path, name
     (folder / name).symlink_to(elsewhere)
     if name == "trials.jsonl":
         with pytest.raises(MMBenchError, match="symbolic link"):
-            store.history(folder)
+            reading.history(folder)
         return
     answer = mmbench("leaderboard", "small")
     assert answer.code == 2

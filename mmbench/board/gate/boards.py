@@ -12,7 +12,7 @@ from mmbench.api.parts import Metric
 from mmbench.api.record import Record
 from mmbench.api.suite import Suite
 from mmbench.board.gate.conditions import UNKNOWN, Group, cost_conditions, differences, few, groups, names
-from mmbench.board.store import RunData
+from mmbench.store.reading import RunData
 
 Row: TypeAlias = dict[str, Any]
 Key: TypeAlias = tuple[str, str]
@@ -62,7 +62,7 @@ def _board(
     metrics: Mapping[str, Metric],
 ) -> Board:
     from mmbench.board import rank
-    from mmbench.board.trust import seal
+    from mmbench.trust import seal
 
     title = _title(group, every, called) if len(every) > 1 else ""
     runs = _distinct(group.runs, called)
@@ -105,7 +105,7 @@ def _origins(
     runs: Sequence[RunData], renamed: Sequence[RunData], called: Mapping[Path, str]
 ) -> tuple[dict[Key, _Origin], dict[str, set[str]]]:
     """Where each row is from, and the modalities that each task's records name; each record is looked at once."""
-    from mmbench.board.trust.registration import standing
+    from mmbench.trust.registration import standing
 
     same: dict[_Origin, _Origin] = {}
     origins: dict[Key, _Origin] = {}

@@ -14,9 +14,9 @@ from typing import Any
 
 from mmbench.api.record import Record
 from mmbench.api.suite import Suite
-from mmbench.board.store import RunData
-from mmbench.board.suitefile import suite_hash
 from mmbench.errors import MMBenchError
+from mmbench.store.reading import RunData
+from mmbench.store.suitefile import suite_hash
 
 UNKNOWN = "unknown"
 FEW = 4  # how many differences a line names

@@ -10,9 +10,9 @@ import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
-from mmbench.board.chain import open_file, sync_folder, write_file
 from mmbench.board.site.render import MANIFEST, SITE
 from mmbench.errors import MMBenchError, StoreError
+from mmbench.store.chain import open_file, sync_folder, write_file
 
 
 def write(made: Mapping[str, bytes], to: Path) -> None:

@@ -66,7 +66,7 @@ def _rows(group: str, catalog: "Catalog") -> list[dict[str, str]]:
 
 
 def _suite_rows() -> list[dict[str, str]]:
-    from mmbench.board import suitefile
+    from mmbench.store import suitefile
 
     rows = []
     for name, path in _suites().items():
@@ -87,7 +87,7 @@ def _suite_rows() -> list[dict[str, str]]:
 
 def _suites() -> dict[str, Path]:
     """Every suite that `mmbench run NAME` finds: the installed ones, and those in ./suites before them."""
-    from mmbench.board import suitefile
+    from mmbench.store import suitefile
 
     return {**suitefile.installed(), **{path.stem: path for path in sorted(Path("suites").glob("*.toml"))}}
 
@@ -125,7 +125,7 @@ def info(
       mmbench info mine --plugin my_fusion.py
     """
     from mmbench import plugins
-    from mmbench.board import suitefile
+    from mmbench.store import suitefile
 
     catalog = plugins.load(plugin or ())
     suites = _suites()

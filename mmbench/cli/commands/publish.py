@@ -70,10 +70,10 @@ def publish(
 
 def _trials(runs: "Sequence[Run]") -> dict[Path, dict[str, "list[Trial]"]]:
     """{run folder: {cell: its trials}}"""
-    from mmbench.board import store
+    from mmbench.store import reading
 
     return {
-        run.data.path: {cell: history.trials for cell, history in store.history(run.folder).items()} for run in runs
+        run.data.path: {cell: history.trials for cell, history in reading.history(run.folder).items()} for run in runs
     }
 
 
@@ -81,8 +81,8 @@ def _seals(runs: "Sequence[Run]") -> dict[str, bytes]:
     """{"starter/seal.json": content}: each run's seal and signature, where it has them."""
     from mmbench.board.gate import conditions
     from mmbench.board.site import folder
-    from mmbench.board.trust.seal import SEAL
-    from mmbench.board.trust.signature import SIGNATURE
+    from mmbench.trust.seal import SEAL
+    from mmbench.trust.signature import SIGNATURE
 
     called = conditions.names([run.data for run in runs])
     found = {}

@@ -107,8 +107,8 @@ def _execute(opened: "Session", *, workers: int | None, quiet: bool, again: str)
 
 
 def _conclude(done: "Run", opened: "Session") -> None:
-    from mmbench.board.trust import seal
     from mmbench.cli.commands.leaderboard import Form, write_boards
+    from mmbench.trust import seal
 
     write_boards(terminal.console(), done.boards(opened.catalog), form=Form.table, run=done.folder.name)
     failed = done.failed
@@ -159,7 +159,7 @@ def plan(
       mmbench plan starter --register registration.json
     """
     from mmbench import session
-    from mmbench.board.trust import registration
+    from mmbench.trust import registration
 
     opened = _open(context)
     if opened.note:

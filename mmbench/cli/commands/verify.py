@@ -10,8 +10,8 @@ from mmbench.cli import options, terminal
 from mmbench.errors import MMBenchError
 
 if TYPE_CHECKING:
-    from mmbench.board.trust.findings import Report
-    from mmbench.board.trust.registration import Registration
+    from mmbench.trust.findings import Report
+    from mmbench.trust.registration import Registration
 
 RunName = Annotated[str, typer.Argument(metavar="RUN", help="A run's name, or its folder.")]
 PLAN_HASH = re.compile("[0-9a-f]{20}")
@@ -59,7 +59,7 @@ def verify(
       mmbench verify starter --plan registration.json --format json
     """
     from mmbench import plugins, session
-    from mmbench.board.trust.verify import verify as examine
+    from mmbench.trust.verify import verify as examine
 
     folder = session.find_folder(run, results)
     catalog = plugins.load(plugin or ())
@@ -73,7 +73,7 @@ def verify(
 
 
 def _registered(plan: str | None) -> "Registration | str | None":
-    from mmbench.board.trust import registration
+    from mmbench.trust import registration
 
     if plan is None or (PLAN_HASH.fullmatch(plan) and not Path(plan).exists()):
         return plan
@@ -115,8 +115,8 @@ def sign(
       mmbench sign results/starter --key ~/.ssh/id_ed25519
     """
     from mmbench import plugins, session
-    from mmbench.board.trust import seal, signature
-    from mmbench.board.trust.verify import verify as examine
+    from mmbench.trust import seal, signature
+    from mmbench.trust.verify import verify as examine
 
     folder = session.find_folder(run, results)
     private = signature.private_key(key.expanduser(), ask=lambda: _passphrase(key))

@@ -17,7 +17,7 @@ from multiprocessing.process import BaseProcess
 from types import ModuleType
 from typing import Any
 
-from mmbench.engine.worker import Job, Setting, main
+from mmbench.engine.executors.worker import Job, Setting, main
 
 PRELOAD = [
     "torch",

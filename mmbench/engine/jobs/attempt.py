@@ -15,9 +15,9 @@ import torch
 from mmbench.api.record import Status
 from mmbench.api.space import Params
 from mmbench.engine.data.tables import disk_full
-from mmbench.engine.data.workspace import Workspace
+from mmbench.engine.jobs.estimator import fit_estimator
+from mmbench.engine.jobs.workspace import Workspace
 from mmbench.engine.learn.cohort import FEWEST, Cohort, pays
-from mmbench.engine.learn.estimator import fit_estimator
 from mmbench.engine.learn.heads import MatchHead
 from mmbench.engine.learn.train import Fit, Recipe, TimeUpError, Training
 from mmbench.engine.space import full_space, is_structural, part_params

@@ -19,8 +19,8 @@ from mmbench.plugins import Catalog
 if TYPE_CHECKING:
     import numpy as np
 
-    from mmbench.engine.data.workspace import Workspace
     from mmbench.engine.jobs.attempt import Attempt
+    from mmbench.engine.jobs.workspace import Workspace
 
 Predictions: TypeAlias = "dict[str, np.ndarray[Any, Any]]"
 Role: TypeAlias = Literal["tuned", "default"]
@@ -138,7 +138,7 @@ def _name(spec: CorruptionSpec, severity: float) -> str:
 def _predict(
     workspace: "Workspace", params: Params, model: Any, spec: CorruptionSpec | None, severity: float
 ) -> "np.ndarray[Any, Any]":
-    from mmbench.engine.learn.estimator import predict_estimator
+    from mmbench.engine.jobs.estimator import predict_estimator
     from mmbench.engine.learn.model import predict
 
     inputs = workspace.damaged(params, spec, severity) if spec else workspace.inputs(params, "test")

@@ -19,9 +19,9 @@ import psutil
 import torch
 
 from mmbench.api.space import Params
-from mmbench.engine.data.workspace import Workspace
+from mmbench.engine.jobs.estimator import fit_estimator, predict_estimator
 from mmbench.engine.jobs.flops import FlopCounter
-from mmbench.engine.learn.estimator import fit_estimator, predict_estimator
+from mmbench.engine.jobs.workspace import Workspace
 from mmbench.engine.learn.model import Inputs, Model, kernels
 from mmbench.engine.learn.optimizer import AdamW
 from mmbench.engine.learn.train import Lesson, Recipe, fit

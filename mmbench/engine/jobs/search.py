@@ -16,8 +16,8 @@ from optuna.trial import TrialState
 from mmbench.api.record import Trial
 from mmbench.api.space import Choice, Int, Parameter, Params
 from mmbench.api.suite import Budget
-from mmbench.engine.data.workspace import Workspace
 from mmbench.engine.jobs.attempt import Attempt, PrunedError, groups, train_together
+from mmbench.engine.jobs.workspace import Workspace
 from mmbench.engine.space import configure, default_params, derive_seed, full_space, is_structural, open_params
 
 Begin: TypeAlias = Callable[[Sequence[tuple[int, Params]]], None]

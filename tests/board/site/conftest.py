@@ -10,7 +10,7 @@ from mmbench.api.parts import Metric
 from mmbench.api.record import Trial
 from mmbench.board.gate import boards
 from mmbench.board.site import render
-from mmbench.board.store import RunData
+from mmbench.store.reading import RunData
 
 Site: TypeAlias = dict[str, bytes]
 Make: TypeAlias = Callable[..., Site]

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from mmbench.board.site import names
-from mmbench.board.store import RunData
+from mmbench.store.reading import RunData
 from tests.board.site.conftest import Make, Site
 
 EVIL = {

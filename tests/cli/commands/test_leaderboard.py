@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from mmbench.board.chain import to_line
+from mmbench.store.chain import to_line
 
 Type = Callable[..., Any]
 Toy = Callable[[str], Path]

@@ -11,7 +11,7 @@ import pytest
 
 from mmbench import plugins, reproduce
 from mmbench.board import rank
-from mmbench.board.store import read_run
+from mmbench.store.reading import read_run
 
 Type = Callable[..., Any]
 TESTS = Path(__file__).parents[2]
@@ -173,7 +173,7 @@ def test_reproduce_finds_scores_that_were_made_up(mmbench: Type, tmp_path: Path)
 
 
 def _write(path: Path, lines: list[dict[str, Any]]) -> None:
-    from mmbench.board.chain import FIRST, to_line
+    from mmbench.store.chain import FIRST, to_line
 
     content, previous = b"", FIRST
     for number, line in enumerate(lines):

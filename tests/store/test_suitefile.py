@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmbench.api.suite import Budget, ContenderSpec, CorruptionSpec, Suite, TaskSpec
-from mmbench.board import suitefile
 from mmbench.errors import SuiteError
+from mmbench.store import suitefile
 
 STARTER = """
 name = "starter"

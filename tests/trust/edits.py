@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
-    from tests.board.trust.conftest import Forger
+    from tests.trust.conftest import Forger
 
 Attack: TypeAlias = "Callable[[Forger], tuple[str, str]]"
 """Changes a run; gives the check that must find it, and what the finding must say."""

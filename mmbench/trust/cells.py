@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 
 from mmbench.api.record import Record, Refit, Trial
 from mmbench.api.suite import Suite
-from mmbench.board import suitefile
-from mmbench.board.trust.contents import Cell, Contents, place
-from mmbench.board.trust.findings import Finding, altered, short
+from mmbench.store import suitefile
+from mmbench.trust.contents import Cell, Contents, place
+from mmbench.trust.findings import Finding, altered, short
 
 T = TypeVar("T")
 TRIALS = "trials.jsonl"

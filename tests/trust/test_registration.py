@@ -9,15 +9,15 @@ import pytest
 
 from mmbench import session
 from mmbench.api.record import Record
-from mmbench.board import suitefile
-from mmbench.board.trust import registration
-from mmbench.board.trust.registration import Registration, Standing
 from mmbench.errors import MMBenchError, StoreError, SuiteError
+from mmbench.store import suitefile
+from mmbench.trust import registration
+from mmbench.trust.registration import Registration, Standing
 
 if TYPE_CHECKING:
-    from tests.board.trust.conftest import Examine, Forger
+    from tests.trust.conftest import Examine, Forger
 
-SMALL, TOYS = Path(__file__).with_name("small.toml"), str(Path(__file__).parents[2] / "toys.py")
+SMALL, TOYS = Path(__file__).with_name("small.toml"), str(Path(__file__).parents[1] / "toys.py")
 
 
 @pytest.fixture

@@ -11,14 +11,14 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from mmbench import plugins, session
-from mmbench.board.chain import FIRST, to_line
-from mmbench.board.trust import seal
-from mmbench.board.trust.findings import Report
-from mmbench.board.trust.verify import verify
 from mmbench.plugins import Catalog
+from mmbench.store.chain import FIRST, to_line
+from mmbench.trust import seal
+from mmbench.trust.findings import Report
+from mmbench.trust.verify import verify
 
 HERE = Path(__file__).parent
-TOYS = str(HERE.parents[1] / "toys.py")
+TOYS = str(HERE.parent / "toys.py")
 Row: TypeAlias = dict[str, Any]
 
 

@@ -19,8 +19,8 @@ from pydantic import (
 )
 
 from mmbench.api.space import Value
-from mmbench.board.suitefile import MOST, NAME_RULE, name_problem
 from mmbench.errors import unknown
+from mmbench.store.names import MOST, NAME_RULE, name_problem
 
 LARGEST = 2**63 - 1
 MOST_CELLS = 100_000

@@ -101,7 +101,7 @@ def perform(job: Job, setting: Setting, send: Send) -> None:
         if isinstance(job, LoadData):
             materialise(catalog.datasets[job.dataset], setting.cache, known=job.fingerprint)
             return
-        from mmbench.engine.data.workspace import Workspace
+        from mmbench.engine.jobs.workspace import Workspace
 
         workspace = Workspace(job.cell, catalog, setting.cache, setting.device)
         if isinstance(job, Prepare):

@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 
 from mmbench.api.record import Trial, to_json
 from mmbench.api.suite import Budget, ContenderSpec, Suite, TaskSpec
-from mmbench.board.chain import to_line
-from mmbench.board.store import Store, history, read_run
 from mmbench.errors import StoreError
+from mmbench.store.chain import to_line
+from mmbench.store.reading import history, read_run
+from mmbench.store.writing import Store
 
 CELL = "0123456789abcdef"
 SUITE = Suite("small", 1, Budget(), (TaskSpec("digits", "digits", "accuracy"),), (ContenderSpec("concat"),))
@@ -39,8 +40,9 @@ def lines(folder: Path) -> list[bytes]:
 APPEND = """
 import sys
 from pathlib import Path
-from mmbench.board import suitefile
-from mmbench.board.store import Store, history
+from mmbench.store import suitefile
+from mmbench.store.reading import history
+from mmbench.store.writing import Store
 sys.path.insert(0, sys.argv[2])
 from test_chain import CELL, SUITE, trial
 store = Store.open(Path(sys.argv[1]), SUITE)

@@ -14,15 +14,15 @@ from typing import Any
 
 from mmbench.api.record import Record
 from mmbench.api.suite import Suite
-from mmbench.board import suitefile
-from mmbench.board.reading import TRIALS
-from mmbench.board.trust import cells, contents, seal, signature
-from mmbench.board.trust.contents import Contents, place
-from mmbench.board.trust.findings import Finding, Report, short
-from mmbench.board.trust.registration import CHANGED, LATER, PLAN, Registration, Standing
-from mmbench.board.trust.scores import Examiner
 from mmbench.errors import MMBenchError
 from mmbench.plugins import Catalog
+from mmbench.store import suitefile
+from mmbench.store.reading import TRIALS
+from mmbench.trust import cells, contents, seal, signature
+from mmbench.trust.contents import Contents, place
+from mmbench.trust.findings import Finding, Report, short
+from mmbench.trust.registration import CHANGED, LATER, PLAN, Registration, Standing
+from mmbench.trust.scores import Examiner
 
 ENVIRONMENT = "environment.json"
 UNSEALED = (

@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 
 from mmbench.api.record import Record, to_json
-from mmbench.board import reading, rows
-from mmbench.board.chain import FIRST, to_line
-from mmbench.board.store import Store, finished, history, read_run
 from mmbench.errors import StoreError
-from tests.board.lines import CELL, SUITE, record, refit, trial
+from mmbench.store import reading, rows
+from mmbench.store.chain import FIRST, to_line
+from mmbench.store.reading import finished, history, read_run
+from mmbench.store.writing import Store
+from tests.store.lines import CELL, SUITE, record, refit, trial
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import numpy as np
 
 from mmbench.api.parts import FeatureSpec
 from mmbench.api.space import Params
-from mmbench.engine.data.workspace import Workspace
+from mmbench.engine.jobs.workspace import Workspace
 from mmbench.engine.learn.model import Inputs
 from mmbench.engine.learn.train import Fit
 from mmbench.engine.space import part_params

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.board.trust.edits import Attack, another_machine, more_trials_in_the_suite
+from tests.trust.edits import Attack, another_machine, more_trials_in_the_suite
 
 if TYPE_CHECKING:
-    from tests.board.trust.conftest import Examine, Forger, Row
+    from tests.trust.conftest import Examine, Forger, Row
 
 TRIALS, RECORDS = "trials.jsonl", "records.jsonl"
 

@@ -15,7 +15,7 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from mmbench.api.record import SCHEMA, Record, Refit, Trial, to_json
-from mmbench.board.chain import decode, strict_json
+from mmbench.store.chain import decode, strict_json
 
 T = TypeVar("T")
 

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias, overload
 
 from mmbench.api.record import History, Record, Refit
 from mmbench.api.suite import Suite
-from mmbench.board import rows, suitefile
-from mmbench.board.chain import Lines, open_file, scan
 from mmbench.errors import StoreError, SuiteError
+from mmbench.store import rows, suitefile
+from mmbench.store.chain import Lines, open_file, scan
 
 if TYPE_CHECKING:
     import numpy as np

@@ -20,13 +20,10 @@ from mmbench.errors import SuiteError, unknown
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
-    from mmbench.board.suiteform import ContenderTable, SuiteTable, TaskTable
+    from mmbench.store.suiteform import ContenderTable, SuiteTable, TaskTable
 
 LARGEST_FILE = 1_000_000
 LONGEST_LINE = 20_000  # tomllib takes quadratic time over a key of many dots
-MOST = {"trials": 100_000, "limit": 2**63 - 1, "seed": 2**32 - 1}
-NAME = re.compile(r"[a-z0-9]([a-z0-9 _.-]*[a-z0-9_.-])?")
-NAME_RULE = "use lower-case letters, digits, spaces, _ . and -, beginning with a letter or digit"
 BARE = re.compile(r"[A-Za-z0-9_-]+")
 WANTED = {
     "string_type": "a string",
@@ -69,20 +66,11 @@ def _listing(folder: Path) -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.glob("*.toml")) if path.is_file()}
 
 
-def name_problem(name: str) -> str | None:
-    """Why `name` can't name a suite, task, contender or run: such names become file names. None if it can."""
-    if len(name) > 100:
-        return f"{name[:20]!r}... is {len(name)} characters long; 100 are the most"
-    if not NAME.fullmatch(name):
-        return f"{name!r} can't be a name: {NAME_RULE}"
-    return None
-
-
 def read(path: Path) -> Suite:
     """Read a suite file. Raises SuiteError, one line, for the first thing that is wrong in it."""
     from pydantic import ValidationError
 
-    from mmbench.board.suiteform import SuiteTable
+    from mmbench.store.suiteform import SuiteTable
 
     data = _parse(path)
     try:
@@ -167,7 +155,7 @@ def _telling(problems: "list[ErrorDetails]") -> "ErrorDetails":
 
 def _explain(problem: "ErrorDetails", data: Mapping[str, Any]) -> str:
     """One line for pydantic's first complaint: the table as the author wrote it, the key, what is wrong."""
-    from mmbench.board.suiteform import TABLES
+    from mmbench.store.suiteform import TABLES
 
     where, table, key = _place(problem["loc"], data)
     kind, given = problem["type"], problem["input"]
@@ -191,7 +179,7 @@ def _explain(problem: "ErrorDetails", data: Mapping[str, Any]) -> str:
 
 def _place(loc: Sequence[int | str], data: Mapping[str, Any]) -> tuple[list[str], tuple[str, ...], str]:
     """Split pydantic's location into the tables as written, the path of their keys, and the key within them."""
-    from mmbench.board.suiteform import TABLES
+    from mmbench.store.suiteform import TABLES
 
     where: list[str] = []
     table: tuple[str, ...] = ()

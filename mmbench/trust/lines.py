@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mmbench.board.chain import FIRST, open_file
-from mmbench.board.trust.findings import Finding
 from mmbench.errors import StoreError
+from mmbench.store.chain import FIRST, open_file
+from mmbench.trust.findings import Finding
 
 _HEAD = re.compile(rb'\{"seq":(\d{1,15}),"kind":"([a-z_]{1,30})","row":')
 _TAIL = re.compile(rb',"prev":"([0-9a-f]{64})","sha256":"([0-9a-f]{64})"\}\n\Z')

@@ -15,11 +15,11 @@ from typing import Any
 
 from mmbench.api.record import Record
 from mmbench.api.suite import Suite
-from mmbench.board import suitefile
-from mmbench.board.chain import Chain, decode, scan, write_file
-from mmbench.board.reading import TRIALS, RunData
-from mmbench.board.trust import lines
 from mmbench.errors import StoreError, SuiteError
+from mmbench.store import suitefile
+from mmbench.store.chain import Chain, decode, scan, write_file
+from mmbench.store.reading import TRIALS, RunData
+from mmbench.trust import lines
 
 PLAN = "plan.jsonl"
 SCHEMA = 1

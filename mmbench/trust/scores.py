@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from mmbench.api.parts import Metric
 from mmbench.api.record import Record, Refit
 from mmbench.api.suite import CorruptionSpec, Suite, TaskSpec
-from mmbench.board.reading import PREDICTIONS, RunData, load_predictions, load_run_targets
-from mmbench.board.trust.contents import Contents, place
-from mmbench.board.trust.findings import Finding
 from mmbench.errors import StoreError
 from mmbench.plugins import source_hash
+from mmbench.store.reading import PREDICTIONS, RunData, load_predictions, load_run_targets
+from mmbench.trust.contents import Contents, place
+from mmbench.trust.findings import Finding
 
 if TYPE_CHECKING:
     import numpy as np

@@ -12,9 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mmbench.board.store import Store, finished, history, load_predictions, load_targets, read_run
 from mmbench.errors import StoreError
-from tests.board.lines import CELL, SUITE, record, refit, trial
+from mmbench.store.reading import finished, history, load_predictions, load_targets, read_run
+from mmbench.store.writing import Store
+from tests.store.lines import CELL, SUITE, record, refit, trial
 
 
 @pytest.fixture
@@ -129,8 +130,8 @@ def test_arrays_that_safetensors_cannot_hold(store: Store) -> None:
 OPEN = """
 import sys
 from pathlib import Path
-from mmbench.board import suitefile
-from mmbench.board.store import Store
+from mmbench.store import suitefile
+from mmbench.store.writing import Store
 folder = Path(sys.argv[1])
 Store.open(folder, suitefile.read(folder / "suite.toml"))
 """
@@ -194,9 +195,9 @@ import resource, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 import numpy as np
-from mmbench.board.store import Store
+from mmbench.store.writing import Store
 from mmbench.errors import StoreError
-from tests.board.lines import CELL, SUITE, record, refit, trial
+from tests.store.lines import CELL, SUITE, record, refit, trial
 from test_store import SUITE, refit, trial
 store = Store.open(Path(sys.argv[1]), SUITE)
 resource.setrlimit(resource.RLIMIT_FSIZE, (2000, resource.RLIM_INFINITY))

@@ -23,18 +23,11 @@ from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 from mmbench.api.record import Record, Refit, Trial, to_json
 from mmbench.api.suite import Suite
-from mmbench.board import rows, suitefile
-from mmbench.board.chain import Chain, strict_json, write_file
-from mmbench.board.reading import PREDICTIONS, RECORDS, TRIALS, Histories, no_link, suite_of
-from mmbench.board.reading import SUITE as SUITE
-from mmbench.board.reading import RunData as RunData
-from mmbench.board.reading import finished as finished
-from mmbench.board.reading import history as history
-from mmbench.board.reading import load_predictions as load_predictions
-from mmbench.board.reading import load_run_targets as load_run_targets
-from mmbench.board.reading import load_targets as load_targets
-from mmbench.board.reading import read_run as read_run
 from mmbench.errors import StoreError, unknown
+from mmbench.store import rows, suitefile
+from mmbench.store.chain import Chain, strict_json, write_file
+from mmbench.store.names import name_problem
+from mmbench.store.reading import PREDICTIONS, RECORDS, SUITE, TRIALS, Histories, no_link, suite_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -73,7 +66,7 @@ class Store:
         Without `name` it is called after the suite; a suite that has changed gets a new folder. Raises StoreError
         if the folder `name` holds another suite; not if `fresh`, as it will then be moved aside.
         """
-        problem = suitefile.name_problem(name or suite.name)
+        problem = name_problem(name or suite.name)
         if problem:
             raise StoreError(f"run: {problem}")
         folder = no_link(results / (name or suite.name))

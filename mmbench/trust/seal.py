@@ -12,10 +12,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mmbench.board.chain import write_file
-from mmbench.board.trust import lines
-from mmbench.board.trust.findings import Finding
 from mmbench.errors import StoreError
+from mmbench.store.chain import write_file
+from mmbench.trust import lines
+from mmbench.trust.findings import Finding
 
 SEAL = "seal.json"
 SCHEMA = 1

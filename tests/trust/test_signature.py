@@ -10,11 +10,11 @@ import pytest
 
 pytest.importorskip("cryptography")
 
-from mmbench.board.trust import seal, signature
 from mmbench.errors import MMBenchError
+from mmbench.trust import seal, signature
 
 if TYPE_CHECKING:
-    from tests.board.trust.conftest import Examine, Forger
+    from tests.trust.conftest import Examine, Forger
 
 KEYGEN = shutil.which("ssh-keygen")
 pytestmark = pytest.mark.skipif(KEYGEN is None, reason="ssh-keygen is not installed")

@@ -10,13 +10,13 @@ from typing import Any, TypeVar
 
 from mmbench.api.record import Record, Refit, Trial
 from mmbench.api.suite import Suite
-from mmbench.board import rows, suitefile
-from mmbench.board.chain import decode, no_row
-from mmbench.board.reading import RECORDS, SUITE, TRIALS
-from mmbench.board.trust import lines, registration
-from mmbench.board.trust.findings import Finding
-from mmbench.board.trust.lines import Line, Lines
 from mmbench.errors import SuiteError
+from mmbench.store import rows, suitefile
+from mmbench.store.chain import decode, no_row
+from mmbench.store.reading import RECORDS, SUITE, TRIALS
+from mmbench.trust import lines, registration
+from mmbench.trust.findings import Finding
+from mmbench.trust.lines import Line, Lines
 
 T = TypeVar("T")
 

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from mmbench import plugins
-from mmbench.board.trust import seal
-from mmbench.board.trust.verify import verify
 from mmbench.plugins import Shelf
+from mmbench.trust import seal
+from mmbench.trust.verify import verify
 
 if TYPE_CHECKING:
-    from tests.board.trust.conftest import Examine, Forger
+    from tests.trust.conftest import Examine, Forger
 
-STARTER = Path(__file__).parents[3] / "results" / "published" / "starter"
+STARTER = Path(__file__).parents[2] / "results" / "published" / "starter"
 TRIALS, RECORDS = "trials.jsonl", "records.jsonl"
 
 
