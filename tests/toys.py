@@ -55,6 +55,19 @@ class ToyNumber(Toy):
         return splits.map(lambda row: {"number": 10.0 + 3.0 * row["label"]}, remove_columns="label")
 
 
+class ToyLabels(Toy):
+    """The same views; the target is two yes-or-no questions, the first about left, the second about right."""
+
+    name = "toy_labels"
+    target = mb.Labels("labels")
+
+    def load(self, cache: Path) -> Any:
+        splits = super().load(cache)
+        return splits.map(
+            lambda row: {"labels": [float(row["label"] % 2), float(row["label"] // 2)]}, remove_columns="label"
+        )
+
+
 class ToyMatch(Toy):
     """Each row's left belongs to its right: both show the same two numbers."""
 
@@ -224,7 +237,7 @@ def _module(inputs: Any, width: int, disturb: Any) -> Any:
 
 @mb.hookimpl
 def mmbench_datasets() -> list[type[mb.Dataset]]:
-    return [Toy, ToyNumber, ToyMatch]
+    return [Toy, ToyNumber, ToyLabels, ToyMatch]
 
 
 @mb.hookimpl
