@@ -16,13 +16,14 @@ from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import pluggy
 
 from mmbench import hookspecs
 from mmbench.api.data import KINDS
 from mmbench.api.parts import Corruption, Dataset, Encoder, Fusion, Metric, Objective, Part
+from mmbench.api.roles import ROLES, Role
 from mmbench.api.space import check_space
 from mmbench.errors import PluginError, SuiteError, blamed, unknown
 
@@ -82,8 +83,7 @@ class Catalog:
 
     def shelves(self) -> dict[str, Shelf[Part]]:
         """{"datasets": shelf, ...}, in the order of the command line's help."""
-        names = ("datasets", "encoders", "fusions", "objectives", "metrics", "corruptions")
-        return {name: getattr(self, name) for name in names}
+        return {role.plural: getattr(self, role.plural) for role in ROLES}
 
 
 def load(sources: Sequence[str] = ()) -> Catalog:
@@ -111,16 +111,8 @@ def load(sources: Sequence[str] = ()) -> Catalog:
         manager.check_pending()
     except pluggy.PluginValidationError as error:
         raise PluginError(blamed(error)) from error
-    roles: tuple[tuple[str, type[Part]], ...] = (
-        ("dataset", Dataset),
-        ("encoder", Encoder),
-        ("fusion", Fusion),
-        ("objective", Objective),
-        ("metric", Metric),
-        ("corruption", Corruption),
-    )
-    shelves = {f"{role}s": _shelf(manager, role, base, origins) for role, base in roles}
-    return Catalog(**shelves, manager=manager, sources=tuple(map(str, sources)))  # type: ignore[arg-type]
+    shelves = {role.plural: _shelf(manager, role, origins) for role in ROLES}
+    return Catalog(**shelves, manager=manager, sources=tuple(map(str, sources)))
 
 
 def _import(source: str) -> tuple[ModuleType, str]:
@@ -161,52 +153,44 @@ def _register(manager: pluggy.PluginManager, module: ModuleType, source: str) ->
         raise PluginError(f"plugin {source!r}: {blamed(error)}") from error
 
 
-def _shelf(manager: pluggy.PluginManager, role: str, base: type[P], origins: Mapping[str, Origin]) -> Shelf[P]:
-    parts: dict[str, P] = {}
+def _shelf(manager: pluggy.PluginManager, role: Role, origins: Mapping[str, Origin]) -> Shelf[Any]:
+    parts: dict[str, Part] = {}
     where: dict[str, Origin] = {}
-    for implementation in getattr(manager.hook, f"mmbench_{role}s").get_hookimpls():
+    for implementation in getattr(manager.hook, role.hook).get_hookimpls():
         module = implementation.plugin_name
         origin = origins.get(module, Origin("?", module))
         shown = origin.shown
         try:
             found = implementation.function()
         except Exception as error:
-            raise PluginError(f"plugin {shown!r}: mmbench_{role}s raises {blamed(error)}") from error
+            raise PluginError(f"plugin {shown!r}: {role.hook} raises {blamed(error)}") from error
         if not isinstance(found, list | tuple):
-            raise PluginError(f"plugin {shown!r}: mmbench_{role}s must return a list of classes, not {found!r}")
+            raise PluginError(f"plugin {shown!r}: {role.hook} must return a list of classes, not {found!r}")
         for part in found:
-            if not (inspect.isclass(part) and issubclass(part, base)):
-                raise PluginError(f"plugin {shown!r}: mmbench_{role}s gives {part!r}, which is no {base.__name__}")
+            if not (inspect.isclass(part) and issubclass(part, role.base)):
+                raise PluginError(f"plugin {shown!r}: {role.hook} gives {part!r}, which is no {role.base.__name__}")
             _check(part, role, shown)
             if part.name in parts:
                 raise PluginError(
-                    f"two {role}s are named {part.name!r}: {where[part.name].shown} and {shown}; rename one"
+                    f"two {role.plural} are named {part.name!r}: {where[part.name].shown} and {shown}; rename one"
                 )
             parts[part.name] = part()
             where[part.name] = origin
-    return Shelf(role, dict(sorted(parts.items())), where)
+    return Shelf(role.name, dict(sorted(parts.items())), where)
 
 
-def _check(part: type[Part], role: str, shown: str) -> None:
-    where = f"plugin {shown!r}: {role} {part.__name__}"
+def _check(part: type[Part], role: Role, shown: str) -> None:
+    where = f"plugin {shown!r}: {role.name} {part.__name__}"
     name = getattr(part, "name", None)
     if not (isinstance(name, str) and NAME.fullmatch(name)):
         raise PluginError(f"{where} needs a name of lower-case letters, digits and _, not {name!r}")
-    needed = {"encoder": ("kind",), "dataset": ("columns", "target", "licence")}.get(role, ())
-    for attribute in needed:
+    for attribute in role.needs:
         if not hasattr(part, attribute):
             raise PluginError(f"{where} needs the attribute {attribute!r}")
-    kinds: list[str] = []
-    if issubclass(part, Dataset):
-        kinds += part.columns.values()
-    if issubclass(part, Encoder):
-        kinds.append(part.kind)
-        for carrier in part.carriers:
-            if carrier.holds != "weights":
-                raise PluginError(
-                    f'{where}: its carrier {carrier.package!r} needs holds="weights", or it can\'t be read'
-                )
-    for kind in kinds:
+    for carrier in part.carriers if issubclass(part, Encoder) else ():
+        if carrier.holds != "weights":
+            raise PluginError(f'{where}: its carrier {carrier.package!r} needs holds="weights", or it can\'t be read')
+    for kind in part().kinds_read():
         if kind not in KINDS:
             raise PluginError(f"{where}: {unknown('kind of modality', kind, KINDS)}")
     check_space(part.space, where)

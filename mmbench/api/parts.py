@@ -42,6 +42,19 @@ class Part:
         """None if the part fits `task`, else the reason why not, as the board shows it."""
         return None
 
+    @property
+    def about(self) -> str:
+        """In a few words, for lists: what it reads, damages or scores."""
+        return ""
+
+    def kinds_read(self) -> Sequence[str]:
+        """The kinds of modality that it names."""
+        return ()
+
+    def concerns(self, task: Task) -> bool:
+        """Whether it has to do with such a task at all; if not, no reason is listed why it does not fit."""
+        return not self.kinds_read() or bool(set(self.kinds_read()) & set(task.modalities.values()))
+
 
 class Features:
     """What an encoder gives for one modality.
@@ -151,6 +164,13 @@ class Dataset(Part):
     citation: ClassVar[str] = ""
     version: ClassVar[str] = "1"
 
+    @property
+    def about(self) -> str:
+        return f"{' + '.join(self.columns)} → {self.target.type}"
+
+    def kinds_read(self) -> Sequence[str]:
+        return tuple(self.columns.values())
+
     def load(self, cache: Path) -> "DatasetDict":
         """Give the splits `train`, `validation` and `test`, the same rows in the same order each time.
 
@@ -196,6 +216,13 @@ class Encoder(Part):
     """Whether its modules may train many configurations in one program: see `Objective`."""
     carriers: "ClassVar[tuple[Carrier, ...]]" = ()
     """The pretrained weights it loads, so that `mmbench prepare` can fetch them ahead."""
+
+    @property
+    def about(self) -> str:
+        return f"reads {self.kind}"
+
+    def kinds_read(self) -> Sequence[str]:
+        return (self.kind,)
 
     def fit(self, column: Sequence[Any], params: Params) -> State:
         """Learn from the train rows; `params` are those of stage "prepare", already given defaults.
@@ -252,6 +279,10 @@ class Fusion(Part):
     cohort: ClassVar[bool] = True
     """Whether its modules may train many configurations in one program: see `Objective`."""
 
+    @property
+    def about(self) -> str:
+        return f"{self.level} level"
+
     def build(self, inputs: Mapping[str, FeatureSpec], width: int, params: Params) -> Any:
         raise NotImplementedError
 
@@ -294,6 +325,13 @@ class Metric(Part):
     share: ClassVar[bool] = False
     """Whether it lies between 0 and 1 as a share does, and its interval with it."""
 
+    @property
+    def about(self) -> str:
+        return f"{', '.join(self.targets)}: {self.direction}"
+
+    def concerns(self, task: Task) -> bool:
+        return task.target.type in self.targets
+
     def score(self, truth: "Array", prediction: "Array") -> float:
         raise NotImplementedError
 
@@ -313,6 +351,13 @@ class Corruption(Part):
     role = "corruption"
     kinds: ClassVar[tuple[str, ...]]
     """Which kinds of modality it damages."""
+
+    @property
+    def about(self) -> str:
+        return f"damages {', '.join(self.kinds)}"
+
+    def kinds_read(self) -> Sequence[str]:
+        return self.kinds
 
     def apply(
         self, column: Sequence[Any], severity: float, generator: "np.random.Generator", params: Params
