@@ -21,6 +21,7 @@ from mmbench.api.parts import (
     Objective,
 )
 from mmbench.api.space import Choice, Float, Int
+from mmbench.api.training import Optimizer, Schedule
 from mmbench.hookspecs import hookimpl
 
 if TYPE_CHECKING:
@@ -46,7 +47,9 @@ __all__ = [
     "Metric",
     "Number",
     "Objective",
+    "Optimizer",
     "Run",
+    "Schedule",
     "Sound",
     "Task",
     "hookimpl",

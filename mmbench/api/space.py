@@ -23,6 +23,8 @@ class _Parameter:
     when: Mapping[str, Value] | None = None
     """Active only if each named parameter of the same part has the given value."""
     stage: Stage = "build"
+    searched: bool = True
+    """Whether a search tries other values than the default where the suite says nothing."""
 
 
 @dataclass(frozen=True)
