@@ -121,8 +121,8 @@ def held(files: Iterable[Path]) -> dict[str, tuple[str, str]]:
 
 
 def hold(files: Mapping[str, tuple[str, str]]) -> None:
-    """Raise DataError if one of `files`, as `held` gave them, is not what it was. A comment may change; what this process
-    may not read, as it is confined, it can't use either."""
+    """Raise DataError if one of `files`, as `held` gave them, is not what it was. A comment may change; what a confined
+    process may not read, it can't use either."""
     for path, (content, counted) in files.items():
         with suppress(PermissionError):
             Path(path).open("rb").close()

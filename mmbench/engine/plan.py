@@ -57,8 +57,8 @@ def make(
         _check_task_params(spec, found, catalog)
         cells += found
     digest = identity.digest([cell.key for cell in cells])
-    named = (Path(file) for name in marks for file in catalog.datasets[name].files())
-    files = tuple(place for file in named for place in sources.reached(file))
+    read = [Path(file) for name in marks for file in catalog.datasets[name].files()]
+    files = tuple(place for file in read for place in sources.reached(file))
     held = sources.held({Path(file) for cell in cells for own in cell.sources.values() for file in own})
     return Plan(suite=suite, cells=tuple(cells), device=device, hash=digest, files=files, sources=held)
 
