@@ -78,8 +78,6 @@ def changes(cell: Cell, record: Record) -> list[str]:
     if not then:
         return ["made before results had a protocol"]
     found = [f"protocol {then.get('protocol')} → {PROTOCOL}"] if then.get("protocol") != PROTOCOL else []
-    if record.dataset.get("fingerprint") != cell.fingerprint:
-        found.append(f"the data of {cell.task.dataset} changed")
     before, after = then.get("libraries") or {}, now["libraries"]
     for name in sorted({*before, *after}):
         if before.get(name) != after.get(name):
@@ -87,6 +85,8 @@ def changes(cell: Cell, record: Record) -> list[str]:
     for name in sorted({*record.parts, *cell.parts}):
         if record.parts.get(name) != cell.parts.get(name):
             found.append(_changed(name, (then.get("files") or {}).get(name) or {}, now["files"].get(name) or {}))
+    if not found and record.dataset.get("fingerprint") != cell.fingerprint:  # else its code or a library says it
+        found.append(f"the data of {cell.task.dataset} changed")
     if not found and record.space_hash != cell.space_hash:
         found.append("the search space changed")
     return found or ["the suite asks for something else"]
