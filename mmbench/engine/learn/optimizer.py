@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from mmbench.api.space import Params, defaults
 from mmbench.api.torch_private import count
 from mmbench.api.training import Optimizer, Schedule
+from mmbench.engine.learn.objectives import apart
 from mmbench.engine.space import part_params
 from mmbench.errors import PluginError, unknown
 from mmbench.plugins import Catalog
@@ -91,7 +92,7 @@ def _owners(model: Any) -> Iterator[tuple[str, nn.Module]]:
     yield from ((f"the encoder of {modality!r}", encoder) for modality, encoder in model.encoders.items())
     yield "the fusion", model.fusion
     if model.objective is not None:
-        yield "the objective", model.objective
+        yield from (("an objective", module) for module in apart(model.objective))
 
 
 def _said(module: Any, method: str) -> Any:

@@ -14,9 +14,11 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 EPSILON = 1e-8
+LR, DECAY = (1e-8, 100.0), (0.0, 10.0)
+"""What a suite may ask for beyond what is searched."""
 BETAS = {
-    "beta1": mb.Float(0.0, 0.999, default=0.9, searched=False),
-    "beta2": mb.Float(0.5, 0.9999, default=0.999, searched=False),
+    "beta1": mb.Float(0.8, 0.99, default=0.9, searched=False, within=(0.0, 0.9999)),
+    "beta2": mb.Float(0.9, 0.9999, default=0.999, searched=False, within=(0.0, 0.999999)),
 }
 
 
@@ -42,8 +44,8 @@ class AdamW(_Moments):
     source = "arXiv:1711.05101"
     usual = True
     space = {
-        "lr": mb.Float(3e-4, 1e-2, log=True, default=2e-3),
-        "weight_decay": mb.Float(1e-5, 0.3, log=True, default=1e-2),
+        "lr": mb.Float(3e-4, 1e-2, log=True, default=2e-3, within=LR),
+        "weight_decay": mb.Float(1e-5, 0.3, log=True, default=1e-2, within=DECAY),
         **BETAS,
     }
 
@@ -81,8 +83,8 @@ class Adam(_Moments):
     name = "adam"
     source = "arXiv:1412.6980"
     space = {
-        "lr": mb.Float(3e-4, 1e-2, log=True, default=2e-3),
-        "weight_decay": mb.Float(1e-7, 1e-2, log=True, default=1e-5),
+        "lr": mb.Float(3e-4, 1e-2, log=True, default=2e-3, within=LR),
+        "weight_decay": mb.Float(1e-7, 1e-2, log=True, default=1e-5, within=DECAY),
         **BETAS,
     }
 
@@ -119,9 +121,9 @@ class SGD(mb.Optimizer):
     name = "sgd"
     source = "https://proceedings.mlr.press/v28/sutskever13.html"
     space = {
-        "lr": mb.Float(1e-3, 1.0, log=True, default=0.05),
-        "weight_decay": mb.Float(1e-6, 1e-2, log=True, default=1e-4),
-        "momentum": mb.Float(0.0, 0.99, default=0.9),
+        "lr": mb.Float(1e-3, 1.0, log=True, default=0.05, within=LR),
+        "weight_decay": mb.Float(1e-6, 1e-2, log=True, default=1e-4, within=DECAY),
+        "momentum": mb.Float(0.0, 0.99, default=0.9, within=(0.0, 0.9999)),
         "nesterov": mb.Choice((True, False), default=True, structural=False, searched=False),
     }
 
@@ -160,8 +162,8 @@ class Adagrad(mb.Optimizer):
     name = "adagrad"
     source = "https://jmlr.org/papers/v12/duchi11a.html"
     space = {
-        "lr": mb.Float(1e-3, 0.3, log=True, default=0.03),
-        "weight_decay": mb.Float(1e-7, 1e-2, log=True, default=1e-5),
+        "lr": mb.Float(1e-3, 0.3, log=True, default=0.03, within=LR),
+        "weight_decay": mb.Float(1e-7, 1e-2, log=True, default=1e-5, within=DECAY),
     }
 
     def state(self, parameter: "Tensor", params: Params) -> "dict[str, Tensor]":
