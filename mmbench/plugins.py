@@ -129,6 +129,7 @@ def _import(source: str) -> tuple[ModuleType, str]:
         if not all(name.isidentifier() for name in source.split(".")):
             raise PluginError(f"plugin {source!r} is neither a .py file nor the name of a module")
         try:
+            _find_here(source.partition(".")[0])
             return importlib.import_module(source), source
         except Exception as error:
             raise PluginError(f"plugin {source!r} fails to import: {blamed(error)}") from error
@@ -148,6 +149,23 @@ def _import(source: str) -> tuple[ModuleType, str]:
         del sys.modules[name]
         raise PluginError(f"plugin file {source!r} fails to import: {blamed(error)}") from error
     return module, name
+
+
+def _find_here(name: str) -> None:
+    """Load a module or package of the current folder that was named, unless one of that name is installed. The folder
+    itself is on no path: what else lies in it was not named."""
+    if name in sys.modules or importlib.util.find_spec(name) is not None:
+        return
+    for file in (Path(name, "__init__.py").absolute(), Path(f"{name}.py").absolute()):
+        spec = importlib.util.spec_from_file_location(name, file) if file.is_file() else None
+        if spec and spec.loader:
+            sys.modules[name] = module = importlib.util.module_from_spec(spec)
+            try:
+                spec.loader.exec_module(module)
+            except BaseException:
+                del sys.modules[name]
+                raise
+            return
 
 
 def _register(manager: pluggy.PluginManager, module: ModuleType, source: str) -> None:

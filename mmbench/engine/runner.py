@@ -3,7 +3,6 @@
 `run` is a generator of events; whoever drives it stores what must last before asking for the next one.
 """
 
-import os
 import time
 from collections import Counter
 from collections.abc import Generator, Iterator, Mapping, Sequence
@@ -29,6 +28,7 @@ from mmbench.engine.events import (
     WorkerLost,
 )
 from mmbench.engine.executors.local import Pool, Running
+from mmbench.engine.executors.starting import environ
 from mmbench.engine.executors.worker import Assist, Job, LoadData, Measure, Prepare, Search, Setting
 from mmbench.engine.jobs.evaluate import Referee
 from mmbench.engine.outcome import Progressing, outcome, record
@@ -62,7 +62,7 @@ def run(
     Workers are kept from reading what is below `hidden`. Raises MMBenchError if data or weights can't be had.
     """
     cells = [cell for cell in plan.cells if cell.key not in done]
-    setting = Setting(cache, plan.device, catalog.sources, environ=dict(os.environ), hidden=(*hidden, *plan.files))
+    setting = Setting(cache, plan.device, catalog.sources, environ=environ(cache), hidden=(*hidden, *plan.files))
     yield from (CellFinished(c, record(plan, catalog, Progressing(c), "skipped", c.skip)) for c in cells if c.skip)
     cells = [cell for cell in cells if not cell.skip]
     if not cells:

@@ -199,6 +199,7 @@ def _index() -> Finding:
 
     command = [
         sys.executable,
+        "-P",  # or modules of the current folder would be imported
         "-m",
         "pip",
         "--disable-pip-version-check",
