@@ -3,7 +3,6 @@
 The command line and `mmbench.run` use it. It prints nothing: what happens is told as events.
 """
 
-import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from mmbench import plugins as plugins_
 from mmbench.api.record import Record, Refit
 from mmbench.api.suite import Suite
+from mmbench.engine import cores
 from mmbench.engine import plan as planning
 from mmbench.engine.events import CellFinished, Event, RefitFinished, TargetsKnown, TrialFinished
 from mmbench.engine.plan import Plan
@@ -107,7 +107,7 @@ class Session:
     def execute(self, *, workers: int | None = None, on_event: Listener = lambda event: None) -> Run:
         """Run what is to do and store all of it; `on_event` hears of everything, in order, on this thread.
 
-        workers: processes at work side by side; by default one for each core.
+        workers: processes at work side by side; by default one for each core that may be used.
         Raises MMBenchError where the user can help; KeyboardInterrupt leaves a run that can go on.
         """
         with Store.open(self.folder, self.suite, fresh=self.fresh) as writer:
@@ -116,7 +116,7 @@ class Session:
             for plan in [*planned, *([self.registration()] if self._todo() else [])]:
                 registrations.register(self.folder, plan, self.suite)
             if self._todo():
-                self._work(writer, workers or os.cpu_count() or 1, on_event)
+                self._work(writer, workers or cores.usable(), on_event)
             seal.write(self.folder)
         return find_run(str(self.folder))
 

@@ -31,6 +31,7 @@ FLOORS = {
     "__main__": 9,
 }
 ENGINE = {
+    "cores": 0,
     "space": 0,
     "events": 1,
     "plan": 1,

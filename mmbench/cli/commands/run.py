@@ -23,7 +23,11 @@ def run(
     workers: Annotated[
         int | None,
         typer.Option(
-            metavar="N", min=1, max=1024, help="Worker processes; one for each core if absent.", show_default=False
+            metavar="N",
+            min=1,
+            max=1024,
+            help="Worker processes; one for each usable core if absent.",
+            show_default=False,
         ),
     ] = None,
     trials: options.Trials = None,

@@ -46,9 +46,7 @@ def starting() -> Iterator[None]:
     Raises MMBenchError if this process can have none.
     """
     if multiprocessing.current_process().daemon:
-        raise MMBenchError(
-            "a daemonic process may start no workers: start it with daemon=False"
-        )
+        raise MMBenchError("a daemonic process may start no workers: start it with daemon=False")
     with _one, ExitStack() as changes:
         for change in (_environment, _place, _path, _nameless, _undisturbed):
             changes.enter_context(change())

@@ -180,7 +180,7 @@ def main(job: Job, setting: Setting, connection: Connection) -> None:
     except MMBenchError as error:
         send("failed", _plain(error), None)
     except Exception as error:
-        from mmbench.engine.data.tables import disk_full
+        from mmbench.api.files import disk_full
 
         text = " ".join(str(error).split())
         if disk_full(error):

@@ -12,9 +12,9 @@ from typing import Any, TypeAlias
 
 import torch
 
+from mmbench.api.files import disk_full
 from mmbench.api.record import Status
 from mmbench.api.space import Params
-from mmbench.engine.data.tables import disk_full
 from mmbench.engine.jobs.estimator import fit_estimator
 from mmbench.engine.jobs.workspace import Workspace
 from mmbench.engine.learn.cohort import FEWEST, Cohort, pays
