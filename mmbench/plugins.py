@@ -8,6 +8,7 @@ import hashlib
 import importlib
 import importlib.util
 import inspect
+import os
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -135,7 +136,7 @@ def _import(source: str) -> tuple[ModuleType, str]:
             raise PluginError(f"plugin {source!r} fails to import: {blamed(error)}") from error
     if not path.is_file():
         raise PluginError(f"plugin file {source!r} does not exist")
-    name = f"{FILE}{path.stem}_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]}"
+    name = f"{FILE}{path.stem}_{hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:8]}"
     if name in sys.modules:
         return sys.modules[name], name
     spec = importlib.util.spec_from_file_location(name, path)

@@ -1,7 +1,12 @@
-"""What all who write files share: locks, modes for a cache that several people use, and what to do about an error."""
+"""What all who write share: locks, modes for a cache that several people use, streams that take every character, and
+what to do about an error."""
 
+import codecs
 import errno
+import io
+import json
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +18,8 @@ if TYPE_CHECKING:
 FULL = (errno.ENOSPC, errno.EDQUOT)
 REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS)
 NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)
+PLAIN = dict(zip("→←…–—−×±·✗†‡█│", "><.---x~*x+%#|", strict=True))
+"""What is written for a character of our tables where the terminal, by its locale, has ASCII alone; of one column."""
 TOO_MANY = (errno.EMFILE, errno.ENFILE)
 
 
@@ -69,6 +76,32 @@ def check_readable(*places: Path) -> None:
                 f"{closed} can't be read, as it is {_owner(closed)}'s: have them type `chmod -R a+rX` on the cache, "
                 "or set MMBENCH_CACHE to a folder of your own"
             )
+
+
+def open_streams() -> None:
+    """Have stdin, stdout and stderr, though closed ones lead nowhere, and let both outputs take every character.
+
+    For a process that is ours. A file opened later would get the number of a closed one, and what is printed.
+    """
+    codecs.register_error("mmbench", _plain)
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            nowhere = os.open(os.devnull, os.O_RDWR)  # the lowest number that is free
+            os.set_inheritable(nowhere, True)
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, "w" if number else "r", closefd=False, encoding="utf-8"))  # noqa: SIM115
+        stream = getattr(sys, name)
+        if number and isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="mmbench")
+
+
+def _plain(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    text = error.object[error.start : error.end]
+    return "".join(PLAIN.get(c) or json.dumps(c)[1:-1] for c in text), error.end
 
 
 def _raise(error: OSError) -> None:

@@ -13,6 +13,7 @@ from typing import Annotated
 
 import typer
 
+from mmbench.api.files import open_streams
 from mmbench.cli import stopping, terminal
 from mmbench.cli.commands import (
     cache,
@@ -53,6 +54,7 @@ UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS)
 
 def main() -> None:
     """The entry point of the `mmbench` command."""
+    open_streams()
     stopping.listen()
     sys.exit(call(sys.argv[1:]))
 
@@ -87,7 +89,8 @@ def call(arguments: Sequence[str]) -> int:
 
 def _leave_stdout() -> None:
     """Or Python complains when it flushes at exit."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    with suppress(OSError, ValueError):  # a notebook's has no number
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def build(arguments: Sequence[str] = ()) -> typer.Typer:
