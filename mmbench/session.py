@@ -240,32 +240,51 @@ def find_folder(run: str, results: str | Path = "results") -> Path:
     raise StoreError(f"no run {run!r} here: {have}")
 
 
+def begun(session: Session) -> dict[str, tuple[int, int]]:
+    """{cell key: how many trials and refits are stored} of the plan's cells that have some, but no record yet.
+
+    Raises StoreError if what is stored is damaged.
+    """
+    counts, records = reading.history(session.folder).counts(), reading.finished(session.folder)
+    open_ = [cell.key for cell in session.plan.cells if cell.key not in records]
+    return {key: counts[key] for key in open_ if key in counts}
+
+
 def estimate(session: Session) -> list[dict[str, Any]]:
-    """What `execute` would do at most: for each cell {"task", "contender", "status", "trials", "trainings",
-    "parameters" (to tune), "fusions"}."""
+    """What `execute` would do at most: for each cell {"task", "contender", "status", "trials", "trainings" (that are
+    left), "parameters" (to tune), "fusions"}."""
     from mmbench.engine.space import open_params
 
     rows = []
+    stored = {} if session.fresh else begun(session)
     for cell in session.plan.cells:
         status = "to do"
         if cell.key in session.done:
             status = "done"
         elif cell.skip:
             status = f"skipped: {cell.skip}"
+        elif cell.key in stored:
+            status = f"begun: {said(*stored[cell.key])} stored"
         open_ = set() if cell.skip else open_params(cell, session.catalog)
         trials = cell.budget.trials if open_ else 1
+        most = trials + cell.budget.refit_seeds * (2 if open_ else 1)  # the default is refitted, too
         rows.append(
             {
                 "task": cell.task.name,
                 "contender": cell.contender,
                 "status": status,
                 "trials": trials,
-                "trainings": trials + cell.budget.refit_seeds * (2 if open_ else 1),  # the default is refitted, too
+                "trainings": max(0, most - sum(stored.get(cell.key, ()))),
                 "parameters": len(open_),
                 "fusions": list(cell.fusions),
             }
         )
     return rows
+
+
+def said(trials: int, refits: int) -> str:
+    """Both numbers in words: "1 trial and 2 refits"."""
+    return f"{trials} trial{'s' * (trials != 1)} and {refits} refit{'s' * (refits != 1)}"
 
 
 def data_ready(session: Session) -> dict[str, bool]:
