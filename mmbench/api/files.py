@@ -50,6 +50,8 @@ def remedy(error: BaseException, elsewhere: str = "set MMBENCH_CACHE to a folder
         return f"; its file system has no locks for files: {elsewhere} on another disk"
     if number in REFUSED:
         return f"; {elsewhere} that you may write to"
+    if number == errno.EAGAIN:
+        return "; too many processes or threads of yours run: raise `ulimit -u`, or give fewer --workers"
     if number in TOO_MANY:
         return "; too few files may be open at once: type `ulimit -n 1024` and run again"
     return ""

@@ -18,6 +18,7 @@ from typing import Any
 
 from mmbench.engine.executors.starting import starting
 from mmbench.engine.executors.worker import Job, Setting, main
+from mmbench.errors import MMBenchError
 
 PRELOAD = [
     "torch",
@@ -84,9 +85,10 @@ class Pool:
         return self.workers - len(self.running)
 
     def start(self, job: Job) -> None:
-        """Begin `job` in a process of its own. Raises OSError if the machine lets no process start."""
+        """Begin `job` in a process of its own. Raises MMBenchError if the machine lets no process start."""
         for attempt in range(STARTS):
-            ours, theirs = self._context.Pipe(duplex=False)
+            with starting():
+                ours, theirs = self._context.Pipe(duplex=False)
             process = self._context.Process(target=main, args=(job, self.setting, theirs), daemon=True)
             try:
                 with starting():  # it may have to start the server again
@@ -94,7 +96,8 @@ class Pool:
             except (EOFError, ConnectionError):  # the server was killed this very moment
                 ours.close()
                 if attempt == STARTS - 1:
-                    raise
+                    said = "the server that workers are forked from ends at once, as where memory or processes are few"
+                    raise MMBenchError(f"no worker can be started: {said}; type: mmbench doctor") from None
                 time.sleep(0.1)
             else:
                 self.running.append(Running(job, process, ours))

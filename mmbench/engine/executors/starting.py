@@ -16,6 +16,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import ModuleType
 
+from mmbench.api.files import remedy
 from mmbench.errors import MMBenchError
 
 WORKER = {
@@ -50,7 +51,13 @@ def starting() -> Iterator[None]:
     with _one, ExitStack() as changes:
         for change in (_environment, _place, _path, _nameless, _undisturbed):
             changes.enter_context(change())
-        yield
+        try:
+            yield
+        except ConnectionError:  # the server was killed this very moment
+            raise
+        except OSError as error:
+            said = f"no worker can be started: {error.strerror or error}{remedy(error)}"
+            raise MMBenchError(f"{said} (`mmbench doctor` looks for what is amiss)") from error
 
 
 def environ(cache: Path) -> dict[str, str]:
