@@ -17,7 +17,7 @@ from mmbench.api.data import SPLITS, Label
 from mmbench.api.files import check_readable, disk_full, file_lock, remedy, share
 from mmbench.api.parts import Dataset
 from mmbench.engine.data.column import Column
-from mmbench.engine.plan import fingerprint
+from mmbench.engine.identity import fingerprint
 from mmbench.errors import DataError, MMBenchError, blamed
 
 if TYPE_CHECKING:
