@@ -143,33 +143,38 @@ POLICY = (
 
 def gaps(rows: list[dict[str, Any]]) -> list[str]:
     """Which metrics have no score, no interval, or resamples that were left out, and why."""
-    found: dict[tuple[str, str, str, str], list[str]] = {}
-    ran: dict[tuple[str, str], int] = {}
+    ran: dict[str, list[str]] = {}
+    lacking: dict[tuple[str, str, str, str], list[str]] = {}
     for row in rows:
         for metric, summary in row["metrics"].items():
-            at = row["task"], metric
-            ran[at] = ran.get(at, 0) + bool(summary)
             if summary and (said := _gap(summary)):
-                found.setdefault((*at, *said), []).append(row["contender"])
+                lacking.setdefault((row["task"], metric, *said), []).append(row["contender"])
+        if row["status"] == "ok":
+            ran.setdefault(row["task"], []).append(row["contender"])
+    alike: dict[tuple[str, str, str, tuple[str, ...]], list[str]] = {}
+    for (task, metric, what, why), contenders in lacking.items():
+        alike.setdefault((task, what, why, tuple(contenders)), []).append(metric)
     lines = []
-    for (task, metric, what, why), contenders in found.items():
-        few = (
-            contenders
-            if len(contenders) <= NAMED
-            else [*contenders[: NAMED - 1], f"{len(contenders) - NAMED + 1} more"]
-        )
-        who = "" if len(contenders) == ran[task, metric] else f" for {', '.join(few)}"
-        lines.append(plain(f"{task}: {metric} {what}{who}: {why}."))
+    for (task, what, why, contenders), metrics in alike.items():
+        who = "" if set(contenders) == set(ran.get(task, ())) else f" for {_few(contenders)}"
+        lines.append(plain(f"{task}: {what} of {_few(metrics)}{who}: {why.removesuffix('.')}."))
     return lines
+
+
+def _few(names: Sequence[str]) -> str:
+    many = len(names) > 2 * NAMED
+    return ", ".join(names[: 2 * NAMED - 1] if many else names) + (
+        f", {len(names) - 2 * NAMED + 1} more" if many else ""
+    )
 
 
 def _gap(summary: Mapping[str, Any]) -> tuple[str, str] | None:
     if summary["mean"] is None:
-        return "has no score (–)", summary.get("reason") or "no reason was given"
+        return "no score (–)", summary.get("reason") or "no reason was given"
     if summary.get("reason"):
-        return "has no interval", summary["reason"]
+        return "no interval", summary["reason"]
     if left := summary.get("left_out"):
-        return f"has no score in {left['resamples']} of {left['of']} resamples (left out)", left["reason"]
+        return f"left out {left['resamples']} of {left['of']} resamples, which have no score,", left["reason"]
     return None
 
 
