@@ -3,7 +3,6 @@
 There is no global plugin manager: `load` makes a fresh one each time, so two Catalogs never mix.
 """
 
-import ast
 import hashlib
 import importlib
 import importlib.util
@@ -12,17 +11,18 @@ import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import pluggy
 
 from mmbench import hookspecs
+from mmbench import sources as sources_
 from mmbench.api.data import KINDS
 from mmbench.api.parts import Corruption, Dataset, Encoder, Fusion, Metric, Objective, Part
+from mmbench.api.roles import ROLES, Role
 from mmbench.api.space import check_space
 from mmbench.errors import PluginError, SuiteError, blamed, unknown
 
@@ -82,8 +82,7 @@ class Catalog:
 
     def shelves(self) -> dict[str, Shelf[Part]]:
         """{"datasets": shelf, ...}, in the order of the command line's help."""
-        names = ("datasets", "encoders", "fusions", "objectives", "metrics", "corruptions")
-        return {name: getattr(self, name) for name in names}
+        return {role.plural: getattr(self, role.plural) for role in ROLES}
 
 
 def load(sources: Sequence[str] = ()) -> Catalog:
@@ -92,6 +91,7 @@ def load(sources: Sequence[str] = ()) -> Catalog:
     Raises PluginError if a plugin fails to import, misspells a hook, or brings a part that breaks the
     contract or has the name of another.
     """
+    sources_.forget_changed()
     manager = pluggy.PluginManager(hookspecs.PROJECT)
     manager.add_hookspecs(hookspecs)
     origins: dict[str, Origin] = {}
@@ -111,16 +111,9 @@ def load(sources: Sequence[str] = ()) -> Catalog:
         manager.check_pending()
     except pluggy.PluginValidationError as error:
         raise PluginError(blamed(error)) from error
-    roles: tuple[tuple[str, type[Part]], ...] = (
-        ("dataset", Dataset),
-        ("encoder", Encoder),
-        ("fusion", Fusion),
-        ("objective", Objective),
-        ("metric", Metric),
-        ("corruption", Corruption),
-    )
-    shelves = {f"{role}s": _shelf(manager, role, base, origins) for role, base in roles}
-    return Catalog(**shelves, manager=manager, sources=tuple(map(str, sources)))  # type: ignore[arg-type]
+    sources_.remember()
+    shelves = {role.plural: _shelf(manager, role, origins) for role in ROLES}
+    return Catalog(**shelves, manager=manager, sources=tuple(map(str, sources)))
 
 
 def _import(source: str) -> tuple[ModuleType, str]:
@@ -161,52 +154,44 @@ def _register(manager: pluggy.PluginManager, module: ModuleType, source: str) ->
         raise PluginError(f"plugin {source!r}: {blamed(error)}") from error
 
 
-def _shelf(manager: pluggy.PluginManager, role: str, base: type[P], origins: Mapping[str, Origin]) -> Shelf[P]:
-    parts: dict[str, P] = {}
+def _shelf(manager: pluggy.PluginManager, role: Role, origins: Mapping[str, Origin]) -> Shelf[Any]:
+    parts: dict[str, Part] = {}
     where: dict[str, Origin] = {}
-    for implementation in getattr(manager.hook, f"mmbench_{role}s").get_hookimpls():
+    for implementation in getattr(manager.hook, role.hook).get_hookimpls():
         module = implementation.plugin_name
         origin = origins.get(module, Origin("?", module))
         shown = origin.shown
         try:
             found = implementation.function()
         except Exception as error:
-            raise PluginError(f"plugin {shown!r}: mmbench_{role}s raises {blamed(error)}") from error
+            raise PluginError(f"plugin {shown!r}: {role.hook} raises {blamed(error)}") from error
         if not isinstance(found, list | tuple):
-            raise PluginError(f"plugin {shown!r}: mmbench_{role}s must return a list of classes, not {found!r}")
+            raise PluginError(f"plugin {shown!r}: {role.hook} must return a list of classes, not {found!r}")
         for part in found:
-            if not (inspect.isclass(part) and issubclass(part, base)):
-                raise PluginError(f"plugin {shown!r}: mmbench_{role}s gives {part!r}, which is no {base.__name__}")
+            if not (inspect.isclass(part) and issubclass(part, role.base)):
+                raise PluginError(f"plugin {shown!r}: {role.hook} gives {part!r}, which is no {role.base.__name__}")
             _check(part, role, shown)
             if part.name in parts:
                 raise PluginError(
-                    f"two {role}s are named {part.name!r}: {where[part.name].shown} and {shown}; rename one"
+                    f"two {role.plural} are named {part.name!r}: {where[part.name].shown} and {shown}; rename one"
                 )
             parts[part.name] = part()
             where[part.name] = origin
-    return Shelf(role, dict(sorted(parts.items())), where)
+    return Shelf(role.name, dict(sorted(parts.items())), where)
 
 
-def _check(part: type[Part], role: str, shown: str) -> None:
-    where = f"plugin {shown!r}: {role} {part.__name__}"
+def _check(part: type[Part], role: Role, shown: str) -> None:
+    where = f"plugin {shown!r}: {role.name} {part.__name__}"
     name = getattr(part, "name", None)
     if not (isinstance(name, str) and NAME.fullmatch(name)):
         raise PluginError(f"{where} needs a name of lower-case letters, digits and _, not {name!r}")
-    needed = {"encoder": ("kind",), "dataset": ("columns", "target", "licence")}.get(role, ())
-    for attribute in needed:
+    for attribute in role.needs:
         if not hasattr(part, attribute):
             raise PluginError(f"{where} needs the attribute {attribute!r}")
-    kinds: list[str] = []
-    if issubclass(part, Dataset):
-        kinds += part.columns.values()
-    if issubclass(part, Encoder):
-        kinds.append(part.kind)
-        for carrier in part.carriers:
-            if carrier.holds != "weights":
-                raise PluginError(
-                    f'{where}: its carrier {carrier.package!r} needs holds="weights", or it can\'t be read'
-                )
-    for kind in kinds:
+    for carrier in part.carriers if issubclass(part, Encoder) else ():
+        if carrier.holds != "weights":
+            raise PluginError(f'{where}: its carrier {carrier.package!r} needs holds="weights", or it can\'t be read')
+    for kind in part().kinds_read():
         if kind not in KINDS:
             raise PluginError(f"{where}: {unknown('kind of modality', kind, KINDS)}")
     check_space(part.space, where)
@@ -215,50 +200,6 @@ def _check(part: type[Part], role: str, shown: str) -> None:
 def summary(part: Part) -> str:
     """The first line of the part's docstring."""
     return (inspect.getdoc(type(part)) or "").partition("\n")[0]
-
-
-def source_hash(part: Part) -> str:
-    """A hash of the code that the part is made of: its module and those of its base classes, and every module of the
-    same package that these import, at whatever depth. mmbench's own contract is not among them."""
-    names = {cls.__module__ for cls in type(part).__mro__}
-    own = {name for name in names if not name.startswith(("mmbench.", "builtins", "typing", "abc"))}
-    files = {Path(file) for name in own if (file := inspect.getsourcefile(sys.modules[name]))}
-    return hashlib.sha256(b"".join(_code(file) for file in sorted(files))).hexdigest()[:16]
-
-
-@cache
-def _code(file: Path) -> bytes:
-    """The file's source, and that of every file of its package that it imports, directly or not."""
-    found: dict[Path, bytes] = {}
-    open_ = [file]
-    while open_:
-        path = open_.pop()
-        if path not in found:
-            found[path] = path.read_bytes()
-            open_ += _imported(path, file.parent)
-    return b"".join(found[path] for path in sorted(found))
-
-
-def _imported(path: Path, root: Path) -> list[Path]:
-    """The files below `root` that `path` imports, also inside functions; nothing is imported to find out."""
-    if not (root / "__init__.py").exists():
-        return []  # a single file, whose neighbours are strangers
-    while (root.parent / "__init__.py").exists():
-        root = root.parent
-    names: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
-        elif isinstance(node, ast.ImportFrom):
-            above = path.parents[node.level - 1].relative_to(root.parent).parts
-            base = ".".join((*above, *filter(None, [node.module])))
-            names |= {base, *(f"{base}.{alias.name}" for alias in node.names)}
-    own = [name.split(".") for name in names if name.split(".")[0] == root.name]
-    candidates = [root.parent.joinpath(*parts) for parts in own]
-    files = [file for c in candidates for file in (c.with_suffix(".py"), c / "__init__.py")]
-    return [file for file in files if file.is_file()]
 
 
 def parts_of(catalog: Catalog) -> Iterable[Part]:

@@ -1,5 +1,6 @@
 """The Catalog: where plugins are found, and each way in which one can be wrong."""
 
+import importlib
 import re
 import sys
 from collections.abc import Callable
@@ -8,7 +9,11 @@ from textwrap import dedent
 
 import pytest
 
-from mmbench import plugins
+from mmbench import hookspecs, plugins
+from mmbench.api.roles import ROLES, Role
+from mmbench.cli import templates
+from mmbench.cli.commands.new import What
+from mmbench.engine import identity
 from mmbench.errors import PluginError, SuiteError
 
 Write = Callable[..., str]
@@ -92,11 +97,22 @@ def test_shelves_are_sorted_and_every_part_is_on_one() -> None:
     assert len(list(plugins.parts_of(catalog))) == sum(map(len, catalog.shelves().values()))
 
 
+@pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
+def test_every_role_has_a_hook_a_shelf_a_contract_and_a_beginning(role: Role) -> None:
+    module, contract = role.contract
+    assert role.base.role == role.name
+    assert callable(getattr(hookspecs, role.hook))
+    assert plugins.load().shelves()[role.plural].role == role.name
+    assert hasattr(importlib.import_module(module), contract)
+    assert role.name in list(What)
+    assert templates.files(role.name)
+
+
 def test_a_source_hash_changes_with_the_code_only(write: Write) -> None:
     first = plugins.load([write(FUSION.format(name="mine"))]).fusions["mine"]
-    other = plugins.load([write(FUSION.format(name="mine") + "\n# changed\n", "other_plugin.py")]).fusions["mine"]
-    assert plugins.source_hash(first) == plugins.source_hash(first)
-    assert plugins.source_hash(first) != plugins.source_hash(other)
+    other = plugins.load([write(FUSION.format(name="mine") + "\nchanged = 1\n", "other_plugin.py")]).fusions["mine"]
+    assert identity.source(first).hash == identity.source(first).hash
+    assert identity.source(first).hash != identity.source(other).hash
 
 
 def test_a_failing_import(write: Write) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
 from mmbench.api.data import Kind, Target, Task
 from mmbench.api.space import Params, Space
+from mmbench.sources import file_hash, walk
 
 if TYPE_CHECKING:
     import numpy as np
@@ -41,6 +42,26 @@ class Part:
     def supports(self, task: Task) -> str | None:
         """None if the part fits `task`, else the reason why not, as the board shows it."""
         return None
+
+    def files(self) -> Sequence[Path]:
+        """Files and folders that it reads beside its code, such as weights or a word list: they belong to what it is.
+
+        A file beside the code whose name stands in the code as a string need not be named.
+        """
+        return ()
+
+    @property
+    def about(self) -> str:
+        """In a few words, for lists: what it reads, damages or scores."""
+        return ""
+
+    def kinds_read(self) -> Sequence[str]:
+        """The kinds of modality that it names."""
+        return ()
+
+    def concerns(self, task: Task) -> bool:
+        """Whether it has to do with such a task at all; if not, no reason is listed why it does not fit."""
+        return not self.kinds_read() or bool(set(self.kinds_read()) & set(task.modalities.values()))
 
 
 class Features:
@@ -151,6 +172,13 @@ class Dataset(Part):
     citation: ClassVar[str] = ""
     version: ClassVar[str] = "1"
 
+    @property
+    def about(self) -> str:
+        return f"{' + '.join(self.columns)} → {self.target.type}"
+
+    def kinds_read(self) -> Sequence[str]:
+        return tuple(self.columns.values())
+
     def load(self, cache: Path) -> "DatasetDict":
         """Give the splits `train`, `validation` and `test`, the same rows in the same order each time.
 
@@ -172,14 +200,12 @@ class Dataset(Part):
         """
         import hashlib
 
-        digest = hashlib.sha256()
-        for place in map(Path, self.files()):
-            for file in sorted(place.rglob("*")) if place.is_dir() else [place]:
-                if not file.is_dir():
-                    digest.update(f"{file.relative_to(place)}\0".encode())
-                    with file.open("rb") as content:
-                        digest.update(hashlib.file_digest(content, "sha256").digest())
-        return digest.hexdigest() if self.files() else ""
+        lines = [
+            f"{place.name}\0{file.relative_to(place)}\0{file_hash(file)}\0"
+            for place in map(Path, self.files())
+            for file in walk(place)
+        ]
+        return hashlib.sha256("".join(lines).encode()).hexdigest() if lines else ""
 
 
 class Encoder(Part):
@@ -196,6 +222,13 @@ class Encoder(Part):
     """Whether its modules may train many configurations in one program: see `Objective`."""
     carriers: "ClassVar[tuple[Carrier, ...]]" = ()
     """The pretrained weights it loads, so that `mmbench prepare` can fetch them ahead."""
+
+    @property
+    def about(self) -> str:
+        return f"reads {self.kind}"
+
+    def kinds_read(self) -> Sequence[str]:
+        return (self.kind,)
 
     def fit(self, column: Sequence[Any], params: Params) -> State:
         """Learn from the train rows; `params` are those of stage "prepare", already given defaults.
@@ -252,6 +285,10 @@ class Fusion(Part):
     cohort: ClassVar[bool] = True
     """Whether its modules may train many configurations in one program: see `Objective`."""
 
+    @property
+    def about(self) -> str:
+        return f"{self.level} level"
+
     def build(self, inputs: Mapping[str, FeatureSpec], width: int, params: Params) -> Any:
         raise NotImplementedError
 
@@ -302,6 +339,13 @@ class Metric(Part):
     short: ClassVar[str] = ""
     """The head of its column, where its name is too long for a narrow one."""
 
+    @property
+    def about(self) -> str:
+        return f"{', '.join(self.targets)}: {self.direction}"
+
+    def concerns(self, task: Task) -> bool:
+        return task.target.type in self.targets
+
     def score(self, truth: "Array", prediction: "Array") -> float:
         """A finite number. Raises UndefinedError if this truth has no score, whatever is predicted."""
         raise NotImplementedError
@@ -328,6 +372,13 @@ class Corruption(Part):
     role = "corruption"
     kinds: ClassVar[tuple[str, ...]]
     """Which kinds of modality it damages."""
+
+    @property
+    def about(self) -> str:
+        return f"damages {', '.join(self.kinds)}"
+
+    def kinds_read(self) -> Sequence[str]:
+        return self.kinds
 
     def apply(
         self, column: Sequence[Any], severity: float, generator: "np.random.Generator", params: Params

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mmbench.api.roles import ROLES
 from mmbench.cli import terminal
 from mmbench.errors import PluginError
 
@@ -94,8 +95,8 @@ def contracts(plugin: str) -> dict[str, type]:
     """A test class for each part of `plugin`, as its author would write it: the contract of its role, and `part`."""
     made: dict[str, type] = {}
     for part in brought(plugin):
-        module = importlib.import_module(f"mmbench.testing.{part.role}")
-        contract = getattr(module, f"{part.role.capitalize()}Contract")
+        module, name = next(role.contract for role in ROLES if role.name == part.role)
+        contract = getattr(importlib.import_module(module), name)
         made[_class_name(part)] = type(_class_name(part), (contract,), {"part": type(part)})
     return made
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mmbench.api.roles import ROLES
 from mmbench.cli import options, terminal
 from mmbench.errors import SuiteError, unknown
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from mmbench.api.suite import Suite
     from mmbench.plugins import Catalog
 
-WHAT = ("datasets", "encoders", "fusions", "objectives", "metrics", "corruptions", "suites")
+WHAT = (*(role.plural for role in ROLES), "suites")
 
 
 def listing(
@@ -61,7 +62,7 @@ def _rows(group: str, catalog: "Catalog") -> list[dict[str, str]]:
         row = {"name": name, "kind": part.role, "summary": summary(part), "source": part.source}
         if part.role == "encoder":
             row["reads"] = part.kind  # type: ignore[attr-defined]
-        rows.append(row | {"distribution": shelf.origins[name].distribution, "about": _about(part)})
+        rows.append(row | {"distribution": shelf.origins[name].distribution, "about": part.about})
     return rows
 
 
@@ -90,23 +91,6 @@ def _suites() -> dict[str, Path]:
     from mmbench.store import suitefile
 
     return {**suitefile.installed(), **{path.stem: path for path in sorted(Path("suites").glob("*.toml"))}}
-
-
-def _about(part: "Part") -> str:
-    """What fits with the part, in a few words."""
-    from mmbench.api import parts
-
-    if isinstance(part, parts.Dataset):
-        return f"{' + '.join(part.columns)} → {part.target.type}"
-    if isinstance(part, parts.Encoder):
-        return f"reads {part.kind}"
-    if isinstance(part, parts.Fusion):
-        return f"{part.level} level"
-    if isinstance(part, parts.Metric):
-        return f"{', '.join(part.targets)}: {part.direction}"
-    if isinstance(part, parts.Corruption):
-        return f"damages {', '.join(part.kinds)}"
-    return ""
 
 
 def info(
@@ -166,7 +150,7 @@ def _facts(part: "Part", distribution: str, catalog: "Catalog") -> list[tuple[st
             readers = ", ".join(n for n, encoder in catalog.encoders.items() if encoder.kind == kind)
             facts.append((f"{modality}:", f"read by {readers or 'no encoder'}"))
         return facts
-    facts.append(("about", _about(part)))
+    facts.append(("about", part.about))
     fits, misfits = _fits(part, catalog)
     facts.append(("fits", ", ".join(fits) or "no dataset that is installed"))
     return facts + [("not", f"{dataset}: {reason}") for dataset, reason in misfits]
@@ -178,17 +162,11 @@ def _metrics(target: "Target", catalog: "Catalog") -> list[str]:
 
 def _fits(part: "Part", catalog: "Catalog") -> tuple[list[str], list[tuple[str, str]]]:
     """The datasets that the part fits, and the reasons of the others."""
-    from mmbench.api import parts
-
     fits: list[str] = []
     misfits: list[tuple[str, str]] = []
     for name in catalog.datasets:
         task = _task(name, catalog)
-        if isinstance(part, parts.Encoder) and part.kind not in task.modalities.values():
-            continue
-        if isinstance(part, parts.Metric) and task.target.type not in part.targets:
-            continue
-        if isinstance(part, parts.Corruption) and not set(part.kinds) & set(task.modalities.values()):
+        if not part.concerns(task):
             continue
         reason = part.supports(task)
         if reason is None:
