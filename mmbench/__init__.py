@@ -27,6 +27,7 @@ from mmbench.api.parts import (
     Objective,
 )
 from mmbench.api.space import Choice, Float, Int
+from mmbench.errors import UndefinedError
 from mmbench.hookspecs import hookimpl
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ __all__ = [
     "Run",
     "Sound",
     "Task",
+    "UndefinedError",
     "hookimpl",
     "run",
 ]

@@ -78,10 +78,10 @@ class Active:
     @property
     def result(self) -> str:
         """Its score on test in one line."""
-        mean = sum(self.scores) / len(self.scores)
+        found = f"{sum(self.scores) / len(self.scores):.4f} ({len(self.scores)} seeds)" if self.scores else "–"
         return (
-            f"{self.cell.task.name}, {self.cell.contender}: test {self.cell.task.metric} {mean:.4f} "
-            f"({len(self.scores)} seeds), {terminal.duration(self.seconds)}"
+            f"{self.cell.task.name}, {self.cell.contender}: test {self.cell.task.metric} {found}, "
+            f"{terminal.duration(self.seconds)}"
         )
 
 
@@ -208,7 +208,7 @@ class Lines(Silent):
         searched = set(self.state.searched)
         super().__call__(event)
         for key in self.state.searched.keys() - searched:
-            if self.state.searched[key].scores:
+            if self.state.searched[key].refits:
                 self._tell(key, self.state.searched[key].result)
         if isinstance(event, CellFinished) and not (event.cell.key in searched and event.record.status == "ok"):
             self._tell(event.cell.key, outcome(event.record))

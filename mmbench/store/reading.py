@@ -273,6 +273,9 @@ def _load_arrays(folder: Path, stored: Mapping[str, str]) -> "dict[str, Array]":
         arrays: dict[str, Array] = load(content)
     except (SafetensorError, KeyError, ValueError) as error:
         raise StoreError(f"{path} is no safetensors file: {error}") from error
-    for found in arrays.values():
-        found.flags.writeable = False  # so that metrics need not count anew what they counted before
+    for found in arrays.values():  # no metric can change them, nor needs to count anew what it counted before
+        found.flags.writeable = False
+        whole: Any = found.base
+        if hasattr(whole, "flags"):
+            whole.flags.writeable = False
     return arrays
