@@ -27,6 +27,7 @@ from mmbench.api.parts import (
     Objective,
 )
 from mmbench.api.space import Choice, Float, Int
+from mmbench.api.training import Optimizer, Schedule
 from mmbench.errors import UndefinedError
 from mmbench.hookspecs import hookimpl
 
@@ -53,7 +54,9 @@ __all__ = [
     "Metric",
     "Number",
     "Objective",
+    "Optimizer",
     "Run",
+    "Schedule",
     "Sound",
     "Task",
     "UndefinedError",

@@ -25,6 +25,7 @@ from mmbench.api.data import KINDS
 from mmbench.api.parts import Corruption, Dataset, Encoder, Fusion, Metric, Objective, Part
 from mmbench.api.roles import ROLES, Role
 from mmbench.api.space import check_space
+from mmbench.api.training import Optimizer, Schedule
 from mmbench.errors import PluginError, SuiteError, blamed, unknown
 
 P = TypeVar("P", bound=Part)
@@ -63,6 +64,17 @@ class Shelf(Mapping[str, P], Generic[P]):
     def __iter__(self) -> Iterator[str]:
         return iter(self._parts)
 
+    @property
+    def usual(self) -> P:
+        """The part that says it is taken where a suite names none. Raises PluginError unless there is exactly one."""
+        found = [name for name, part in self._parts.items() if getattr(part, "usual", False)]
+        if len(found) != 1:
+            said = f"{', '.join(found)} each say" if found else "none says"
+            raise PluginError(
+                f"of the {self.role}s {said} `usual = True`: exactly one is taken where a suite names none"
+            )
+        return self._parts[found[0]]
+
     def __len__(self) -> int:
         return len(self._parts)
 
@@ -75,6 +87,8 @@ class Catalog:
     encoders: Shelf[Encoder]
     fusions: Shelf[Fusion]
     objectives: Shelf[Objective]
+    optimizers: Shelf[Optimizer]
+    schedules: Shelf[Schedule]
     metrics: Shelf[Metric]
     corruptions: Shelf[Corruption]
     manager: pluggy.PluginManager

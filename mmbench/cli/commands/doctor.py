@@ -190,7 +190,7 @@ def _torch() -> Iterator[Finding]:
     try:
         import torch
     except Exception as error:
-        yield Finding("torch", "broken", f"does not import: {error}", 'pip install "torch>=2.9,<2.14"')
+        yield Finding("torch", "broken", f"does not import: {error}", 'pip install "torch>=2.9"')
         return
     yield Finding("torch", "ok", f"{torch.__version__}, {torch.get_num_threads()} threads; a worker uses one")
     if torch.cuda.is_available():
