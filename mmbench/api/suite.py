@@ -65,10 +65,6 @@ class ContenderSpec:
     """None: every fusion that fits, baselines left out."""
     objective: tuple[str, ...] = ()
     """Objectives to choose from, "a+b" for both at once; none: the task's loss alone."""
-    optimizer: tuple[str, ...] = ()
-    """Optimizers to choose from; none: the usual one."""
-    schedule: tuple[str, ...] = ()
-    """Schedules of the learning rate to choose from; none: the usual one."""
     only: tuple[str, ...] | None = None
     """The modalities it may see; None: all."""
     each_modality: bool = False
@@ -76,6 +72,10 @@ class ContenderSpec:
     tasks: tuple[str, ...] | None = None
     params: Mapping[str, Setting] = field(default_factory=dict)
     """What is fixed, narrowed or opened, by full name: {"fusion.low_rank.rank": 4}."""
+    optimizer: tuple[str, ...] = ()
+    """Optimizers to choose from; none: the usual one."""
+    schedule: tuple[str, ...] = ()
+    """Schedules of the learning rate to choose from; none: the usual one."""
 
 
 @dataclass(frozen=True)
