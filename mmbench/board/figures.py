@@ -155,8 +155,8 @@ def gaps(rows: list[dict[str, Any]]) -> list[str]:
     for (task, metric, what, why), contenders in lacking.items():
         alike.setdefault((task, what, why, tuple(contenders)), []).append(metric)
     lines = []
-    for (task, what, why, own), metrics in alike.items():
-        who = "" if set(own) == set(ran.get(task, ())) else f" for {_few(own)}"
+    for (task, what, why, those), metrics in alike.items():
+        who = "" if set(those) == set(ran.get(task, ())) else f" for {_few(those)}"
         lines.append(plain(f"{task}: {what} of {_few(metrics)}{who}: {why.removesuffix('.')}."))
     return lines
 

@@ -3,6 +3,7 @@
 A display is a context and a listener at once: session calls it with each event, on the caller's thread.
 """
 
+import shutil
 import time
 from collections.abc import Collection, Sequence
 from contextlib import suppress
@@ -293,7 +294,8 @@ def display(cells: "Sequence[Cell]", done: Collection[str], *, title: str, quiet
     if quiet:
         return Silent(len(cells), before)
     console = terminal.console()
-    kind = Board if console.is_terminal else Lines
+    live = console.is_terminal and not console.is_dumb_terminal and shutil.get_terminal_size().columns >= console.width
+    kind = Board if live else Lines
     return kind(len(cells), before, title=title, console=console)
 
 

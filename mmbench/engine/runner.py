@@ -3,7 +3,6 @@
 `run` is a generator of events; whoever drives it stores what must last before asking for the next one.
 """
 
-import os
 import time
 from collections import Counter
 from collections.abc import Generator, Iterator, Mapping, Sequence
@@ -29,6 +28,7 @@ from mmbench.engine.events import (
     WorkerLost,
 )
 from mmbench.engine.executors.local import Pool, Running
+from mmbench.engine.executors.starting import environ
 from mmbench.engine.executors.worker import Assist, Job, LoadData, Measure, Prepare, Search, Setting
 from mmbench.engine.jobs.evaluate import Referee
 from mmbench.engine.outcome import Progressing, outcome, record
@@ -66,7 +66,7 @@ def run(
         cache,
         plan.device,
         catalog.sources,
-        environ=dict(os.environ),
+        environ=environ(cache),
         hidden=(*hidden, *plan.files),
         sources=plan.sources,
     )
@@ -304,8 +304,8 @@ def _features(cell: Cell, modality: str, encoder: str, catalog: Catalog, cache: 
 def _libraries(cells: Sequence[Cell], catalog: Catalog, cache: Path) -> list[str]:
     """What the workers of these cells will import, each once for all of them."""
     parts: list[Part] = [catalog.metrics[cell.task.metric] for cell in cells]
-    parts += [catalog.fusions[name] for cell in cells for name in cell.fusions]
-    parts += [catalog.objectives[name] for cell in cells for name in cell.objectives]
+    slots = dict.fromkeys((slot.role, name) for cell in cells for slot in cell.slots for name in slot.parts)
+    parts += [catalog.shelves()[f"{role}s"][name] for role, name in slots if role != "encoder"]
     prepared = {
         (cell.task.dataset, modality, name): cell
         for cell in cells

@@ -154,6 +154,10 @@ class Histories(Mapping[str, History]):
         )
         return {cell: lines.read(first[0], rows.trial).seconds for cell, first in firsts.items() if first}
 
+    def counts(self) -> dict[str, tuple[int, int]]:
+        """{cell: how many trials and how many refits are stored}."""
+        return {cell: (len(starts["trial"]), len(starts["refit"])) for cell, starts in self._starts.items()}
+
     def __contains__(self, cell: object) -> bool:
         return cell in self._starts
 

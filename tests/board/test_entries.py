@@ -156,8 +156,8 @@ def test_what_a_board_shows_is_a_property_of_the_metric(build: Build, cells: Cel
         short = "dist."
 
     run = build(cells)
-    own: Metrics = {**metrics, "distance": Distance()}
-    for parts, shown in ((own, False), (metrics, True)):
+    known: dict[str, Metric] = {**metrics, "distance": Distance()}
+    for parts, shown in ((known, False), (metrics, True)):
         rows = leaderboard(run, parts)
         assert (of(rows, "gated")["metrics"]["distance"]["low"] is None) is shown
         assert ("distance" in report.markdown(rows, parts).split("\n")[4]) is shown

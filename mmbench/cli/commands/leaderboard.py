@@ -120,7 +120,8 @@ def write_boards(console: "Console", boards: "Sequence[Board]", *, form: Form, r
     from mmbench.board import report
 
     if form is not Form.table:
-        terminal.write(console, leaderboard_text(boards, form=form, run=run))
+        text = leaderboard_text(boards, form=form, run=run)
+        terminal.write(console, terminal.readable_json(console, text) if form is Form.json else text)
         return
     for board in boards:
         terminal.write(console, *_heading(board, form), *report.table(board.rows, console.width, board.metrics))
