@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from mmbench.api.record import Record, Refit, Trial
+from mmbench.api.scores import sign
 from mmbench.cli import terminal
 from mmbench.engine.events import (
     CellFinished,
@@ -53,8 +54,8 @@ class Active:
         self.trials = trial.number + 1
         self.seconds += trial.seconds
         if trial.status == "ok" and trial.score is not None:
-            sign = 1 if self.cell.direction == "max" else -1
-            if self.best is None or sign * trial.score > sign * self.best[1]:
+            better = sign(self.cell.direction)
+            if self.best is None or better * trial.score > better * self.best[1]:
                 self.best = (trial.number, trial.score)
         self.ended = self.best is None and self.trials >= self.cell.budget.trials
 

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from mmbench.api.parts import Metric
-from mmbench.api.scores import UNDEFINED, scored
+from mmbench.api.scores import UNDEFINED, scored, sign
 
 Array = np.ndarray[Any, Any]
 TARGETS = ("label", "labels", "number", "match")
@@ -159,4 +159,4 @@ class MetricContract:
 
     def _signed(self, truth: Array, prediction: Array) -> float:
         score = self.part().score(truth, prediction)
-        return score if self.part.direction == "max" else -score
+        return sign(self.part.direction) * score
