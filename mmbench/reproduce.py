@@ -5,7 +5,6 @@ whoever trains sees no truth of test and the referee scores. Writes nothing into
 `mmbench reproduce`.
 """
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -219,7 +218,7 @@ def _train(
     history = {cell.key: History([replace(trials[0], cell=cell.key, number=0)], others)}
     plan = Plan(suite=run.suite, cells=(cell,), device=device, hash="")
     found: dict[int, tuple[Refit, Predictions]] = {}
-    events = runner.run(plan, catalog, cache=cache, history=history, workers=os.cpu_count() or 1)
+    events = runner.run(plan, catalog, cache=cache, history=history)
     with closing(events):
         for event in events:
             on_event(event)

@@ -31,6 +31,7 @@ FLOORS = {
     "__main__": 9,
 }
 ENGINE = {
+    "clock": 0,
     "space": 0,
     "events": 1,
     "plan": 1,
@@ -40,7 +41,8 @@ ENGINE = {
     "executors": 5,
     "environment": 6,
     "outcome": 7,
-    "runner": 8,
+    "run": 8,
+    "runner": 9,
 }
 """The floors inside the engine."""
 HEAVY = {"torch", "optuna", "datasets", "transformers", "numpy", "pandas", "sklearn", "scipy"}

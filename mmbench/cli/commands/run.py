@@ -23,7 +23,11 @@ def run(
     workers: Annotated[
         int | None,
         typer.Option(
-            metavar="N", min=1, max=1024, help="Worker processes; one for each core if absent.", show_default=False
+            metavar="N",
+            min=1,
+            max=1024,
+            help="Worker processes; one for each core, or GPU, if absent.",
+            show_default=False,
         ),
     ] = None,
     trials: options.Trials = None,
@@ -33,6 +37,9 @@ def run(
     name: options.Name = None,
     fresh: options.Fresh = False,
     device: options.Device = "auto",
+    executor: Annotated[
+        str, typer.Option(metavar="NAME", help="What runs the workers: local, or one that a plugin brings.")
+    ] = "local",
     held: Annotated[
         Path | None,
         typer.Option(
@@ -78,6 +85,7 @@ def _open(context: typer.Context) -> "Session":
         results=given["results"],
         name=given["name"],
         device=given["device"],
+        executor=given.get("executor", "local"),
         fresh=given.get("fresh", False),
         registered=given.get("held"),
     )
