@@ -216,7 +216,8 @@ def run(
 
     options, as those of the command: plugins, tasks, contenders, trials, limit, seed, results, name, fresh, device,
     executor, registered (see `open_run`). workers: processes side by side; one for each core, or GPU, if None. on_event
-    hears of every trial and cell. What an earlier run has stored is not done again. Raises MMBenchError for what is wrong.
+    hears of every trial and cell. What an earlier run has stored is not done again. Raises MMBenchError for what is
+    wrong.
     """
     return open_run(suite, **options).execute(workers=workers, on_event=on_event)
 

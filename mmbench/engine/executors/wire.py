@@ -13,10 +13,9 @@ from multiprocessing.connection import Connection
 
 from mmbench.engine.executors.messages import GarbledError
 
-HEAD = struct.Struct("!4sQI")
+HEAD = struct.Struct("!4sQII")
+"""The mark, the length of what follows, its checksum, and the checksum of these three."""
 MARK = b"mmb\x01"
-MOST = 2**36
-"""Bytes of a message: more is a length that was not meant."""
 
 
 AT_ONCE = 2**26
@@ -25,7 +24,12 @@ AT_ONCE = 2**26
 
 def frame(content: bytes) -> bytes:
     """One message, as it stands on the pipe."""
-    return HEAD.pack(MARK, len(content), zlib.crc32(content)) + content
+    return _head(len(content), zlib.crc32(content)) + content
+
+
+def _head(length: int, checksum: int) -> bytes:
+    own = zlib.crc32(struct.pack("!QI", length, checksum), zlib.crc32(MARK))
+    return HEAD.pack(MARK, length, checksum, own)
 
 
 def write(connection: Connection, content: bytes) -> None:
@@ -67,8 +71,8 @@ class Frames:
         """Raises GarbledError as soon as something is no message."""
         self._held += piece
         while len(self._held) >= HEAD.size:
-            mark, length, checksum = HEAD.unpack_from(self._held)
-            if mark != MARK or length > MOST:
+            _, length, checksum, _ = HEAD.unpack_from(self._held)
+            if not self._held.startswith(_head(length, checksum)):
                 raise GarbledError(f"{bytes(self._held[:20])!r}")
             if len(self._held) < HEAD.size + length:
                 return

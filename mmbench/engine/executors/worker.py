@@ -1,6 +1,7 @@
 """Does one job, in whatever process an executor calls it, and tells of each thing that happens.
 
-An `Assignment` is what an executor is given; `perform` does its job; `main` is the entry of a process that `local` has started.
+An `Assignment` is what an executor is given; `perform` does its job; `main` is the entry of a process that
+`local` has started.
 """
 
 import gc
@@ -178,6 +179,7 @@ def _confine(job: Job, setting: Setting) -> None:
 def main(work: Work, environ: Mapping[str, str], connection: Connection) -> None:
     """The entry of a process of this machine: one job, then the end."""
     _belong_to_parent()
+    _let_go()
     os.environ.clear()
     os.environ.update(environ)
     gc.freeze()  # what the server has loaded lives on; looking through it again and again would only copy its pages
@@ -221,6 +223,24 @@ def _belong_to_parent() -> None:
             os._exit(1)
     else:
         threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
+
+
+def _let_go() -> None:
+    """Close the pipes that multiprocessing gives to every process that it starts: on one of them a stray byte ends the
+    server, and with it all the workers. Python has no name for them that is meant for others; where they are called
+    otherwise they stay open."""
+    if sys.platform != "linux":
+        return
+    from multiprocessing import forkserver, resource_tracker
+
+    for owner, name in (
+        (getattr(forkserver, "_forkserver", None), "_forkserver_alive_fd"),
+        (getattr(resource_tracker, "_resource_tracker", None), "_fd"),
+    ):
+        number = getattr(owner, name, None)
+        if isinstance(number, int):
+            setattr(owner, name, None)
+            os.close(number)
 
 
 def _origin(error: BaseException) -> str:

@@ -3,7 +3,6 @@
 Search and refits use it. Whatever a part does wrong becomes the attempt's status.
 """
 
-import time
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ import torch
 
 from mmbench.api.record import Status
 from mmbench.api.space import Params
+from mmbench.engine import clock
 from mmbench.engine.data.tables import disk_full
 from mmbench.engine.jobs.estimator import fit_estimator
 from mmbench.engine.jobs.workspace import Workspace
@@ -72,7 +72,7 @@ class Group:
                 self._run_alone(attempt, watch)
 
     def _run_alone(self, attempt: Attempt, watch: Watch) -> None:
-        started = time.monotonic()
+        started = clock.seconds()
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # a part's warnings are not the user's business in mid-search
@@ -89,7 +89,7 @@ class Group:
             if isinstance(error, DataError) or disk_full(error):
                 raise  # data are missing or the disk is full: no contender's fault
             attempt.end("oom" if _out_of_memory(error) else "error", blamed(error))
-        attempt.seconds += time.monotonic() - started
+        attempt.seconds += clock.seconds() - started
 
     def _train(self, attempt: Attempt, watch: Watch) -> None:
         workspace = self.workspace
@@ -106,7 +106,7 @@ class Group:
 
     def _run_together(self, watch: Watch) -> bool:
         """False if the attempts can't be trained as one program; what was done then does not count."""
-        started = time.monotonic()
+        started = clock.seconds()
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
@@ -118,7 +118,7 @@ class Group:
         except Exception:  # no batching rule, no memory for all, or a fault of the part's own: one by one will tell
             return False
         for attempt in self.attempts:
-            attempt.seconds += (time.monotonic() - started) / len(self.attempts)
+            attempt.seconds += (clock.seconds() - started) / len(self.attempts)
         return True
 
     def _train_cohort(self, cohort: Cohort, watch: Watch) -> None:

@@ -5,7 +5,6 @@ learning rate and settings. Member k's weights are row k of one matrix; `torch.f
 of them at once. Without dropout it equals one-by-one training to rounding; with it, in distribution.
 """
 
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import copy
@@ -20,6 +19,7 @@ from torch.nn.modules.conv import _ConvNd
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from mmbench.api.parts import Epoch, Features, Fused
+from mmbench.engine import clock
 from mmbench.engine.learn.model import Batch, Inputs, Model, kernels, put_in
 from mmbench.engine.learn.optimizer import update
 from mmbench.engine.learn.train import (
@@ -107,12 +107,12 @@ class Cohort:
 
         Raises TimeUpError when the seconds of all are spent, and whatever a part raises.
         """
-        started = time.perf_counter()
+        started = clock.seconds()
         with self._randomness, kernels(self._shell):
             losses = self._epoch(started)
-            taken = (time.perf_counter() - started) / len(self.alive)
+            taken = (clock.seconds() - started) / len(self.alive)
             self._judge(losses, taken)
-        self.spent += time.perf_counter() - started
+        self.spent += clock.seconds() - started
 
     def stop(self, k: int) -> None:
         """Train member k no more."""
@@ -133,7 +133,7 @@ class Cohort:
         for step, rows in enumerate(orders):
             progress = (self._done * steps + step) / (recipe.epochs * steps)
             losses.append(self._update(torch.stack(rows), schedule(progress)))
-            if self.spent + time.perf_counter() - started > recipe.seconds * len(self.models):
+            if self.spent + clock.seconds() - started > recipe.seconds * len(self.models):
                 raise TimeUpError
         return torch.stack(losses).mean(0)
 
