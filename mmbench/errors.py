@@ -58,7 +58,9 @@ def blamed(error: BaseException) -> str:
     text = told(error) or "no message"
     if isinstance(error, MMBenchError):
         return text
-    found = [frame for frame in traceback.extract_tb(error.__traceback__) if _is_foreign(frame.filename)]
+    frames = traceback.extract_tb(error.__traceback__)
+    foreign = {file for file in {frame.filename for frame in frames} if _is_foreign(file)}
+    found = [frame for frame in frames if frame.filename in foreign]
     place = f" ({Path(found[-1].filename).name}, line {found[-1].lineno})" if found else ""
     return f"{type(error).__name__}: {text}"[:500] + place
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 INTERVAL = 0.25  # seconds from one look to the next of the thread
 TOLERANCE = 2.0  # seconds between two looks that are nothing unusual
-IDLE = 0.25  # whoever used a larger share of the time was at work, and let no other thread look
+IDLE = 0.1  # whoever used a larger share of the time was at work, and let no other thread look
 
 
 @dataclass

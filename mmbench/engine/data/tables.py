@@ -19,7 +19,7 @@ from mmbench.api.data import SPLITS, Label
 from mmbench.api.parts import Dataset
 from mmbench.engine.data.column import Column
 from mmbench.engine.plan import fingerprint
-from mmbench.errors import DataError, MMBenchError, blamed
+from mmbench.errors import DataError, MMBenchError, blamed, told
 
 if TYPE_CHECKING:
     import numpy as np
@@ -221,7 +221,7 @@ def disk_full(error: BaseException) -> bool:
     """Whether this is the disk's fault: no space is left, or none of the user's share."""
     full = (errno.ENOSPC, errno.EDQUOT)
     # safetensors has no number to ask for
-    return getattr(error, "errno", None) in full or any(f"(os error {number})" in str(error) for number in full)
+    return getattr(error, "errno", None) in full or any(f"(os error {number})" in told(error) for number in full)
 
 
 def sync(folder: Path, pattern: str = "*") -> None:

@@ -21,7 +21,7 @@ from mmbench.engine.learn.cohort import FEWEST, Cohort, pays
 from mmbench.engine.learn.heads import MatchHead
 from mmbench.engine.learn.train import Fit, Recipe, TimeUpError, Training
 from mmbench.engine.space import full_space, is_structural, part_params
-from mmbench.errors import DataError, MMBenchError, blamed
+from mmbench.errors import DataError, MMBenchError, blamed, told
 
 
 class PrunedError(Exception):
@@ -200,5 +200,5 @@ def _recipe(workspace: Workspace, attempt: Attempt) -> Recipe:
 def _out_of_memory(error: Exception) -> bool:
     """torch has no class of its own for this on a CPU."""
     return isinstance(error, RuntimeError) and (
-        "DefaultCPUAllocator" in str(error) or "not enough memory" in str(error)
+        "DefaultCPUAllocator" in told(error) or "not enough memory" in told(error)
     )

@@ -72,7 +72,7 @@ class Hearing:
             case Done():
                 pass  # its end is what counts
             case Doubled():
-                self.crew.dismiss(running, "a part has forked its process, and the copy went on in its name")
+                self._doubled(running)
             case Failed():
                 self._failed(running.job, message)
             case UnitsCounted(units) if isinstance(running.job, Prepare):
@@ -97,6 +97,13 @@ class Hearing:
         if message.fault == "data" or isinstance(job, LoadData | Prepare):
             raise error(message.reason)  # data are missing or the disk is full: no contender's fault
         self.states[job.cell.key].failure = ("error", message.reason)
+
+    def _doubled(self, running: Running) -> None:
+        """It ends the cell: which of its trials was at work when the copy spoke is a matter of chance."""
+        why = "a part has forked its process, and the copy went on in its name"
+        self.crew.dismiss(running, why)
+        if isinstance(running.job, Search | Measure):
+            self.states[running.job.cell.key].failure = ("error", why)
 
     def _searched(self, state: Progressing, message: Message) -> Iterator[Event]:
         """What a search says. Raises GarbledError if it can't be true."""
@@ -153,7 +160,8 @@ class Hearing:
             self.schedule.again(job)
             return
         state = self.states[job.cell.key]
-        yield from blame(job, end, state)
+        if state.failure is None:
+            yield from blame(job, end, state)
         if state.failure is None:
             self.schedule.again(job)
 
