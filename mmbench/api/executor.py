@@ -59,7 +59,8 @@ class Request:
     workers: int | None = None
     """How many jobs side by side; None: as many as there are cores or GPUs."""
     environ: Mapping[str, str] = field(default_factory=dict)
-    """The environment of processes on the driver's machine."""
+    """The environment that a process must have from its first moment on, where it is on the driver's machine; elsewhere
+    at least what it says of threads and of Python's hashes, on which results depend."""
     libraries: Sequence[str] = ()
     """Modules that most jobs will import and that take long: a process may have them loaded beforehand."""
 

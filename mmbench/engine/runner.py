@@ -13,6 +13,7 @@ from pathlib import Path
 from mmbench.api.executor import End, Request
 from mmbench.api.record import History
 from mmbench.engine.events import CellFinished, CellStarted, Event, Progress
+from mmbench.engine.executors.local import WORKER
 from mmbench.engine.executors.worker import Setting
 from mmbench.engine.jobs.job import Job, Measure, Search
 from mmbench.engine.outcome import Progressing, outcome, record
@@ -54,8 +55,9 @@ def run(
     cells = [cell for cell in cells if not cell.skip]
     if not cells:
         return
-    request = Request(plan.device, workers, environ=dict(os.environ), libraries=libraries(cells, catalog, cache))
-    setting = Setting(cache, plan.device, catalog.sources, hidden=(*hidden, *plan.files))
+    environ = {**os.environ, **WORKER}
+    request = Request(plan.device, workers, environ=environ, libraries=libraries(cells, catalog, cache))
+    setting = Setting(cache, plan.device, catalog.sources, hidden=(*hidden, *plan.files), sources=plan.sources)
     with make(request) as opened:
         crew, schedule = Crew(opened, setting), Schedule(catalog, cache, begun or {})
         hearing = Hearing(catalog, cache, schedule, crew, history or {})

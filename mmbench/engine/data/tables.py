@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from mmbench.api.data import SPLITS, Label
 from mmbench.api.parts import Dataset
 from mmbench.engine.data.column import Column
-from mmbench.engine.plan import fingerprint
+from mmbench.engine.identity import fingerprint
 from mmbench.errors import DataError, MMBenchError, blamed, told
 
 if TYPE_CHECKING:

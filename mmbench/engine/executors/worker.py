@@ -12,7 +12,7 @@ import threading
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing import current_process, parent_process
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -61,6 +61,8 @@ class Setting:
     plugins: tuple[str, ...]
     hidden: tuple[Path, ...] = ()
     """Folders with the truth of test, beside those of the cache: what runs have stored."""
+    sources: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    """The code that the run was planned with, as `sources.held` has it."""
 
 
 @dataclass(frozen=True)
@@ -111,11 +113,12 @@ class _Teller:
 
 def perform(job: Job, setting: Setting, tell: Tell) -> None:
     """Do `job`, and tell of it."""
-    from mmbench import plugins
+    from mmbench import plugins, sources
     from mmbench.api.progress import listen
     from mmbench.engine.data.tables import materialise
 
     catalog = plugins.load(setting.plugins)
+    sources.hold(setting.sources)
     with listen(lambda label, done, total: tell(Progressed(str(label), int(done), int(total)))):
         if isinstance(job, LoadData):
             materialise(catalog.datasets[job.dataset], setting.cache, known=job.fingerprint)

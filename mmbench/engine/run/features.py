@@ -7,7 +7,7 @@ from mmbench.api.parts import Part
 from mmbench.api.space import defaults
 from mmbench.engine.data.features import Prepared
 from mmbench.engine.data.tables import Table, where
-from mmbench.engine.space import Cell
+from mmbench.engine.space import Cell, encoder_code
 from mmbench.plugins import Catalog
 
 
@@ -15,7 +15,7 @@ def features(cell: Cell, modality: str, encoder: str, catalog: Catalog, cache: P
     """Where the features of an encoder's default preparation are kept."""
     dataset, part = catalog.datasets[cell.task.dataset], catalog.encoders[encoder]
     table = Table(dataset, where(dataset, cache, cell.fingerprint), cell.limit)
-    return Prepared(table, modality, part, defaults(part.space, "prepare"), cache).folder
+    return Prepared(table, modality, part, defaults(part.space, "prepare"), cache, encoder_code(cell, encoder)).folder
 
 
 def libraries(cells: Sequence[Cell], catalog: Catalog, cache: Path) -> list[str]:
