@@ -18,10 +18,8 @@ from types import ModuleType
 from typing import Any
 
 from mmbench.api.executor import End, Ending, Executor, Handle, Request, Seat, Work, exited
-from mmbench.engine.executors.messages import GarbledError
 from mmbench.engine.executors.seats import environ_of, gpu_count, seats, usable_cores
-from mmbench.engine.executors.wire import Frames, read
-from mmbench.engine.executors.worker import main
+from mmbench.engine.executors.wire import Frames, GarbledError, read
 from mmbench.hookspecs import hookimpl
 
 PRELOAD = [
@@ -86,6 +84,8 @@ class Local(Executor):
 
     def start(self, work: Work, seat: Seat) -> Running:
         """Begin a job in a process of its own. Raises OSError if the machine lets no process start."""
+        from mmbench.engine.executors.worker import main  # not with the catalog, which every command loads
+
         for attempt in range(STARTS):
             ours, theirs = self._context.Pipe(duplex=False)
             arguments = (work, environ_of(seat, self._environ), theirs)

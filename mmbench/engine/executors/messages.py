@@ -11,13 +11,10 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 import msgspec
 
 from mmbench.api.record import Refit, Trial
+from mmbench.engine.executors.wire import GarbledError
 
 if TYPE_CHECKING:
     import numpy as np
-
-
-class GarbledError(ValueError):
-    """Bytes that are no message; says in a few words why."""
 
 
 @dataclass(frozen=True)

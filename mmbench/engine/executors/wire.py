@@ -11,8 +11,6 @@ import zlib
 from collections.abc import Iterator
 from multiprocessing.connection import Connection
 
-from mmbench.engine.executors.messages import GarbledError
-
 HEAD = struct.Struct("!4sQII")
 """The mark, the length of what follows, its checksum, and the checksum of these three."""
 MARK = b"mmb\x01"
@@ -20,6 +18,10 @@ MARK = b"mmb\x01"
 
 AT_ONCE = 2**26
 """Bytes that are taken from one pipe before another has its turn."""
+
+
+class GarbledError(ValueError):
+    """Bytes that are no message; says in a few words why."""
 
 
 def frame(content: bytes) -> bytes:

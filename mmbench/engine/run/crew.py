@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 
 from mmbench.api.executor import End, Ending, Executor, Handle, Seat
 from mmbench.engine import clock
-from mmbench.engine.executors.messages import Done, Failed, GarbledError, Message, Started, decode
+from mmbench.engine.executors.messages import Done, Failed, Message, Started, decode
+from mmbench.engine.executors.wire import GarbledError
 from mmbench.engine.executors.worker import Assignment, Setting
 from mmbench.engine.jobs.job import Job
 

@@ -12,7 +12,6 @@ from mmbench.engine.executors.messages import (
     Done,
     Doubled,
     Failed,
-    GarbledError,
     Message,
     Paused,
     Progressed,
@@ -22,6 +21,7 @@ from mmbench.engine.executors.messages import (
     TrialsBegun,
     UnitsCounted,
 )
+from mmbench.engine.executors.wire import GarbledError
 from mmbench.engine.jobs.evaluate import Referee
 from mmbench.engine.jobs.job import Assist, Job, LoadData, Measure, Prepare, Search
 from mmbench.engine.outcome import Progressing

@@ -121,6 +121,30 @@ class Loses(Plain):
             time.sleep(min(timeout, 0.05))
 
 
+class Mumbles(Plain):
+    """Brings what is no message after each trial that begins."""
+
+    name = "mumbles"
+
+    def messages(self, timeout: float) -> Iterator[tuple[Handle, bytes | End]]:
+        for handle, said in super().messages(timeout):
+            yield handle, said
+            if isinstance(said, bytes) and b"TrialsBegun" in said:
+                yield handle, b"mumble"
+
+
+class Repeats(Plain):
+    """Brings each trial twice."""
+
+    name = "repeats"
+
+    def messages(self, timeout: float) -> Iterator[tuple[Handle, bytes | End]]:
+        for handle, said in super().messages(timeout):
+            yield handle, said
+            if isinstance(said, bytes) and b"TrialEnded" in said:
+                yield handle, said
+
+
 @mb.hookimpl
 def mmbench_executors() -> list[type[Executor]]:
-    return [Plain, Loses]
+    return [Plain, Loses, Mumbles, Repeats]

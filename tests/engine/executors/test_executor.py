@@ -81,6 +81,23 @@ def test_a_run_goes_on_by_another_executor(execute: Execute, suite: Suite) -> No
     assert len(told) == 3, "one of the four was stored: three of concat, one of majority"
 
 
+@pytest.mark.parametrize(
+    ("executor", "reason", "failed"),
+    [("mumbles", "it sent what is no message", 1), ("repeats", "it sent a trial 0 that it had not begun", 0)],
+)
+def test_what_cannot_be_is_charged_to_the_worker_that_said_it(
+    execute: Execute, suite: Suite, executor: str, reason: str, failed: int
+) -> None:
+    """As a crash of the worker; the process that listens goes on."""
+    budget = replace(suite.budget, trials=1, batch=1, epochs=1, refit_seeds=1)
+    suite = replace(small(suite), contenders=small(suite).contenders[:1], budget=budget)
+    run = execute(suite, plugins=PLUGINS, executor=executor)
+    (record,) = run.data.records
+    assert record.status == "error"
+    assert reason in (record.reason or "")
+    assert record.spent["failed"] == failed
+
+
 def test_an_unknown_executor_is_one_line(execute: Execute) -> None:
     with pytest.raises(SuiteError, match=r"^unknown executor 'plaine': did you mean 'plain'\?$"):
         execute(plugins=PLUGINS, executor="plaine")

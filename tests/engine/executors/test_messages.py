@@ -15,7 +15,6 @@ from mmbench.engine.executors.messages import (
     Array,
     CostMeasured,
     Failed,
-    GarbledError,
     Message,
     Progressed,
     RefitEnded,
@@ -24,7 +23,7 @@ from mmbench.engine.executors.messages import (
     decode,
     encode,
 )
-from mmbench.engine.executors.wire import HEAD, MARK, Frames, frame
+from mmbench.engine.executors.wire import HEAD, MARK, Frames, GarbledError, frame
 
 TRIAL = Trial("key", 3, {"fusion": "gated", "train.lr": 0.1}, "ok", None, 0.1 + 0.2, [0.1, 1 / 3], 2, 1.5, together=2)
 REFIT = Refit("key", "tuned", 1, {"a": 1}, "ok", None, 0.5, {}, {}, None, 3, 1.0, None)
