@@ -242,7 +242,7 @@ def _drifts(run: RunData, catalog: Catalog, record: Record, again: Mapping[int, 
     for metric, summary in row["metrics"].items():
         then = {refit.seed: refit.metrics[metric] for refit in _tuned(record) if metric in refit.metrics}
         now = {seed: refit.metrics[metric] for seed, refit in again.items() if metric in refit.metrics}
-        if now:
+        if now and then and summary["mean"] is not None:
             mixed = {**then, **now}
             means = [sum(scores.values()) / len(scores) for scores in (then, mixed)]
             found.append(Drift(metric, means[0], means[1], summary["low"], summary["high"]))

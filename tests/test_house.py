@@ -33,6 +33,7 @@ FLOORS = {
 }
 ENGINE = {
     "clock": 0,
+    "cores": 0,
     "space": 0,
     "events": 1,
     "identity": 1,

@@ -59,8 +59,10 @@ class Request:
     workers: int | None = None
     """How many jobs side by side; None: as many as there are cores or GPUs."""
     environ: Mapping[str, str] = field(default_factory=dict)
-    """The environment that a process must have from its first moment on, where it is on the driver's machine; elsewhere
-    at least what it says of threads and of Python's hashes, on which results depend."""
+    """The environment that jobs on the driver's machine see."""
+    first: Mapping[str, str] = field(default_factory=dict)
+    """What more the environment says when a process starts, on whatever machine: it is about threads and Python's
+    hashes, and results depend on it."""
     libraries: Sequence[str] = ()
     """Modules that most jobs will import and that take long: a process may have them loaded beforehand."""
 

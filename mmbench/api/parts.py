@@ -36,6 +36,8 @@ class Part:
     source: ClassVar[str] = ""
     """Where the method was published: a DOI, an arXiv id or an address."""
     space: ClassVar[Space] = {}
+    usual: ClassVar[bool] = False
+    """Whether it is the one of its role that is taken where nobody chooses, and the one that a search begins with."""
     libraries: ClassVar[tuple[str, ...]] = ()
     """Modules of other packages that take long to import and that it needs: a run loads them once for all workers."""
 
@@ -322,6 +324,7 @@ class Metric(Part):
 
     prediction: Label: probabilities [N, C]; Labels: probabilities [N, L]; Number: [N];
     Match: scores [N, N], row i and column i belong together. truth: [N], [N, L], [N], [N] (the row's index).
+    Both are views that can't be written to.
     """
 
     role = "metric"
@@ -330,6 +333,13 @@ class Metric(Part):
     direction: ClassVar[Literal["max", "min"]] = "max"
     share: ClassVar[bool] = False
     """Whether it lies between 0 and 1 as a share does, and its interval with it."""
+    column: ClassVar[int | None] = 9
+    """Its place among the columns of a board on which another metric is tuned, the lowest first; None: it has none."""
+    interval: ClassVar[bool] = False
+    """Whether a board gives its interval where another metric is tuned: it is drawn for each contender and seed, so
+    `resampled` should be fast."""
+    short: ClassVar[str] = ""
+    """The head of its column, where its name is too long for a narrow one."""
 
     @property
     def about(self) -> str:
@@ -339,13 +349,20 @@ class Metric(Part):
         return task.target.type in self.targets
 
     def score(self, truth: "Array", prediction: "Array") -> float:
+        """A finite number. Raises UndefinedError if this truth has no score, whatever is predicted."""
         raise NotImplementedError
 
     def resampled(self, truth: "Array", prediction: "Array", rows: "Array") -> "Array":
-        """The score of each of R resamples of the items, [R]; rows [R, N] are indices. Override to be fast."""
+        """The score of each of R resamples of the items, [R], NaN where a resample has none; rows [R, N] are indices.
+
+        Override to be fast.
+        """
         import numpy as np
 
-        return np.array([self.score(truth[r], prediction[r]) for r in rows])
+        from mmbench.api.scores import scored
+
+        found = (scored(self, truth[r], prediction[r]) for r in rows)
+        return np.array([np.nan if isinstance(score, str) else score for score in found])
 
 
 class Corruption(Part):

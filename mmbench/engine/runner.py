@@ -5,7 +5,6 @@
 `run.charging` who answers for what goes wrong.
 """
 
-import os
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +12,7 @@ from pathlib import Path
 from mmbench.api.executor import End, Request
 from mmbench.api.record import History
 from mmbench.engine.events import CellFinished, CellStarted, Event, Progress
-from mmbench.engine.executors.local import WORKER
+from mmbench.engine.executors.starting import WORKER, environ
 from mmbench.engine.executors.worker import Setting
 from mmbench.engine.jobs.job import Job, Measure, Search
 from mmbench.engine.outcome import Progressing, outcome, record
@@ -55,8 +54,8 @@ def run(
     cells = [cell for cell in cells if not cell.skip]
     if not cells:
         return
-    environ = {**os.environ, **WORKER}
-    request = Request(plan.device, workers, environ=environ, libraries=libraries(cells, catalog, cache))
+    loaded = libraries(cells, catalog, cache)
+    request = Request(plan.device, workers, environ=environ(cache), first=WORKER, libraries=loaded)
     setting = Setting(cache, plan.device, catalog.sources, hidden=(*hidden, *plan.files), sources=plan.sources)
     with make(request) as opened:
         crew, schedule = Crew(opened, setting), Schedule(catalog, cache, begun or {})

@@ -9,17 +9,19 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from types import ModuleType
 from typing import Any
 
 from mmbench.api.executor import End, Ending, Executor, Handle, Request, Seat, Work, exited
-from mmbench.engine.executors.seats import environ_of, gpu_count, seats, usable_cores
+from mmbench.engine import cores
+from mmbench.engine.executors.seats import environ_of, gpu_count, seats
+from mmbench.engine.executors.starting import starting
 from mmbench.engine.executors.wire import Frames, GarbledError, read
+from mmbench.errors import MMBenchError
 from mmbench.hookspecs import hookimpl
 
 PRELOAD = [
@@ -34,17 +36,6 @@ PRELOAD = [
 STARTS = 5  # how often a process is tried to be started
 PATIENCE = 5.0  # seconds that a process may take to end after its last word
 SERVER_GONE = 255  # the exit code that multiprocessing makes up when the server, which would know it, is gone
-
-WORKER = {
-    # Arithmetic on one thread each: the cores belong to the other workers.
-    **dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"),
-    # glibc gives large blocks back to the system at once, and each step of a convolution would fault its pages in anew.
-    "MALLOC_MMAP_MAX_": "0",
-    "MALLOC_TRIM_THRESHOLD_": str(2**40),
-    # A part that goes through a set meets its members in one order in every process and every run.
-    "PYTHONHASHSEED": "0",
-}
-"""What a worker's environment says from its first moment on."""
 
 
 @dataclass(eq=False)
@@ -65,7 +56,7 @@ class Local(Executor):
 
     def __init__(self, request: Request) -> None:
         gpus = 0 if request.device == "cpu" else gpu_count()
-        self._seats = seats(request.device, request.workers, cores=usable_cores(), gpus=gpus)
+        self._seats = seats(request.device, request.workers, cores=cores.usable(), gpus=gpus)
         self._environ = dict(request.environ)
         self._running: list[Running] = []
         method = "forkserver" if sys.platform == "linux" else "spawn"
@@ -75,7 +66,7 @@ class Local(Executor):
 
             plugins = [entry.module for entry in entry_points(group="mmbench")]
             self._context.set_forkserver_preload([*PRELOAD, *request.libraries, *plugins])
-            with _for_workers(), _undisturbed(), _nameless():
+            with starting():
                 forkserver.ensure_running()
 
     @property
@@ -83,20 +74,22 @@ class Local(Executor):
         return self._seats
 
     def start(self, work: Work, seat: Seat) -> Running:
-        """Begin a job in a process of its own. Raises OSError if the machine lets no process start."""
+        """Begin a job in a process of its own. Raises MMBenchError if the machine lets no process start."""
         from mmbench.engine.executors.worker import main  # not with the catalog, which every command loads
 
         for attempt in range(STARTS):
-            ours, theirs = self._context.Pipe(duplex=False)
+            with starting():
+                ours, theirs = self._context.Pipe(duplex=False)
             arguments = (work, environ_of(seat, self._environ), theirs)
             process = self._context.Process(target=main, args=arguments, daemon=True)
             try:
-                with _for_workers(), _undisturbed(), _nameless():  # it may have to start the server again
+                with starting():  # it may have to start the server again
                     process.start()
             except (EOFError, ConnectionError):  # the server was killed this very moment
                 ours.close()
                 if attempt == STARTS - 1:
-                    raise
+                    said = "the server that workers are forked from ends at once, as where memory or processes are few"
+                    raise MMBenchError(f"no worker can be started: {said}; type: mmbench doctor") from None
                 time.sleep(0.1)
             else:
                 self._running.append(Running(process, ours))
@@ -155,43 +148,3 @@ class Local(Executor):
 @hookimpl
 def mmbench_executors() -> list[type[Executor]]:
     return [Local]
-
-
-@contextmanager
-def _for_workers() -> Iterator[None]:
-    """Processes that start meanwhile have the environment of a worker."""
-    before = {name: os.environ.get(name) for name in WORKER}
-    os.environ.update(WORKER)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
-
-
-@contextmanager
-def _nameless() -> Iterator[None]:
-    """Processes that start meanwhile don't run the main script again, as multiprocessing would have them: a worker
-    needs nothing from it, and a user's script needs no guard."""
-    script = sys.modules["__main__"]
-    sys.modules["__main__"] = ModuleType("__main__")
-    try:
-        yield
-    finally:
-        sys.modules["__main__"] = script
-
-
-@contextmanager
-def _undisturbed() -> Iterator[None]:
-    """The server is born deaf to Ctrl-C: it goes to the whole terminal, and is the parent's to handle."""
-    if sys.platform == "win32":
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -1,17 +1,11 @@
 """The seats of this machine: a core each on a CPU, a GPU each (or a share of one) on a machine that has some."""
 
-import os
 from collections.abc import Mapping
 
 from mmbench.api.executor import Seat
 from mmbench.errors import MMBenchError
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
-
-
-def usable_cores() -> int:
-    """How many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def gpu_count() -> int:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from mmbench.api.executor import Send, Work
+from mmbench.api.files import disk_full, open_streams
 from mmbench.api.record import Trial
 from mmbench.engine import clock
 from mmbench.engine.executors.messages import (
@@ -88,8 +89,6 @@ class Assignment:
         except MMBenchError as error:
             tell(Failed(told(error), "data" if isinstance(error, DataError) else "job"))
         except Exception as error:
-            from mmbench.engine.data.tables import disk_full
-
             if disk_full(error):
                 place = f"{self.setting.cache} is on a full disk"
                 tell(Failed(f"{place}: {told(error)}; free some space and run again", "data"))
@@ -181,6 +180,7 @@ def _confine(job: Job, setting: Setting) -> None:
 
 def main(work: Work, environ: Mapping[str, str], connection: Connection) -> None:
     """The entry of a process of this machine: one job, then the end."""
+    open_streams()
     _belong_to_parent()
     _let_go()
     os.environ.clear()

@@ -11,15 +11,15 @@ from typing import Any, TypeAlias, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.conv import _ConvNd
 
 from mmbench.api.parts import Features, FeatureSpec, Fused
 from mmbench.api.space import Params
 from mmbench.engine.data.features import MASK, PRESENT
 from mmbench.engine.learn.dropout import Dropout
 from mmbench.engine.learn.heads import NEVER, PAIRS, FeatureMap, Head, MatchHead, gather, join
+from mmbench.engine.learn.objectives import joined
 from mmbench.engine.learn.recurrent import GRU
-from mmbench.engine.space import part_params
+from mmbench.engine.space import settings, together
 from mmbench.errors import PluginError
 from mmbench.plugins import Catalog
 
@@ -27,6 +27,14 @@ Batch: TypeAlias = Mapping[str, Mapping[str, Tensor]]
 """{modality: {array name: [B, ...]}}"""
 BLOCK = 2**21
 """How many bytes of arrays are evaluated or gathered at once, about."""
+CONVOLUTIONS = (
+    nn.Conv1d,
+    nn.Conv2d,
+    nn.Conv3d,
+    nn.ConvTranspose1d,
+    nn.ConvTranspose2d,
+    nn.ConvTranspose3d,
+)
 
 
 @dataclass(eq=False)
@@ -119,7 +127,7 @@ def kernels(model: nn.Module) -> Iterator[None]:
     does only GELU, and takes several times as long to set up as the other kernel takes for a batch of vectors."""
     onednn: Any = torch.backends.mkldnn
     before = onednn.enabled
-    onednn.enabled = before and any(isinstance(module, _ConvNd | nn.LSTM) for module in model.modules())
+    onednn.enabled = before and any(isinstance(module, (*CONVOLUTIONS, nn.LSTM)) for module in model.modules())
     try:
         yield
     finally:
@@ -165,24 +173,29 @@ def assemble(
     for modality, state in states.items():
         prefix = f"encoder.{modality}"
         encoder = catalog.encoders[params[prefix]]
-        encoders[modality] = encoder.build(state, part_params(params, f"{prefix}.{encoder.name}"))
+        encoders[modality] = encoder.build(state, settings(encoder, params, f"{prefix}.{encoder.name}"))
     device = next(iter(next(iter(sample.values())).values())).device
     inputs = {m: _spec(encoder.to(device), sample[m], m) for m, encoder in encoders.items()}
     fusion = catalog.fusions[params["fusion"]]
-    settings = part_params(params, f"fusion.{fusion.name}")
+    own = settings(fusion, params, f"fusion.{fusion.name}")
     output = None
     if fusion.level == "feature":
         width = params["model.width"]
-        module = fusion.build(inputs, width, settings)
+        module = fusion.build(inputs, width, own)
         output = nn.Sequential(
             nn.LayerNorm(width), nn.GELU(), nn.Dropout(params["model.dropout"]), nn.Linear(width, head.outputs)
         )
     else:
-        module = fusion.build(inputs, head.outputs, settings)
+        module = fusion.build(inputs, head.outputs, own)
     model = Model(encoders, module, output, head)
     if "objective" in params:
-        objective = catalog.objectives[params["objective"]]
-        model.objective = objective.build(inputs, head.outputs, part_params(params, f"objective.{objective.name}"))
+        chosen = {name: catalog.objectives[name] for name in together(params["objective"])}
+        model.objective = joined(
+            {
+                name: objective.build(inputs, head.outputs, settings(objective, params, f"objective.{name}"))
+                for name, objective in chosen.items()
+            }
+        )
     return settle(model, device)
 
 
@@ -198,14 +211,13 @@ def settle(model: Model, device: torch.device) -> Model:
 
 
 def put_in(module: nn.Module) -> None:
-    """Put our dropout and our GRU in the place of every one of torch's inside `module`."""
-    for name, child in module.named_children():
-        if type(child) is nn.Dropout:
-            setattr(module, name, Dropout(child.p).train(child.training))
-        elif type(child) is nn.GRU:
-            child.__class__ = GRU  # the same tensors under the same names
-        else:
-            put_in(child)
+    """Make every dropout and GRU of torch's inside `module` one of ours. Their class is all that changes: what they
+    hold, who holds them and the hooks on them stay. Subclasses are left alone."""
+    for part in module.modules():
+        if type(part) is nn.Dropout:
+            part.__class__ = Dropout
+        elif type(part) is nn.GRU:
+            part.__class__ = GRU
 
 
 def _features(encoder: nn.Module, arrays: Mapping[str, Tensor], modality: str) -> Features:

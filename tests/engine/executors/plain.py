@@ -41,7 +41,7 @@ class Plain(Executor):
     name = "plain"
 
     def __init__(self, request: Request) -> None:
-        self._environ = dict(request.environ)
+        self._environ = {**request.environ, **request.first}
         self._child: Child | None = None
 
     @property

@@ -1,11 +1,9 @@
 """Seats: how many, on which device, and what a process on one is shown."""
 
-import os
-
 import pytest
 
 from mmbench.api.executor import Seat
-from mmbench.engine.executors.seats import VISIBLE, environ_of, seats, usable_cores
+from mmbench.engine.executors.seats import VISIBLE, environ_of, seats
 from mmbench.errors import MMBenchError
 
 
@@ -54,13 +52,3 @@ def test_a_process_sees_its_own_gpu_alone() -> None:
     assert environ_of(seat, {VISIBLE: "2,3"}) == {VISIBLE: "3"}, "the second of those that are shown"
     assert environ_of(seat, {VISIBLE: "GPU-a, MIG-b"}) == {VISIBLE: "MIG-b"}
     assert environ_of(Seat("0"), {"A": "b"}) == {"A": "b"}
-
-
-@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs a way to take cores away")
-def test_only_cores_that_may_be_used_count() -> None:
-    before = os.sched_getaffinity(0)
-    try:
-        os.sched_setaffinity(0, {min(before)})
-        assert usable_cores() == 1
-    finally:
-        os.sched_setaffinity(0, before)
