@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pluggy
 
+from mmbench.api.executor import Executor
 from mmbench.api.parts import Corruption, Dataset, Encoder, Fusion, Metric, Objective
 from mmbench.api.record import Record, Trial
 from mmbench.api.suite import Suite
@@ -60,6 +61,11 @@ def mmbench_metrics() -> list[type[Metric]]:  # type: ignore[empty-body]
 @hookspec
 def mmbench_corruptions() -> list[type[Corruption]]:  # type: ignore[empty-body]
     """Corruptions: damaged values, by severity."""
+
+
+@hookspec
+def mmbench_executors() -> list[type[Executor]]:  # type: ignore[empty-body]
+    """Executors: where jobs run, and how their messages come back."""
 
 
 @hookspec

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from mmbench.api.record import History, Record, Refit
 from mmbench.board import rank
-from mmbench.engine import cores, identity
+from mmbench.engine import identity
 from mmbench.engine import plan as planning
 from mmbench.engine.events import CellFinished, Event, RefitFinished
 from mmbench.engine.plan import Plan
@@ -219,7 +219,7 @@ def _train(
     history = {cell.key: History([replace(trials[0], cell=cell.key, number=0)], others)}
     plan = Plan(suite=run.suite, cells=(cell,), device=device, hash="")
     found: dict[int, tuple[Refit, Predictions]] = {}
-    events = runner.run(plan, catalog, cache=cache, history=history, workers=cores.usable())
+    events = runner.run(plan, catalog, cache=cache, history=history)
     with closing(events):
         for event in events:
             on_event(event)

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 from mmbench import plugins as plugins_
 from mmbench.api.record import Record, Refit
 from mmbench.api.suite import Suite
-from mmbench.engine import cores
 from mmbench.engine import plan as planning
 from mmbench.engine.events import CellFinished, Event, RefitFinished, TargetsKnown, TrialFinished
 from mmbench.engine.plan import Plan
@@ -92,6 +91,8 @@ class Session:
     """The plan that was registered before, if one is to be held to."""
     donors: Mapping[Path, frozenset[str]] = field(default_factory=dict)
     """Runs beside this one that have finished some of its cells, and which; they are among `done`."""
+    executor: str = "local"
+    """By whom its jobs are run."""
 
     def registration(self) -> Registration:
         """The plan in the form in which it is written down."""
@@ -109,7 +110,7 @@ class Session:
     def execute(self, *, workers: int | None = None, on_event: Listener = lambda event: None) -> Run:
         """Run what is to do and store all of it; `on_event` hears of everything, in order, on this thread.
 
-        workers: processes at work side by side; by default one for each core that may be used.
+        workers: processes at work side by side; by default one for each core that may be used, or each GPU.
         Raises MMBenchError where the user can help; KeyboardInterrupt leaves a run that can go on.
         """
         with Store.open(self.folder, self.suite, fresh=self.fresh) as writer:
@@ -120,7 +121,7 @@ class Session:
             for plan in [*planned, *([self.registration()] if self._todo() else [])]:
                 registrations.register(self.folder, plan, self.suite)
             if self._todo():
-                self._work(writer, workers or cores.usable(), on_event)
+                self._work(writer, workers, on_event)
             seal.write(self.folder)
         return find_run(str(self.folder))
 
@@ -132,12 +133,12 @@ class Session:
     def _todo(self) -> set[str]:
         return {cell.key for cell in self.plan.cells} - self.done
 
-    def _work(self, writer: Store, workers: int, on_event: Listener) -> None:
+    def _work(self, writer: Store, workers: int | None, on_event: Listener) -> None:
         from mmbench.api.carrier import cache_folder
         from mmbench.engine import runner
         from mmbench.engine.environment import environment
 
-        writer.set_environment(environment(self.plan.device))
+        writer.set_environment(environment(self.plan.device, self.executor))
         hook = self.catalog.manager.hook
         events = runner.run(
             self.plan,
@@ -147,6 +148,7 @@ class Session:
             history=writer.history,
             begun=writer.history.begun(self._todo()),
             workers=workers,
+            executor=self.executor,
             hidden=_truths(self.folder),
         )
         stored: dict[str, list[Refit]] = {}
@@ -184,6 +186,7 @@ def open_run(
     name: str | None = None,
     fresh: bool = False,
     device: str = "auto",
+    executor: str = "local",
     registered: str | Path | None = None,
 ) -> Session:
     """Check everything that a run needs, and start nothing.
@@ -191,11 +194,13 @@ def open_run(
     suite: a name, a file, or a Suite. `tasks` and `contenders` choose among the suite's own (a contender may also be
     the name of any fusion); `trials`, `limit` and `seed` change the suite, which makes it another run.
     plugins: modules or .py files. A single name may stand for a list of one.
+    executor: by whom jobs are run, "local" or one that a plugin brings; results don't depend on it.
     `registered`: a file of `mmbench plan --register`, which the run is held to.
     Raises MMBenchError for the first thing that is wrong.
     """
     tasks, contenders, plugins = ((one,) if isinstance(one, str) else one for one in (tasks, contenders, plugins))
     catalog = plugins_.load(plugins)
+    catalog.executors[executor]  # SuiteError if there is none of that name
     spec = suite if isinstance(suite, Suite) else suitefile.read(suitefile.find(str(suite)))
     spec = _changed(spec, trials=trials, limit=limit, seed=seed)
     plan = planning.make(spec, catalog, tasks=tasks, contenders=contenders, device=pick_device(device))
@@ -211,7 +216,7 @@ def open_run(
     before = registrations.load(Path(registered)) if registered else None
     if before:
         registrations.check(before, spec, () if fresh else registrations.read(folder), begun=bool(done))
-    return Session(catalog, spec, plan, folder, note, done, fresh, before, donors)
+    return Session(catalog, spec, plan, folder, note, done, fresh, before, donors, executor)
 
 
 def run(
@@ -222,8 +227,9 @@ def run(
         run = mmbench.run("starter", tasks=["uci_mfeat"], contenders=["concat", "gated"], trials=4)
 
     options, as those of the command: plugins, tasks, contenders, trials, limit, seed, results, name, fresh, device,
-    registered (see `open_run`). workers: processes side by side; one for each core if None. on_event hears of every
-    trial and cell. What an earlier run has stored is not done again. Raises MMBenchError for what is wrong.
+    executor, registered (see `open_run`). workers: processes side by side; one for each core, or GPU, if None. on_event
+    hears of every trial and cell. What an earlier run has stored is not done again. Raises MMBenchError for what is
+    wrong.
     """
     return open_run(suite, **options).execute(workers=workers, on_event=on_event)
 

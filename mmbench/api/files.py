@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmbench.errors import DataError
+from mmbench.errors import DataError, told
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
@@ -38,7 +38,7 @@ def file_lock(path: Path, **options: Any) -> "BaseFileLock":
 def disk_full(error: BaseException) -> bool:
     """Whether this is the disk's fault: no space is left, or none of the user's share."""
     # safetensors has no number to ask for
-    return getattr(error, "errno", None) in FULL or any(f"(os error {number})" in str(error) for number in FULL)
+    return getattr(error, "errno", None) in FULL or any(f"(os error {number})" in told(error) for number in FULL)
 
 
 def remedy(error: BaseException, elsewhere: str = "set MMBENCH_CACHE to a folder") -> str:

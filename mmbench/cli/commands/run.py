@@ -27,7 +27,7 @@ def run(
             metavar="N",
             min=1,
             max=1024,
-            help="Worker processes; one for each usable core if absent.",
+            help="Worker processes; one for each usable core, or GPU, if absent.",
             show_default=False,
         ),
     ] = None,
@@ -38,6 +38,9 @@ def run(
     name: options.Name = None,
     fresh: options.Fresh = False,
     device: options.Device = "auto",
+    executor: Annotated[
+        str, typer.Option(metavar="NAME", help="What runs the workers: local, or one that a plugin brings.")
+    ] = "local",
     held: Annotated[
         Path | None,
         typer.Option(
@@ -83,6 +86,7 @@ def _open(context: typer.Context) -> "Session":
         results=given["results"],
         name=given["name"],
         device=given["device"],
+        executor=given.get("executor", "local"),
         fresh=given.get("fresh", False),
         registered=given.get("held"),
     )

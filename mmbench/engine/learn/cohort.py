@@ -6,7 +6,6 @@ k of one matrix; `torch.func.vmap` runs the forward pass of all of them at once.
 training to rounding; with it, in distribution.
 """
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from typing import Any, cast
@@ -19,6 +18,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from mmbench.api.parts import Epoch, Features, Fused
 from mmbench.api.torch_private import Places
+from mmbench.engine import clock
 from mmbench.engine.learn.dropout import Chances
 from mmbench.engine.learn.likeness import difference, obstacle
 from mmbench.engine.learn.model import CONVOLUTIONS, Batch, Inputs, Model, kernels, put_in
@@ -112,12 +112,12 @@ class Cohort:
 
         Raises TimeUpError when the seconds of all are spent, NoCohortError, and whatever a part raises.
         """
-        started = time.perf_counter()
+        started = clock.seconds()
         with self._randomness, kernels(self._shell):
             losses = self._epoch(started)
-            taken = (time.perf_counter() - started) / len(self.alive)
+            taken = (clock.seconds() - started) / len(self.alive)
             self._judge(losses, taken)
-        self.spent += time.perf_counter() - started
+        self.spent += clock.seconds() - started
 
     def stop(self, k: int) -> None:
         """Train member k no more."""
@@ -140,7 +140,7 @@ class Cohort:
         losses = []
         for step, rows in enumerate(orders):
             losses.append(self._update(torch.stack(rows), (self._done * steps + step) / (recipe.epochs * steps)))
-            if self.spent + time.perf_counter() - started > recipe.seconds * len(self.models):
+            if self.spent + clock.seconds() - started > recipe.seconds * len(self.models):
                 raise TimeUpError
         return torch.stack(losses).mean(0)
 

@@ -5,7 +5,6 @@ Knows nothing of search or of test. `attempt` drives it; `cohort` trains many mo
 """
 
 import math
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from copy import deepcopy
@@ -17,6 +16,7 @@ import torch
 from torch import Tensor
 
 from mmbench.api.parts import Epoch, Features, Fused
+from mmbench.engine import clock
 from mmbench.engine.learn.heads import POOL, gather
 from mmbench.engine.learn.model import BLOCK, Batch, Inputs, Model, kernels, predict
 from mmbench.engine.learn.optimizer import Rule, Updater, groups_of
@@ -111,16 +111,16 @@ class Training:
 
         Raises TrainingError if the loss or a prediction is not finite, TimeUpError when the seconds are spent.
         """
-        started = time.perf_counter()
+        started = clock.seconds()
         with self._randomness, kernels(self.model):
             loss = self._epoch(started)
-            self.fit.train_seconds += time.perf_counter() - started
+            self.fit.train_seconds += clock.seconds() - started
             self.fit.rows += self.lesson.train.n
             score = judge(predict(self.model, self.lesson.valid, pool=POOL), self.lesson, self._done)
             if self.fit.add(score, sign=self.lesson.sign):
                 self._best = _copy(self.model)
             tell(self.model, Epoch(self._done - 1, self.recipe.epochs, {"loss": loss, "score": score}))
-        self.spent += time.perf_counter() - started
+        self.spent += clock.seconds() - started
         if self.fit.over(self.recipe):
             self.finish()
 
@@ -150,7 +150,7 @@ class Training:
                 _replace_gradients(model, features, fused, target, self._generator)
             self._updater.step(recipe.rule.factor((self._done * steps + step) / (recipe.epochs * steps)))
             losses.append(loss.detach())
-            if self.spent + time.perf_counter() - started > recipe.seconds:
+            if self.spent + clock.seconds() - started > recipe.seconds:
                 raise TimeUpError
         return finite(float(torch.stack(losses).mean()), self._done)
 
