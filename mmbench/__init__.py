@@ -7,7 +7,8 @@ The names below are what plugins and scripts use. Importing this imports no torc
 
 from typing import TYPE_CHECKING, Any
 
-from mmbench.api.data import Label, Labels, Match, Number, Sound, Task
+from mmbench.api.data import Label, Labels, Match, Number, Sound, Target, Task
+from mmbench.api.heads import Head
 from mmbench.api.parts import (
     Corruption,
     Dataset,
@@ -39,6 +40,7 @@ __all__ = [
     "Float",
     "Fused",
     "Fusion",
+    "Head",
     "Int",
     "Label",
     "Labels",
@@ -48,6 +50,7 @@ __all__ = [
     "Objective",
     "Run",
     "Sound",
+    "Target",
     "Task",
     "hookimpl",
     "run",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pluggy
 
+from mmbench.api.heads import Head
 from mmbench.api.parts import Corruption, Dataset, Encoder, Fusion, Metric, Objective
 from mmbench.api.record import Record, Trial
 from mmbench.api.suite import Suite
@@ -39,6 +40,11 @@ def mmbench_fusions() -> list[type[Fusion]]:  # type: ignore[empty-body]
 @hookspec
 def mmbench_objectives() -> list[type[Objective]]:  # type: ignore[empty-body]
     """Objectives: the training signal beyond the task's loss."""
+
+
+@hookspec
+def mmbench_heads() -> list[type[Head]]:  # type: ignore[empty-body]
+    """Heads: what a type of target means, from its truth to the loss and the predictions."""
 
 
 @hookspec

@@ -22,6 +22,7 @@ import pluggy
 
 from mmbench import hookspecs
 from mmbench.api.data import KINDS
+from mmbench.api.heads import Head
 from mmbench.api.parts import Corruption, Dataset, Encoder, Fusion, Metric, Objective, Part
 from mmbench.api.roles import ROLES, Role
 from mmbench.api.space import check_space
@@ -75,6 +76,7 @@ class Catalog:
     encoders: Shelf[Encoder]
     fusions: Shelf[Fusion]
     objectives: Shelf[Objective]
+    heads: Shelf[Head]
     metrics: Shelf[Metric]
     corruptions: Shelf[Corruption]
     manager: pluggy.PluginManager

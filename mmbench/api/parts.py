@@ -109,6 +109,18 @@ class Features:
         """Whether the modality is there at all, [B], bool."""
         return self.mask[:, 0] if self.whole else self.mask.any(1)
 
+    def take(self, rows: "Tensor") -> "Features":
+        """The features of some rows, each as often as it is asked for."""
+        tokens, mask, layers = self.given
+        some = [gather(layer, rows) for layer in layers]
+        return Features(gather(tokens, rows), None if mask is None else gather(mask, rows), some)
+
+
+def gather(array: "Tensor", rows: "Tensor") -> "Tensor":
+    """`array[rows]`. A CPU does it by `index_select` several times as fast, forth and back; on a GPU that one's
+    gradient would be summed in a random order."""
+    return array.index_select(0, rows) if array.device.type == "cpu" else array[rows]
+
 
 def _tokens(tensor: "Tensor") -> "Tensor":
     return tensor.unsqueeze(1) if tensor.dim() == 2 else tensor
@@ -283,6 +295,11 @@ class Fusion(Part):
     def about(self) -> str:
         return f"{self.level} level"
 
+    @property
+    def gives(self) -> tuple[str, ...]:
+        """What its modules give without fail, of vector and logits: a head must be able to work with one of them."""
+        return {"feature": ("vector",), "decision": ("logits",), "estimator": ()}[self.level]
+
     def build(self, inputs: Mapping[str, FeatureSpec], width: int, params: Params) -> Any:
         raise NotImplementedError
 
@@ -315,12 +332,13 @@ class Metric(Part):
     """A score of predictions against the truth.
 
     prediction: Label: probabilities [N, C]; Labels: probabilities [N, L]; Number: [N];
-    Match: scores [N, N], row i and column i belong together. truth: [N], [N, L], [N], [N] (the row's index).
+    Match: scores [N, N], row i and column i belong together. truth: [N], [N, L], [N], [N] (the row's index). In
+    general the type's `Target.read` gives the truth and its `Head.decode` the prediction.
     """
 
     role = "metric"
     targets: ClassVar[tuple[str, ...]]
-    """Which types of target it scores: "label", "labels", "number", "match"."""
+    """Which types of target it scores: "label", "labels", "number", "match", or another head's name."""
     direction: ClassVar[Literal["max", "min"]] = "max"
     share: ClassVar[bool] = False
     """Whether it lies between 0 and 1 as a share does, and its interval with it."""
@@ -340,6 +358,10 @@ class Metric(Part):
         import numpy as np
 
         return np.array([self.score(truth[r], prediction[r]) for r in rows])
+
+    def right(self, truth: "Array", prediction: "Array") -> "Array | None":
+        """Which items are right, [N] of 0 and 1, if the metric is about that: `mmbench compare` counts who was."""
+        return None
 
 
 class Corruption(Part):

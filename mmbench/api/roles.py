@@ -6,6 +6,7 @@ contract is the class NAMEContract of `mmbench.testing.NAME`, and `mmbench new N
 
 from dataclasses import dataclass
 
+from mmbench.api.heads import Head
 from mmbench.api.parts import Corruption, Dataset, Encoder, Fusion, Metric, Objective, Part
 
 
@@ -38,6 +39,7 @@ ROLES = (
     Role("encoder", Encoder, needs=("kind",)),
     Role("fusion", Fusion),
     Role("objective", Objective),
+    Role("head", Head, needs=("target",)),
     Role("metric", Metric, needs=("targets",)),
     Role("corruption", Corruption, needs=("kinds",)),
 )

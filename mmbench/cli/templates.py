@@ -2,6 +2,8 @@
 
 import random
 
+from mmbench.cli.templates_head import HEAD
+
 PYPROJECT = """\
 [build-system]
 requires = ["hatchling>=1.26"]
@@ -137,7 +139,7 @@ class $title(mb.Dataset):
 
     name = "$name"
     columns = {"numbers": "tabular", "words": "text"}  # or image, audio, series, video
-    target = mb.Label("verdict")  # or mb.Labels, mb.Number, mb.Match
+    target = mb.Label("verdict")  # or mb.Labels, mb.Number, mb.Match, mb.Text
     licence = "CC0-1.0"
     citation = ""
     version = 1  # raise it when `load` gives other rows than before
@@ -223,7 +225,7 @@ class $title(mb.Metric):
     """Recall of the class that is recognised worst."""
 
     name = "$name"
-    targets = ("label",)  # or labels, number, match
+    targets = ("label",)  # or labels, number, match, text
     direction = "max"
 
     def score(self, truth, prediction):  # classes [N], probabilities [N, C]
@@ -356,6 +358,7 @@ modality = "text"
 """
 
 SUITE = BUDGET + TASK + CONTENDERS
+HEAD_SUITE = (BUDGET + TASK + CONTENDERS).replace("$dataset", "${name}_data").replace('"accuracy" ', '"${name}_error" ')
 METRIC_SUITE = BUDGET + TASK.replace('"accuracy"             # mmbench list metrics', '"$name"') + CONTENDERS
 ENCODER_SUITE = BUDGET + TWO_READERS + CONTENDERS
 
@@ -383,6 +386,7 @@ def files(what: str) -> dict[str, str]:
         "fusion": {"$name.py": FUSION},
         "encoder": {"$name.py": ENCODER, "suite.toml": ENCODER_SUITE},
         "objective": {"$name.py": OBJECTIVE, "suite.toml": SUITE + WITH},
+        "head": {"$name.py": HEAD, "suite.toml": HEAD_SUITE},
         "metric": {"$name.py": METRIC, "suite.toml": METRIC_SUITE},
         "corruption": {"$name.py": CORRUPTION, "suite.toml": BUDGET + TASK + DAMAGE + CONTENDERS},
         "dataset": {"$name.py": DATASET, "$name.csv": rows(), "suite.toml": SUITE},

@@ -13,7 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from mmbench.api.data import Match, Task
+from mmbench.api.data import Task
 from mmbench.api.parts import Dataset, Part
 from mmbench.api.space import Parameter
 from mmbench.api.suite import ContenderSpec, CorruptionSpec, Suite, TaskSpec
@@ -95,6 +95,7 @@ def _task(spec: TaskSpec, catalog: Catalog) -> Task:
     where = f"task {spec.name!r}"
     with _said_of(where):
         dataset, metric = catalog.datasets[spec.dataset], catalog.metrics[spec.metric]
+        catalog.heads[dataset.target.type]
         for name in (name for names in spec.encoders.values() for name in names):
             catalog.encoders[name]
         for corruption in spec.corruptions:
@@ -170,7 +171,9 @@ def _cell(
     wanted = contender.fusion or tuple(name for name, fusion in catalog.fusions.items() if fusion.level != "estimator")
     if len(seen) == 1 and contender.fusion is None:
         wanted = ("concat",)  # a single modality has nothing to fuse
-    reasons = {name: _one_sided(task) or catalog.fusions[name].supports(task) for name in wanted}
+    head = catalog.heads[task.target.type]
+    unfit = head.supports(task)
+    reasons = {f.name: unfit or head.misfit(f) or f.supports(task) for f in map(catalog.fusions.__getitem__, wanted)}
     fusions = tuple(name for name in wanted if reasons[name] is None)
     skip = None if fusions else _reason_text(reasons)
     for modality, names in encoders.items():
@@ -242,19 +245,13 @@ def _parts(
     used: dict[str, Part] = {
         f"dataset.{task.dataset}": catalog.datasets[task.dataset],
         f"metric.{task.metric}": catalog.metrics[task.metric],
+        f"head.{task.target.type}": catalog.heads[task.target.type],
     }
     used |= {f"fusion.{name}": catalog.fusions[name] for name in fusions}
     used |= {f"encoder.{name}": catalog.encoders[name] for names in encoders.values() for name in names}
     used |= {f"objective.{name}": catalog.objectives[name] for name in objectives}
     used |= {f"corruption.{c.name}": catalog.corruptions[c.name] for c in corruptions}
     return {name: source_hash(part) for name, part in used.items()}
-
-
-def _one_sided(task: Task) -> str | None:
-    target = task.target
-    if isinstance(target, Match) and not all(set(side) & set(task.modalities) for side in (target.left, target.right)):
-        return "retrieval needs a modality of each side"
-    return None
 
 
 def _reason_text(reasons: Mapping[str, str | None]) -> str:

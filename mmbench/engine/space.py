@@ -86,6 +86,7 @@ def configure(cell: Cell, catalog: Catalog, choose: Choose) -> dict[str, Any]:
         if cell.objectives:
             objective = pick("objective", Choice(cell.objectives, default=cell.objectives[0]))
             descend(f"objective.{objective}", catalog.objectives[objective].space)
+        descend(f"head.{cell.task.target.type}", catalog.heads[cell.task.target.type].space)
         if catalog.fusions[fusion].level == "feature":
             descend("model", MODEL_SPACE)
         descend("train", TRAIN_SPACE)
@@ -148,6 +149,7 @@ def _parts(cell: Cell, catalog: Catalog) -> Iterator[tuple[str, Part]]:
             yield f"encoder.{modality}.{name}", catalog.encoders[name]
     for objective in cell.objectives:
         yield f"objective.{objective}", catalog.objectives[objective]
+    yield f"head.{cell.task.target.type}", catalog.heads[cell.task.target.type]
 
 
 def _first(names: Sequence[str], preferred: str) -> str:

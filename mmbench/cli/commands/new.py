@@ -22,6 +22,7 @@ class What(StrEnum):
     dataset = "dataset"
     encoder = "encoder"
     objective = "objective"
+    head = "head"
     metric = "metric"
     corruption = "corruption"
     suite = "suite"

@@ -18,7 +18,6 @@ from mmbench.engine.data.tables import disk_full
 from mmbench.engine.jobs.estimator import fit_estimator
 from mmbench.engine.jobs.workspace import Workspace
 from mmbench.engine.learn.cohort import FEWEST, Cohort, pays
-from mmbench.engine.learn.heads import MatchHead
 from mmbench.engine.learn.train import Fit, Recipe, TimeUpError, Training
 from mmbench.engine.space import full_space, is_structural, part_params
 from mmbench.errors import DataError, MMBenchError, blamed
@@ -172,10 +171,10 @@ def train_together(workspace: Workspace, params: Params, members: int) -> bool:
 
 def _may_join(workspace: Workspace, params: Params) -> bool:
     """Whether nothing that is known beforehand keeps such configurations from training as one."""
-    if not workspace.is_trained(params) or isinstance(workspace.head, MatchHead):
+    if not workspace.is_trained(params):
         return False
     catalog = workspace.catalog
-    parts: list[Any] = [catalog.fusions[params["fusion"]]]
+    parts: list[Any] = [workspace.head, catalog.fusions[params["fusion"]]]
     parts += [catalog.encoders[params[f"encoder.{m}"]] for m in workspace.cell.encoders]
     parts += [catalog.objectives[params["objective"]]] if "objective" in params else []
     return all(part.cohort for part in parts)

@@ -143,5 +143,5 @@ def _predict(
 
     inputs = workspace.damaged(params, spec, severity) if spec else workspace.inputs(params, "test")
     if workspace.is_trained(params):
-        return predict(model, inputs).cpu().numpy()
+        return workspace.decoded(predict(model, inputs).cpu().numpy())
     return predict_estimator(workspace, params, model, inputs)

@@ -8,7 +8,6 @@ of them at once. Without dropout it equals one-by-one training to rounding; with
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from copy import copy
 from typing import Any, cast
 
 import numpy as np
@@ -58,7 +57,7 @@ def pays(models: Sequence[Model], batch_size: int) -> bool:
     if device.type == "cuda":
         return True
     weights = sum(parameter.numel() for parameter in model.parameters())
-    return weights * min(batch_size, model.head.most_rows) <= (LARGEST if len(models) >= MANY else LARGEST // 8)
+    return weights * min(batch_size, model.most_rows) <= (LARGEST if len(models) >= MANY else LARGEST // 8)
 
 
 class Cohort:
@@ -92,9 +91,8 @@ class Cohort:
         self._best: list[tuple[Tensor, dict[str, Tensor]]] = [self._take(k) for k in self.alive]
         self._first, self._second = torch.zeros_like(self._flat), torch.zeros_like(self._flat)
         self._steps = torch.zeros(len(models), device=device)
-        self._shell = copy(models[0])
+        self._shell = models[0].together()
         """The module whose code runs; its tensors are replaced by each member's."""
-        self._shell.head = models[0].head.together()
         self._slots = _Slots(self._shell)
         self._leave([])
 
@@ -204,8 +202,7 @@ class Cohort:
         self._leave(leaving)
 
     def _predict(self, batch: Batch) -> Tensor:
-        logits: Tensor = self._shell(batch)
-        return self._shell.head.decode(logits)
+        return self._shell.predict(batch)
 
     def _run(self, function: Callable[..., Any], dims: tuple[int | None, ...], *arguments: Any) -> Any:
         """`function` of every living member at once; it finds the member's tensors in the shell."""
