@@ -7,7 +7,7 @@ The names below are what plugins and scripts use. Importing this imports no torc
 
 from typing import TYPE_CHECKING, Any
 
-from mmbench.api.data import Label, Labels, Match, Number, Sound, Target, Task
+from mmbench.api.data import Label, Labels, Match, Number, Sound, Target, Task, Text
 from mmbench.api.heads import Head
 from mmbench.api.parts import (
     Corruption,
@@ -52,6 +52,7 @@ __all__ = [
     "Sound",
     "Target",
     "Task",
+    "Text",
     "hookimpl",
     "run",
 ]

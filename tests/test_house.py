@@ -165,7 +165,7 @@ def types_named(path: Path) -> Iterator[str]:
             about = any(re.search(r"target|head|type|metric", side) for side in sides)
             words = set(re.findall(r"'(\w+)'", " ".join(sides))) if about else set()
         if words & types:
-            yield f"{name(path)}, line {node.lineno}: {ast.unparse(node)}"
+            yield f"{name(path)}: {ast.unparse(node)}"
 
 
 def test_only_heads_know_types_of_target() -> None:

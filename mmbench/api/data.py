@@ -186,6 +186,28 @@ class Number(_OneColumn):
 
 
 @dataclass(frozen=True)
+class Text(_OneColumn):
+    """A text: an answer, a description; the column is a string. Truth: an array of str [N]."""
+
+    type = "text"
+
+    def read(self, columns: Columns) -> "Array":
+        import numpy as np
+
+        texts = columns.texts(self.column)
+        empty = sum(not text.strip() for text in texts)
+        if empty:
+            raise DataError(f"target {self.column!r} is empty in {empty} of {len(texts)} rows")
+        return np.array(texts, dtype=object)
+
+    def words(self, truth: "Array", names: list[str] | None) -> list[str]:
+        return list(truth)
+
+    def fault(self, truth: "Array", names: list[str] | None, split: str) -> str | None:
+        return None if len(set(truth)) > 1 else "every target is the same"
+
+
+@dataclass(frozen=True)
 class Match(Target):
     """Cross-modal retrieval: in each row the modalities of `left` belong with those of `right`. Truth: the row's index,
     int64 [N]."""

@@ -138,8 +138,8 @@ class FeatureSpec:
 class Fused:
     """What a fusion gives; a bare tensor stands for `vector` (feature level) or `logits` (decision level).
 
-    vector [B, width]; logits [B, outputs]; tokens [B, T, width]; weights {modality: [B]}: how much each
-    modality counted; extras: what the fusion's own `loss` needs.
+    vector [B, width]; logits [B, outputs]; tokens [B, T, width], with mask [B, T], True where one is present, left out
+    where all are; weights {modality: [B]}: how much each modality counted; extras: what the fusion's own `loss` needs.
     """
 
     vector: "Tensor | None" = None
@@ -147,6 +147,7 @@ class Fused:
     tokens: "Tensor | None" = None
     weights: "dict[str, Tensor]" = field(default_factory=dict)
     extras: dict[str, Any] = field(default_factory=dict)
+    mask: "Tensor | None" = None
 
 
 @dataclass(frozen=True)
@@ -332,13 +333,13 @@ class Metric(Part):
     """A score of predictions against the truth.
 
     prediction: Label: probabilities [N, C]; Labels: probabilities [N, L]; Number: [N];
-    Match: scores [N, N], row i and column i belong together. truth: [N], [N, L], [N], [N] (the row's index). In
-    general the type's `Target.read` gives the truth and its `Head.decode` the prediction.
+    Match: scores [N, N], row i and column i belong together; Text: str [N]. truth: [N], [N, L], [N], [N] (the row's
+    index), str [N]. In general `Target.read` gives the truth and `Head.decode` the prediction.
     """
 
     role = "metric"
     targets: ClassVar[tuple[str, ...]]
-    """Which types of target it scores: "label", "labels", "number", "match", or another head's name."""
+    """Which types of target it scores: "label", "labels", "number", "match", "text" or another head's."""
     direction: ClassVar[Literal["max", "min"]] = "max"
     share: ClassVar[bool] = False
     """Whether it lies between 0 and 1 as a share does, and its interval with it."""

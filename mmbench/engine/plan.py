@@ -122,7 +122,11 @@ def _task(spec: TaskSpec, catalog: Catalog) -> Task:
     for corruption in spec.corruptions:
         if modalities.get(corruption.modality) not in catalog.corruptions[corruption.name].kinds:
             raise SuiteError(f"{where}: corruption {corruption.name!r} can't damage {corruption.modality!r}")
-    return Task(name=spec.name, dataset=spec.dataset, modalities=modalities, target=dataset.target, metric=spec.metric)
+    task = Task(name=spec.name, dataset=spec.dataset, modalities=modalities, target=dataset.target, metric=spec.metric)
+    missing = metric.supports(task)
+    if missing:
+        raise SuiteError(f"{where}: metric {spec.metric!r} {missing}")
+    return task
 
 
 def _reading(kind: str, catalog: Catalog) -> tuple[str, ...]:

@@ -117,7 +117,7 @@ class Referee:
         """The refit with its metrics and curves filled in."""
         if TEST not in predictions:
             return refit
-        fitting = [m for m in self.catalog.metrics.values() if cell.task.target.type in m.targets]
+        fitting = [m for m in self.catalog.metrics.values() if m.concerns(cell.task) and m.supports(cell.task) is None]
         metrics = {metric.name: float(metric.score(self.truth, predictions[TEST])) for metric in fitting}
         tuned = self.catalog.metrics[cell.task.metric]
         curves = {
