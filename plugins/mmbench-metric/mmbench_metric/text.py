@@ -144,7 +144,8 @@ class _OfCorpus(mb.Metric):
 class Bleu(_OfCorpus):
     """BLEU: the geometric mean of the precisions of 1- to 4-grams, times a penalty for brevity, by sacrebleu (0 to 1).
 
-    Tokenised by "13a", smoothed by "exp", as sacrebleu does unless told otherwise.
+    Tokenised by "13a", smoothed by "exp", as sacrebleu does by default; where no prediction has four words, by the
+    n-grams that there are ("effective order"), since the plain score of a perfect answer would be 0.
     """
 
     name = "bleu"
@@ -164,11 +165,11 @@ class Bleu(_OfCorpus):
         import numpy as np
         from sacrebleu.metrics import BLEU
 
-        scores = [
-            BLEU.compute_bleu(row[:ORDERS], row[ORDERS:-2], row[-2], row[-1], smooth_method="exp").score / 100
-            for row in np.rint(counts).astype(int).tolist()
-        ]
-        return np.array(scores)
+        def score(row: list[int]) -> float:
+            sums = row[:ORDERS], row[ORDERS:-2], row[-2], row[-1]
+            return float(BLEU.compute_bleu(*sums, smooth_method="exp", effective_order=True).score) / 100
+
+        return np.array([score(row) for row in np.rint(counts).astype(int).tolist()])
 
 
 class ChrF(_OfCorpus):
