@@ -3,26 +3,21 @@
 Called by session and `mmbench plan`. Imports no torch.
 """
 
-import hashlib
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
-from functools import cache
-from importlib.metadata import PackageNotFoundError, version
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
+from mmbench import sources
 from mmbench.api.data import Task
-from mmbench.api.parts import Dataset, Part
-from mmbench.api.space import Parameter
+from mmbench.api.heads import Head
+from mmbench.api.parts import Fusion, Part
+from mmbench.api.space import Parameter, Setting, described, narrowed
 from mmbench.api.suite import ContenderSpec, CorruptionSpec, Suite, TaskSpec
-from mmbench.engine.space import Cell, full_space
-from mmbench.errors import DataError, MMBenchError, SuiteError, blamed, unknown
-from mmbench.plugins import Catalog, source_hash
-
-FORM = 2
-"""Of a data set as it is kept; part of its fingerprint, so that none is used that an older check let through."""
+from mmbench.engine import identity
+from mmbench.engine.space import Cell, Slot, full_space, together
+from mmbench.errors import SuiteError, unknown
+from mmbench.plugins import Catalog, Shelf
 
 
 @dataclass(frozen=True)
@@ -35,6 +30,8 @@ class Plan:
     hash: str
     files: tuple[Path, ...] = ()
     """What data sets read that lies on this machine, and with it the truth of test."""
+    sources: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    """The code and files of the parts, as `sources.held` has them: workers stop if one changes."""
 
 
 def make(
@@ -51,27 +48,19 @@ def make(
     every = [_task(spec, catalog) for spec in suite.tasks]  # all are checked, also those not chosen
     chosen = [(spec, task) for spec, task in zip(suite.tasks, every, strict=True) if spec in chosen_tasks]
     cells: list[Cell] = []
-    marks = {name: fingerprint(catalog.datasets[name]) for name in dict.fromkeys(task.dataset for _, task in chosen)}
+    marks = {
+        name: identity.fingerprint(catalog.datasets[name]) for name in dict.fromkeys(task.dataset for _, task in chosen)
+    }
     for spec, task in chosen:
         named = _contenders(suite, task, catalog, contenders)
         found = [_cell(suite, spec, task, contender, catalog, device, marks[task.dataset]) for contender in named]
         _check_task_params(spec, found, catalog)
         cells += found
-    digest = _hash([cell.key for cell in cells])
-    files = tuple(Path(file) for name in marks for file in catalog.datasets[name].files())
-    return Plan(suite=suite, cells=tuple(cells), device=device, hash=digest, files=files)
-
-
-def fingerprint(dataset: Dataset) -> str:
-    """A hash of what a dataset's rows are made from; known without loading them. Raises DataError if it can't be."""
-    try:
-        dataset.files()
-        origin = dataset.origin()
-    except MMBenchError:
-        raise
-    except Exception as error:
-        raise DataError(f"dataset {dataset.name!r}: origin raises {blamed(error)}") from error
-    return _hash([FORM, dataset.name, dataset.version, source_hash(dataset), origin])
+    digest = identity.digest([cell.key for cell in cells])
+    read = [Path(file) for name in marks for file in catalog.datasets[name].files()]
+    files = tuple(place for file in read for place in sources.reached(file))
+    held = sources.held({Path(file) for cell in cells for own in cell.sources.values() for file in own})
+    return Plan(suite=suite, cells=tuple(cells), device=device, hash=digest, files=files, sources=held)
 
 
 @contextmanager
@@ -139,7 +128,7 @@ def _contenders(suite: Suite, task: Task, catalog: Catalog, names: Sequence[str]
         with _said_of(f"contender {spec.name!r}"):
             for name in spec.fusion or ():
                 catalog.fusions[name]
-            for name in spec.objective:
+            for name in (name for option in spec.objective for name in together(option)):
                 catalog.objectives[name]
             for name in spec.tasks or ():
                 _select(suite.tasks, [name], "task")
@@ -171,32 +160,15 @@ def _cell(
         raise SuiteError(f"contender {contender.name!r}: {unknown('modality', missing[0], task.modalities)}")
     seen = {m: k for m, k in task.modalities.items() if contender.only is None or m in contender.only}
     task = replace(task, modalities=seen)
-    encoders = {m: spec.encoders.get(m) or _reading(kind, catalog) for m, kind in seen.items()}
-    wanted = contender.fusion or tuple(name for name, fusion in catalog.fusions.items() if fusion.level != "estimator")
-    if len(seen) == 1 and contender.fusion is None:
-        wanted = ("concat",)  # a single modality has nothing to fuse
-    head = catalog.heads[task.target.type]
-    unfit = head.supports(task)
-    reasons = {f.name: unfit or head.misfit(f) or f.supports(task) for f in map(catalog.fusions.__getitem__, wanted)}
-    fusions = tuple(name for name in wanted if reasons[name] is None)
-    skip = None if fusions else _reason_text(reasons)
-    for modality, names in encoders.items():
-        fitting = tuple(n for n in names if catalog.encoders[n].supports(task) is None)
-        if not fitting:
-            skip = skip or f"no encoder for {modality}: {catalog.encoders[names[0]].supports(task)}"
-        encoders[modality] = fitting or names
-    objectives = tuple(n for n in contender.objective if catalog.objectives[n].supports(task) is None)
-    if contender.objective and not objectives:
-        skip = skip or f"{contender.objective[0]}: {catalog.objectives[contender.objective[0]].supports(task)}"
-    parts = _parts(task, fusions, encoders, objectives, spec.corruptions, catalog)
+    slots, skip = _slots(spec, task, contender, catalog)
+    parts = _parts(task, slots, spec.corruptions, catalog)
+    codes = {name: identity.source(part) for name, part in parts.items()}
     cell = Cell(
         key="",
         task=task,
         contender=contender.name,
-        fusions=fusions or wanted[:1],
-        encoders=encoders,
-        objectives=objectives,
-        fixed={},
+        slots=slots,
+        params={},
         corruptions=tuple(c for c in spec.corruptions if c.modality in seen),
         budget=suite.budget,
         seed=suite.seed,
@@ -204,29 +176,75 @@ def _cell(
         direction=catalog.metrics[task.metric].direction,
         give_up=spec.give_up,
         skip=skip,
-        parts=parts,
+        parts={name: code.hash for name, code in codes.items()},
+        libraries=identity.libraries(codes, seen.values()),
+        sources={name: {str(file): own for file, own in code.files.items()} for name, code in codes.items()},
         space_hash="",
         fingerprint=mark,
     )
     space = {} if skip else full_space(cell, catalog)
-    fixed = {name: value for name, value in spec.params.items() if name in space} | dict(contender.params)
-    _check_fixed(f"task {spec.name!r}", spec.params, space, known=False)
-    _check_fixed(f"contender {contender.name!r}", contender.params, space, known=skip is None)
-    cell = replace(cell, fixed=fixed, space_hash=_hash({name: repr(parameter) for name, parameter in space.items()}))
-    ingredients = asdict(cell) | {
-        "engine": engine_hash(),
-        "libraries": libraries(),
-        "device": device.partition(":")[0],  # its class: which of several alike it was changes nothing
-    }
-    return replace(cell, key=_hash(ingredients))
+    params = {name: setting for name, setting in spec.params.items() if name in space} | dict(contender.params)
+    _check_params(f"task {spec.name!r}", spec.params, space, known=False)
+    _check_params(f"contender {contender.name!r}", contender.params, space, known=skip is None)
+    cell = replace(cell, params=params)
+    space = {} if skip else full_space(cell, catalog)
+    cell = replace(cell, space_hash=identity.digest({name: described(space[name]) for name in space}))
+    return replace(cell, key=identity.key(cell, device))
 
 
-def _check_fixed(where: str, params: Mapping[str, Any], space: Mapping[str, Parameter], *, known: bool) -> None:
-    for name, value in params.items():
+def _slots(
+    spec: TaskSpec, task: Task, contender: ContenderSpec, catalog: Catalog
+) -> tuple[tuple[Slot, ...], str | None]:
+    """What is to be chosen in every configuration, in order; and why nothing fits, if so."""
+    trained = tuple(name for name, fusion in catalog.fusions.items() if fusion.level != "estimator")
+    one = contender.fusion is None and len(task.modalities) == 1  # a single modality has nothing to fuse
+    wanted = (_usual(trained, catalog.fusions),) if one else contender.fusion or trained
+    found = [_slot("fusion", "fusion", wanted, task, catalog)]
+    for modality, kind in task.modalities.items():
+        readers = spec.encoders.get(modality) or _reading(kind, catalog)
+        slot, reason = _slot(f"encoder.{modality}", "encoder", readers, task, catalog)
+        found.append((slot, reason and f"no encoder for {modality}: {reason}"))
+    if contender.objective:
+        found.append(_slot("objective", "objective", contender.objective, task, catalog))
+    return tuple(slot for slot, _ in found), next((reason for _, reason in found if reason), None)
+
+
+def _slot(path: str, role: str, wanted: Sequence[str], task: Task, catalog: Catalog) -> tuple[Slot, str | None]:
+    """A slot with the options that fit; if none does, with the first, and why."""
+    shelf = catalog.shelves()[f"{role}s"]
+    head = catalog.heads[task.target.type]
+    reasons = {option: _misfit(option, shelf, task, head) for option in wanted}
+    fitting = tuple(option for option, reason in reasons.items() if reason is None)
+    told = None if fitting else _reason_text(reasons if role == "fusion" else dict(list(reasons.items())[:1]))
+    if told and role == "objective":
+        told = f"{wanted[0]}: {told}"
+    options = fitting or tuple(wanted[:1])
+    return Slot(path, role, options, default=_usual(options, shelf)), told
+
+
+def _misfit(option: str, shelf: Shelf[Part], task: Task, head: Head) -> str | None:
+    """Why an option does not fit the task."""
+    parts = [shelf[name] for name in together(option)]
+    reasons = [head.supports(task)] if shelf.role == "fusion" else []
+    reasons += [head.misfit(part) for part in parts if isinstance(part, Fusion)]
+    reasons += [part.supports(task) for part in parts]
+    return next((reason for reason in reasons if reason), None)
+
+
+def _usual(options: Sequence[str], shelf: Mapping[str, Part]) -> str:
+    """The option that a search begins with: the one that is usual in its role, else the first."""
+    return next((name for name in options if name in shelf and shelf[name].usual), options[0])
+
+
+def _check_params(where: str, params: Mapping[str, Setting], space: Mapping[str, Parameter], *, known: bool) -> None:
+    for name, setting in params.items():
         if known and name not in space:
             raise SuiteError(f"{where}, params: {unknown('parameter', name, space)}")
-        if name in space and not space[name].holds(value):
-            raise SuiteError(f"{where}, params: {name} can't be {value!r}: it is {space[name].allowed()}")
+        if name in space:
+            try:
+                narrowed(space[name], setting)
+            except ValueError as error:
+                raise SuiteError(f"{where}, params: {name} {error}") from error
 
 
 def _check_task_params(spec: TaskSpec, cells: Sequence[Cell], catalog: Catalog) -> None:
@@ -239,48 +257,18 @@ def _check_task_params(spec: TaskSpec, cells: Sequence[Cell], catalog: Catalog) 
 
 
 def _parts(
-    task: Task,
-    fusions: Sequence[str],
-    encoders: Mapping[str, Sequence[str]],
-    objectives: Sequence[str],
-    corruptions: Sequence[CorruptionSpec],
-    catalog: Catalog,
-) -> dict[str, str]:
+    task: Task, slots: Sequence[Slot], corruptions: Sequence[CorruptionSpec], catalog: Catalog
+) -> dict[str, Part]:
+    """{"fusion.gated": the part}: every part that a cell may use."""
+    shelves = catalog.shelves()
     used: dict[str, Part] = {
         f"dataset.{task.dataset}": catalog.datasets[task.dataset],
         f"metric.{task.metric}": catalog.metrics[task.metric],
         f"head.{task.target.type}": catalog.heads[task.target.type],
     }
-    used |= {f"fusion.{name}": catalog.fusions[name] for name in fusions}
-    used |= {f"encoder.{name}": catalog.encoders[name] for names in encoders.values() for name in names}
-    used |= {f"objective.{name}": catalog.objectives[name] for name in objectives}
-    used |= {f"corruption.{c.name}": catalog.corruptions[c.name] for c in corruptions}
-    return {name: source_hash(part) for name, part in used.items()}
+    used |= {f"{slot.role}.{name}": shelves[f"{slot.role}s"][name] for slot in slots for name in slot.parts}
+    return used | {f"corruption.{c.name}": catalog.corruptions[c.name] for c in corruptions}
 
 
 def _reason_text(reasons: Mapping[str, str | None]) -> str:
     return "; ".join(f"{name}: {reason}" if len(reasons) > 1 else str(reason) for name, reason in reasons.items())
-
-
-def _hash(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:20]
-
-
-@cache
-def engine_hash() -> str:
-    """A hash of the code that computes: mmbench's api and engine."""
-    root = Path(__file__).parent.parent
-    files = sorted([*(root / "api").glob("*.py"), *(root / "engine").rglob("*.py")])
-    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:16]
-
-
-@cache
-def libraries() -> dict[str, str]:
-    """The versions of the libraries that a result depends on."""
-    found = {}
-    for name in ("torch", "optuna", "numpy", "scikit-learn", "tokenizers", "datasets"):
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found

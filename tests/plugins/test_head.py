@@ -105,7 +105,7 @@ def test_any_text_can_be_written() -> None:
     """Bytes are tokens too: what train never showed comes back as it was."""
     state = Text().fit(Text.target("y"), WORDS[:1], None)
     assert state["length"] <= 10
-    state |= {"length": 40}
+    state = {**state, "length": 40}
     encoded = Text().encode(state, WORDS)
     assert encoded.shape == (4, 40)
     assert ((encoded == END).sum(1) == 1).all()

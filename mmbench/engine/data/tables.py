@@ -19,7 +19,7 @@ from mmbench.api.data import SPLITS
 from mmbench.api.parts import Dataset
 from mmbench.api.record import pack, unpack
 from mmbench.engine.data.column import Column
-from mmbench.engine.plan import fingerprint
+from mmbench.engine.identity import fingerprint
 from mmbench.errors import DataError, MMBenchError, blamed
 
 if TYPE_CHECKING:

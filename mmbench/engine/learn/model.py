@@ -19,8 +19,9 @@ from mmbench.api.parts import Features, FeatureSpec, Fused, State, gather
 from mmbench.api.space import Params
 from mmbench.engine.data.features import MASK, PRESENT
 from mmbench.engine.learn.dropout import Dropout
+from mmbench.engine.learn.objectives import joined
 from mmbench.engine.learn.recurrent import GRU
-from mmbench.engine.space import part_params
+from mmbench.engine.space import settings, together
 from mmbench.errors import PluginError
 from mmbench.plugins import Catalog
 
@@ -189,21 +190,26 @@ def assemble(
     for modality, state in states.items():
         prefix = f"encoder.{modality}"
         encoder = catalog.encoders[params[prefix]]
-        encoders[modality] = encoder.build(state, part_params(params, f"{prefix}.{encoder.name}"))
+        encoders[modality] = encoder.build(state, settings(encoder, params, f"{prefix}.{encoder.name}"))
     device = next(iter(next(iter(sample.values())).values())).device
     inputs = {m: _spec(encoder.to(device), sample[m], m) for m, encoder in encoders.items()}
     fusion = catalog.fusions[params["fusion"]]
-    settings = part_params(params, f"fusion.{fusion.name}")
+    own = settings(fusion, params, f"fusion.{fusion.name}")
     head, state = task
     width = params["model.width"] if fusion.level == "feature" else None
-    module = fusion.build(inputs, state["outputs"] if width is None else width, settings)
+    module = fusion.build(inputs, state["outputs"] if width is None else width, own)
     dropout = 0.0 if width is None else params["model.dropout"]
-    own = head.build(state, width, dropout, part_params(params, f"head.{head.name}"))
+    decider = head.build(state, width, dropout, settings(head, params, f"head.{head.name}"))
     result = "logits" if width is None else "vector"
-    model = Model(encoders, module, own, result=result, most_rows=head.most_rows)
+    model = Model(encoders, module, decider, result=result, most_rows=head.most_rows)
     if "objective" in params:
-        objective = catalog.objectives[params["objective"]]
-        model.objective = objective.build(inputs, state["outputs"], part_params(params, f"objective.{objective.name}"))
+        chosen = {name: catalog.objectives[name] for name in together(params["objective"])}
+        model.objective = joined(
+            {
+                name: objective.build(inputs, state["outputs"], settings(objective, params, f"objective.{name}"))
+                for name, objective in chosen.items()
+            }
+        )
     return settle(model, device)
 
 

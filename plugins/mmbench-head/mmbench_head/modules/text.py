@@ -97,7 +97,7 @@ class Layer(nn.Module):
         self, z: Tensor, memory: tuple[Tensor, Tensor, Tensor | None], past: Pair | None
     ) -> tuple[Tensor, Pair]:
         """`past`: the keys and values of the tokens before, where one token comes at a time."""
-        normed = self.norms[0](z)
+        normed: Tensor = self.norms[0](z)
         keys, values = self.look_back.keys(normed)
         if past is not None:
             keys, values = torch.cat([past[0], keys], dim=2), torch.cat([past[1], values], dim=2)
