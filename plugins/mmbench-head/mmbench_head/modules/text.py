@@ -124,4 +124,5 @@ class Attention(nn.Module):
 
 
 def _split(x: Tensor) -> Tensor:
-    return x.unflatten(2, (HEADS, -1)).transpose(1, 2)
+    split: Tensor = x.unflatten(2, (HEADS, -1)).transpose(1, 2)
+    return split
