@@ -13,7 +13,8 @@ if sys.argv[:1] == ["-m"] and sys.orig_argv[-len(sys.argv)] in ("mmbench", "-mmm
 
 from typing import TYPE_CHECKING, Any
 
-from mmbench.api.data import Label, Labels, Match, Number, Sound, Task
+from mmbench.api.data import Label, Labels, Match, Number, Sound, Target, Task, Text
+from mmbench.api.heads import Head
 from mmbench.api.parts import (
     Corruption,
     Dataset,
@@ -47,6 +48,7 @@ __all__ = [
     "Float",
     "Fused",
     "Fusion",
+    "Head",
     "Int",
     "Label",
     "Labels",
@@ -58,7 +60,9 @@ __all__ = [
     "Run",
     "Schedule",
     "Sound",
+    "Target",
     "Task",
+    "Text",
     "UndefinedError",
     "hookimpl",
     "run",

@@ -23,6 +23,7 @@ from mmbench import hookspecs
 from mmbench import sources as sources_
 from mmbench.api.data import KINDS
 from mmbench.api.executor import Executor
+from mmbench.api.heads import Head
 from mmbench.api.parts import Corruption, Dataset, Encoder, Fusion, Metric, Objective, Part
 from mmbench.api.roles import ROLES, Role
 from mmbench.api.space import check_space
@@ -90,6 +91,7 @@ class Catalog:
     objectives: Shelf[Objective]
     optimizers: Shelf[Optimizer]
     schedules: Shelf[Schedule]
+    heads: Shelf[Head]
     metrics: Shelf[Metric]
     corruptions: Shelf[Corruption]
     executors: Shelf[type[Executor]]

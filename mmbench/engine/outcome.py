@@ -91,7 +91,7 @@ def record(
     dataset = catalog.datasets[cell.task.dataset]
     state.settle()
     winner = state.winner
-    fitting = [m for m in catalog.metrics.values() if cell.task.target.type in m.targets]
+    fitting = [m for m in catalog.metrics.values() if m.concerns(cell.task) and m.supports(cell.task) is None]
     rows = materialise(dataset, materialised, cell.limit, cell.fingerprint).facts["rows"] if materialised else None
     return Record(
         cell=cell.key,

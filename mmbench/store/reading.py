@@ -15,7 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, overload
 
-from mmbench.api.record import History, Record, Refit
+from mmbench.api.record import History, Record, Refit, unpack
 from mmbench.api.suite import Suite
 from mmbench.errors import StoreError, SuiteError
 from mmbench.store import rows, suitefile
@@ -273,6 +273,10 @@ def _load_arrays(folder: Path, stored: Mapping[str, str]) -> "dict[str, Array]":
         arrays: dict[str, Array] = load(content)
     except (SafetensorError, KeyError, ValueError) as error:
         raise StoreError(f"{path} is no safetensors file: {error}") from error
+    try:
+        arrays = unpack(arrays)
+    except ValueError as error:
+        raise StoreError(f"{path}: {error}") from error
     for found in arrays.values():  # no metric can change them, nor needs to count anew what it counted before
         found.flags.writeable = False
         whole: Any = found.base
