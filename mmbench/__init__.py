@@ -5,9 +5,16 @@
 The names below are what plugins and scripts use. Importing this imports no torch.
 """
 
+import sys
+
+# `python -m mmbench` looks for modules in the current folder first: a `typing.py` that happens to lie there would run.
+if sys.argv[:1] == ["-m"] and sys.orig_argv[-len(sys.argv)] in ("mmbench", "-mmmbench") and not sys.flags.safe_path:
+    sys.path.pop(0)
+
 from typing import TYPE_CHECKING, Any
 
-from mmbench.api.data import Label, Labels, Match, Number, Sound, Task
+from mmbench.api.data import Label, Labels, Match, Number, Sound, Target, Task, Text
+from mmbench.api.heads import Head
 from mmbench.api.parts import (
     Corruption,
     Dataset,
@@ -22,6 +29,7 @@ from mmbench.api.parts import (
 )
 from mmbench.api.space import Choice, Float, Int
 from mmbench.api.training import Optimizer, Schedule
+from mmbench.errors import UndefinedError
 from mmbench.hookspecs import hookimpl
 
 if TYPE_CHECKING:
@@ -40,6 +48,7 @@ __all__ = [
     "Float",
     "Fused",
     "Fusion",
+    "Head",
     "Int",
     "Label",
     "Labels",
@@ -51,7 +60,10 @@ __all__ = [
     "Run",
     "Schedule",
     "Sound",
+    "Target",
     "Task",
+    "Text",
+    "UndefinedError",
     "hookimpl",
     "run",
 ]

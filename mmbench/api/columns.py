@@ -10,7 +10,7 @@ import io
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from mmbench.api.data import KINDS, Label, Labels, Match, Number, Sound, Target
+from mmbench.api.data import KINDS, Sound, Target
 from mmbench.errors import DataError, unknown
 
 if TYPE_CHECKING:
@@ -49,30 +49,37 @@ def decode(column: "pa.ChunkedArray", modality: str, kind: str, *, first: int = 
 
 
 def targets(split: "Dataset", target: Target) -> "Array":
-    """What is to be predicted: Label int64 [N]; Labels float32 [N, L]; Number float32 [N]; Match int64 [N], the
-    row's index. Raises DataError if a row has no target."""
-    import numpy as np
+    """What is to be predicted, as the target says. Raises DataError if a row has no target."""
+    return target.read(Columns(split))
 
-    if isinstance(target, Match):
-        return np.arange(len(split))
-    column = _column(split, target.column)
-    if column.null_count:
-        raise DataError(f"target {target.column!r} is missing in {column.null_count} of {len(column)} rows")
-    if isinstance(target, Labels):
-        rows = _arrays(column, target.column, "tabular")
-        found: Array = np.stack(rows) if len({row.shape for row in rows}) == 1 else np.full(1, np.nan)
-        if not np.isin(found, (0, 1)).all():
-            raise DataError(f"target {target.column!r} must hold a 0 or 1 for each class in each row")
-        return found
-    if _is_list(column.type) or not _is_number(column.type):
-        needed = "a ClassLabel" if isinstance(target, Label) else "a number in each row"
-        raise DataError(f"target {target.column!r} must be {needed}, not {column.type}")
-    numbers: Array = column.to_numpy().astype(np.float32 if isinstance(target, Number) else np.int64)
-    if isinstance(target, Number) and not np.isfinite(numbers).all():
-        raise DataError(f"target {target.column!r} holds a number that is not finite")
-    if isinstance(target, Label) and numbers.size and numbers.min() < 0:
-        raise DataError(f"target {target.column!r} holds {numbers.min()}: every row needs a label")
-    return numbers
+
+class Columns:
+    """A split as a target reads it: see `mmbench.api.data.Columns`."""
+
+    def __init__(self, split: "Dataset") -> None:
+        self._split = split
+
+    def __len__(self) -> int:
+        return len(self._split)
+
+    def numbers(self, name: str, needed: str = "a number in each row") -> "Array":
+        column = self._whole(name)
+        if _is_list(column.type) or not _is_number(column.type):
+            raise DataError(f"target {name!r} must be {needed}, not {column.type}")
+        numbers: Array = column.to_numpy()
+        return numbers
+
+    def lists(self, name: str) -> "list[Array]":
+        return _arrays(self._whole(name), name, "tabular")
+
+    def texts(self, name: str) -> list[str]:
+        return _texts(self._whole(name), name)
+
+    def _whole(self, name: str) -> "pa.ChunkedArray":
+        column = _column(self._split, name)
+        if column.null_count:
+            raise DataError(f"target {name!r} is missing in {column.null_count} of {len(column)} rows")
+        return column
 
 
 def _column(split: "Dataset", name: str) -> "pa.ChunkedArray":

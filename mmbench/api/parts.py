@@ -119,6 +119,18 @@ class Features:
         """Whether the modality is there at all, [B], bool."""
         return self.mask[:, 0] if self.whole else self.mask.any(1)
 
+    def take(self, rows: "Tensor") -> "Features":
+        """The features of some rows, each as often as it is asked for."""
+        tokens, mask, layers = self.given
+        some = [gather(layer, rows) for layer in layers]
+        return Features(gather(tokens, rows), None if mask is None else gather(mask, rows), some)
+
+
+def gather(array: "Tensor", rows: "Tensor") -> "Tensor":
+    """`array[rows]`. A CPU does it by `index_select` several times as fast, forth and back; on a GPU that one's
+    gradient would be summed in a random order."""
+    return array.index_select(0, rows) if array.device.type == "cpu" else array[rows]
+
 
 def _tokens(tensor: "Tensor") -> "Tensor":
     return tensor.unsqueeze(1) if tensor.dim() == 2 else tensor
@@ -136,8 +148,8 @@ class FeatureSpec:
 class Fused:
     """What a fusion gives; a bare tensor stands for `vector` (feature level) or `logits` (decision level).
 
-    vector [B, width]; logits [B, outputs]; tokens [B, T, width]; weights {modality: [B]}: how much each
-    modality counted; extras: what the fusion's own `loss` needs.
+    vector [B, width]; logits [B, outputs]; tokens [B, T, width], with mask [B, T], True where one is present, left out
+    where all are; weights {modality: [B]}: how much each modality counted; extras: what the fusion's own `loss` needs.
     """
 
     vector: "Tensor | None" = None
@@ -145,6 +157,7 @@ class Fused:
     tokens: "Tensor | None" = None
     weights: "dict[str, Tensor]" = field(default_factory=dict)
     extras: dict[str, Any] = field(default_factory=dict)
+    mask: "Tensor | None" = None
 
 
 @dataclass(frozen=True)
@@ -291,6 +304,11 @@ class Fusion(Part):
     def about(self) -> str:
         return f"{self.level} level"
 
+    @property
+    def gives(self) -> tuple[str, ...]:
+        """What its modules give without fail, of vector and logits: a head must be able to work with one of them."""
+        return {"feature": ("vector",), "decision": ("logits",), "estimator": ()}[self.level]
+
     def build(self, inputs: Mapping[str, FeatureSpec], width: int, params: Params) -> Any:
         raise NotImplementedError
 
@@ -323,15 +341,24 @@ class Metric(Part):
     """A score of predictions against the truth.
 
     prediction: Label: probabilities [N, C]; Labels: probabilities [N, L]; Number: [N];
-    Match: scores [N, N], row i and column i belong together. truth: [N], [N, L], [N], [N] (the row's index).
+    Match: scores [N, N], row i and column i belong together; Text: str [N]. truth: [N], [N, L], [N], [N] (the row's
+    index), str [N]. In general `Target.read` gives the truth and `Head.decode` the prediction. Both are views that
+    can't be written to.
     """
 
     role = "metric"
     targets: ClassVar[tuple[str, ...]]
-    """Which types of target it scores: "label", "labels", "number", "match"."""
+    """Which types of target it scores: "label", "labels", "number", "match", "text" or another head's."""
     direction: ClassVar[Literal["max", "min"]] = "max"
     share: ClassVar[bool] = False
     """Whether it lies between 0 and 1 as a share does, and its interval with it."""
+    column: ClassVar[int | None] = 9
+    """Its place among the columns of a board on which another metric is tuned, the lowest first; None: it has none."""
+    interval: ClassVar[bool] = False
+    """Whether a board gives its interval where another metric is tuned: it is drawn for each contender and seed, so
+    `resampled` should be fast."""
+    short: ClassVar[str] = ""
+    """The head of its column, where its name is too long for a narrow one."""
 
     @property
     def about(self) -> str:
@@ -341,13 +368,24 @@ class Metric(Part):
         return task.target.type in self.targets
 
     def score(self, truth: "Array", prediction: "Array") -> float:
+        """A finite number. Raises UndefinedError if this truth has no score, whatever is predicted."""
         raise NotImplementedError
 
     def resampled(self, truth: "Array", prediction: "Array", rows: "Array") -> "Array":
-        """The score of each of R resamples of the items, [R]; rows [R, N] are indices. Override to be fast."""
+        """The score of each of R resamples of the items, [R], NaN where a resample has none; rows [R, N] are indices.
+
+        Override to be fast.
+        """
         import numpy as np
 
-        return np.array([self.score(truth[r], prediction[r]) for r in rows])
+        from mmbench.api.scores import scored
+
+        found = (scored(self, truth[r], prediction[r]) for r in rows)
+        return np.array([np.nan if isinstance(score, str) else score for score in found])
+
+    def right(self, truth: "Array", prediction: "Array") -> "Array | None":
+        """Which items are right, [N] of 0 and 1, if the metric is about that: `mmbench compare` counts who was."""
+        return None
 
 
 class Corruption(Part):

@@ -6,6 +6,7 @@ contract is the class NAMEContract of `mmbench.testing.NAME`, and `mmbench new N
 
 from dataclasses import dataclass
 
+from mmbench.api.heads import Head
 from mmbench.api.parts import Corruption, Dataset, Encoder, Fusion, Metric, Objective, Part
 from mmbench.api.training import Optimizer, Schedule
 
@@ -41,6 +42,7 @@ ROLES = (
     Role("objective", Objective),
     Role("optimizer", Optimizer),
     Role("schedule", Schedule),
+    Role("head", Head, needs=("target",)),
     Role("metric", Metric, needs=("targets",)),
     Role("corruption", Corruption, needs=("kinds",)),
 )

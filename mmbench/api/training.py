@@ -22,8 +22,6 @@ class Optimizer(Part):
     """
 
     role = "optimizer"
-    usual: ClassVar[bool] = False
-    """Whether it is taken where a suite names none."""
     elementwise: ClassVar[bool] = True
     """Whether each weight moves by its own gradient and state alone, so that parameters may be given end to end as one
     long vector. False for what looks at a parameter's shape or norm."""
@@ -59,8 +57,6 @@ class Schedule(Part):
     """Moves the learning rate over a training."""
 
     role = "schedule"
-    usual: ClassVar[bool] = False
-    """Whether it is taken where a suite names none."""
 
     @property
     def about(self) -> str:

@@ -7,90 +7,76 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from mmbench.api.heads import Head
 from mmbench.api.parts import FeatureSpec, Fusion
 from mmbench.api.space import Params, defaults
 from mmbench.testing.features import INPUTS
-from mmbench.testing.part import settings, tasks
+from mmbench.testing.part import heads, settings, tasks, tried
 
 Array = np.ndarray[Any, Any]
 ROWS = 40
 
 
 class EstimatorRules:
-    """What holds for the object that `build` gives."""
+    """What holds for the object that `build` gives, for each type of target that it supports."""
 
     part: ClassVar[type[Fusion]]
-    outputs: ClassVar[int] = 4
 
-    def test_label(self) -> None:
-        """Probabilities [N, outputs] in the order of the classes' index, also of a class that train lacks."""
-        if not self._supports("label"):
-            return
-        for classes in ([0, 1, 2, 3], [0, 1, 3], [2]):
-            y = np.array(classes * ROWS)[:ROWS]
-            probabilities = self._fit(y).predict_proba(_vectors(5))
-            assert probabilities.shape == (5, self.outputs), f"{probabilities.shape} for train classes {classes}"
-            assert np.isfinite(probabilities).all()
-            assert (probabilities >= 0).all()
-            np.testing.assert_allclose(probabilities.sum(1), 1, atol=1e-5)
-            absent = sorted(set(range(self.outputs)) - set(classes))
-            assert probabilities[:, absent].max(initial=0) <= probabilities[:, classes].max(1).min()
-
-    def test_labels(self) -> None:
-        """Probabilities [N, outputs], each between 0 and 1, also of a label that is never or always there."""
-        if not self._supports("labels"):
-            return
-        y = np.random.default_rng(1).integers(0, 2, (ROWS, self.outputs)).astype(np.float32)
-        y[:, 0], y[:, 1] = 0, 1
-        probabilities = self._fit(y).predict_proba(_vectors(5))
-        assert probabilities.shape == (5, self.outputs)
-        assert ((probabilities >= 0) & (probabilities <= 1)).all()
-        assert (probabilities[:, 0] < probabilities[:, 1]).all(), "a label never there beats one always there"
-
-    def test_number(self) -> None:
-        """Numbers [N], in the unit of y."""
-        if not self._supports("number"):
-            return
-        y = 1000 + np.random.default_rng(1).normal(size=ROWS)
-        numbers = self._fit(y, outputs=1).predict(_vectors(5))
-        assert numbers.shape == (5,)
-        assert ((numbers > 900) & (numbers < 1100)).all(), "the unit of y is lost"
+    def test_predictions(self) -> None:
+        """What metrics score, also where train lacks a class or holds one everywhere: see `Head.fault`."""
+        for head in self._heads():
+            for truth in head.extremes(ROWS):
+                state = tried(head, tuple(INPUTS), ROWS)[0]
+                fault = head.fault(state, truth, self._predict(self._fit(head, truth), head))
+                assert fault is None, f"{head.name}: {fault}"
 
     def test_fit_again(self) -> None:
         """The same rows and seed give the same predictions, whatever the dicts' order."""
-        y = np.arange(ROWS) % self.outputs
-        np.random.seed(5)
-        one = self._fit(y)
-        np.random.seed(5)
-        two = self.part().build(_specs(reverse=True), self.outputs, self.params())
-        two.fit(dict(reversed(_vectors(ROWS).items())), y)
-        vectors = _vectors(5)
-        np.testing.assert_allclose(one.predict_proba(vectors), two.predict_proba(vectors), atol=1e-6)
+        for head in self._heads():
+            state, y = tried(head, tuple(INPUTS), ROWS)
+            np.random.seed(5)
+            one = self._predict(self._fit(head, y), head)
+            np.random.seed(5)
+            again = self.part().build(_specs(reverse=True), state["outputs"], self.params())
+            again.fit(dict(reversed(_vectors(ROWS).items())), y)
+            two = self._predict(again, head)
+            same = np.allclose(one, two, atol=1e-6) if one.dtype.kind == "f" else np.array_equal(one, two)
+            assert same, f"{head.name}: the predictions differ"
 
     def test_fit_keeps_the_vectors(self) -> None:
         """The vectors belong to the feature store: nothing may be changed in place."""
-        X, y = _vectors(ROWS), np.arange(ROWS) % self.outputs
-        self.part().build(_specs(), self.outputs, self.params()).fit(X, y)
-        for modality, expected in _vectors(ROWS).items():
-            np.testing.assert_array_equal(X[modality], expected)
+        for head in self._heads():
+            state, y = tried(head, tuple(INPUTS), ROWS)
+            X = _vectors(ROWS)
+            self.part().build(_specs(), state["outputs"], self.params()).fit(X, y)
+            for modality, expected in _vectors(ROWS).items():
+                np.testing.assert_array_equal(X[modality], expected)
 
     def test_every_setting_fits(self) -> None:
         """Every configuration that the space allows can be fitted."""
+        head = self._heads()[0]
+        state, y = tried(head, tuple(INPUTS), ROWS)
         for params in settings(self.part.space, 5):
-            probabilities = self._fit(np.arange(ROWS) % self.outputs, params=params).predict_proba(_vectors(5))
-            assert np.isfinite(probabilities).all(), params
+            fault = head.fault(state, y, self._predict(self._fit(head, y, params=params), head))
+            assert fault is None, f"{params}: {fault}"
 
     def params(self) -> Params:
         return defaults(self.part.space)
 
-    def _supports(self, target: str) -> bool:
-        return self.part().supports(tasks(tuple(INPUTS))[target]) is None
+    def _heads(self) -> list[Head]:
+        """Those whose type of target it supports."""
+        found = tasks(tuple(INPUTS))
+        return [heads()[target] for target, task in found.items() if self.part().supports(task) is None]
 
-    def _fit(self, y: Array, outputs: int | None = None, params: Params | None = None) -> Any:
+    def _fit(self, head: Head, y: Array, params: Params | None = None) -> Any:
         chosen = self.params() if params is None else params
-        estimator = self.part().build(_specs(), outputs or self.outputs, chosen)
+        estimator = self.part().build(_specs(), tried(head, tuple(INPUTS), ROWS)[0]["outputs"], chosen)
         estimator.fit(_vectors(ROWS), y)
         return estimator
+
+    def _predict(self, estimator: Any, head: Head) -> Array:
+        ask = getattr(estimator, head.asks, None) or estimator.predict
+        return np.asarray(ask(_vectors(5)))
 
 
 def _specs(*, reverse: bool = False) -> dict[str, FeatureSpec]:

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from mmbench_head.modules.decision import Label
 from torch import Tensor, nn
 
 from mmbench.api.parts import Epoch, Features
 from mmbench.api.torch_private import Places
 from mmbench.engine.learn.cohort import Cohort, NoCohortError
-from mmbench.engine.learn.heads import LabelHead
 from mmbench.engine.learn.likeness import difference, obstacle
 from mmbench.engine.learn.model import Inputs, Model, put_in
 from mmbench.engine.learn.train import Lesson, Training
@@ -62,7 +62,7 @@ def models(build: Callable[[int], nn.Module]) -> list[Model]:
     made = []
     for k in range(MEMBERS):
         torch.manual_seed(k)
-        made.append(Model({"a": Passed()}, build(k), None, LabelHead(CLASSES)))
+        made.append(Model({"a": Passed()}, build(k), Label(CLASSES, None, 0.0), result="logits"))
         put_in(made[-1])
     return made
 

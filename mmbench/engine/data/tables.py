@@ -4,19 +4,19 @@ The rows hold what contenders may see; the truth stands in files of its own, tha
 folder, where processes that tune are kept from reading it (`executors.sandbox`).
 """
 
-import errno
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmbench.api.data import SPLITS, Label
+from mmbench.api.data import SPLITS
+from mmbench.api.files import check_readable, disk_full, file_lock, remedy, share
 from mmbench.api.parts import Dataset
+from mmbench.api.record import pack, unpack
 from mmbench.engine.data.column import Column
 from mmbench.engine.identity import fingerprint
 from mmbench.errors import DataError, MMBenchError, blamed
@@ -36,7 +36,7 @@ class Table:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """{"rows": {split: n}, "outputs": number of classes or 1, "classes": names or null}"""
+        """{"rows": {split: n}, "classes": names or null}"""
         facts: dict[str, Any] = json.loads((self.folder / "facts.json").read_text())
         facts["rows"] = {split: len(self.rows(split, n)) for split, n in facts["rows"].items()}
         return facts
@@ -50,14 +50,13 @@ class Table:
         return np.linspace(0, n - 1, self.limit).astype(int)
 
     def targets(self, split: str) -> "np.ndarray[Any, Any]":
-        """The truth: [N] int64, [N, L] float32, [N] float32, or for Match [N] row indices."""
-        import numpy as np
+        """The truth, as the target's own type says."""
         from safetensors.numpy import load_file
 
         file = truth_file(self.folder) if split == "test" else self.folder / f"targets-{split}.safetensors"
-        target = load_file(file)["target"]
+        target = unpack(load_file(file))["target"]
         rows = self.rows(split, len(target))
-        return np.arange(len(rows)) if self.dataset.target.type == "match" else target[rows]
+        return self.dataset.target.some(target, rows)
 
     def values(self, split: str, modality: str, first: int | None = None) -> Column:
         """One column's raw values (the first few), as `mmbench.api.data` lists them by kind; a missing one is None."""
@@ -88,7 +87,11 @@ def is_ready(dataset: Dataset, cache: Path) -> bool:
 
 
 def _is_ready(folder: Path) -> bool:
-    return (folder / "facts.json").exists() and truth_file(folder).exists()
+    try:
+        return (folder / "facts.json").exists() and truth_file(folder).exists()
+    except PermissionError:
+        check_readable(folder, truth_folder(folder.parents[1]))
+        raise
 
 
 def materialise(dataset: Dataset, cache: Path, limit: int | None = None, known: str | None = None) -> Table:
@@ -98,7 +101,9 @@ def materialise(dataset: Dataset, cache: Path, limit: int | None = None, known: 
     DataError if it has another one now.
     """
     folder = where(dataset, cache, known)
-    if not _is_ready(folder):
+    if _is_ready(folder):
+        check_readable(folder, truth_file(folder))
+    else:
         if known and known != fingerprint(dataset):
             raise DataError(f"dataset {dataset.name!r} has changed since this run began; run again")
         if (folder / "facts.json").exists() and not truth_file(folder).exists():
@@ -118,10 +123,8 @@ def _build(dataset: Dataset, cache: Path, draft: Path, truth: Path) -> None:
 
     disable_progress_bars()
     splits = _load(dataset, cache)
-    facts: dict[str, Any] = {"rows": {}, "outputs": 1, "classes": None}
-    if isinstance(dataset.target, Label):
-        facts["classes"] = _classes(dataset, dataset.target, splits)
-        facts["outputs"] = len(facts["classes"])
+    facts: dict[str, Any] = {"rows": {}}
+    facts["classes"] = _classes(dataset, splits)
     for name in SPLITS:
         split = splits[name]
         for modality in dataset.columns:
@@ -134,10 +137,8 @@ def _build(dataset: Dataset, cache: Path, draft: Path, truth: Path) -> None:
         if name == "test":
             _put({"target": target}, truth)
         else:
-            save_file({"target": target}, draft / f"targets-{name}.safetensors")
+            save_file(pack({"target": target}), draft / f"targets-{name}.safetensors")
         facts["rows"][name] = len(split)
-        if target.ndim == 2:
-            facts["outputs"] = target.shape[1]
     (draft / "facts.json").write_text(json.dumps(facts))
 
 
@@ -157,22 +158,12 @@ def _load(dataset: Dataset, cache: Path) -> "DatasetDict":
     return splits
 
 
-def _classes(dataset: Dataset, target: Label, splits: "DatasetDict") -> list[str]:
-    """The names of the classes: the same in each split, or a number would mean one class here and another there."""
-    from datasets import ClassLabel
-
-    where = f"dataset {dataset.name!r}: the target column {target.column!r}"
-    cast = f"splits.cast_column({target.column!r}, datasets.ClassLabel(names=[...]))"
-    names = {}
-    for split in SPLITS:
-        feature = splits[split].features.get(target.column)
-        if not isinstance(feature, ClassLabel):
-            found = "missing" if feature is None else f"{getattr(feature, 'dtype', None) or feature}, no ClassLabel"
-            raise DataError(f"{where} is {found} in {split}: load may end with {cast}")
-        names[split] = list(feature.names)
-        if names[split] != names["train"]:
-            raise DataError(f"{where} has other classes in {split} than in train: cast all with one list, {cast}")
-    return names["train"]
+def _classes(dataset: Dataset, splits: "DatasetDict") -> list[str] | None:
+    """The names of the classes, if the target has any."""
+    try:
+        return dataset.target.names({name: splits[name].features for name in SPLITS})
+    except DataError as error:
+        raise DataError(f"dataset {dataset.name!r}: {error}") from None
 
 
 def _put(arrays: "Mapping[str, np.ndarray[Any, Any]]", file: Path) -> None:
@@ -181,7 +172,8 @@ def _put(arrays: "Mapping[str, np.ndarray[Any, Any]]", file: Path) -> None:
 
     file.parent.mkdir(exist_ok=True)
     draft = file.with_suffix(".draft")
-    save_file(arrays, draft)
+    save_file(pack(arrays), draft)
+    draft.chmod(file.parent.stat().st_mode & 0o666)
     sync(draft.parent, draft.name)
     draft.replace(file)
 
@@ -192,20 +184,21 @@ def building(folder: Path) -> Iterator[Path | None]:
 
     Raises DataError if it can't be written; what was half made is gone then, or swept by whoever builds it next.
     """
-    from filelock import FileLock
     from safetensors import SafetensorError
 
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{folder}.lock"):
+        with file_lock(folder.with_name(f"{folder.name}.lock")):
             if folder.exists():
                 yield None
                 return
             for left in folder.parent.glob(f"{folder.name}.draft-*"):  # by a process that was killed: we have the lock
                 shutil.rmtree(left, ignore_errors=True)
-            draft = Path(tempfile.mkdtemp(prefix=f"{folder.name}.draft-", dir=folder.parent))
+            draft = folder.with_name(f"{folder.name}.draft-{os.getpid()}")
+            draft.mkdir()
             try:
                 yield draft
+                share(draft)
                 sync(draft)
                 draft.replace(folder)
             finally:
@@ -213,15 +206,8 @@ def building(folder: Path) -> Iterator[Path | None]:
     except (OSError, SafetensorError) as error:
         if isinstance(error, SafetensorError) and "I/O error" not in str(error):
             raise
-        hint = "; free some space and run again" if disk_full(error) else ""
-        raise DataError(f"can't make {folder}: {getattr(error, 'strerror', None) or error}{hint}") from error
-
-
-def disk_full(error: BaseException) -> bool:
-    """Whether this is the disk's fault: no space is left, or none of the user's share."""
-    full = (errno.ENOSPC, errno.EDQUOT)
-    # safetensors has no number to ask for
-    return getattr(error, "errno", None) in full or any(f"(os error {number})" in str(error) for number in full)
+        said = getattr(error, "strerror", None) or error
+        raise DataError(f"can't make {folder}: {said}{remedy(error)}") from error
 
 
 def sync(folder: Path, pattern: str = "*") -> None:

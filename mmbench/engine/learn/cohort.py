@@ -6,9 +6,7 @@ k of one matrix; `torch.func.vmap` runs the forward pass of all of them at once.
 training to rounding; with it, in distribution.
 """
 
-import time
 from collections.abc import Callable, Mapping, Sequence
-from copy import copy
 from typing import Any, cast
 
 import numpy as np
@@ -19,6 +17,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from mmbench.api.parts import Epoch, Features, Fused
 from mmbench.api.torch_private import Places
+from mmbench.engine import clock
 from mmbench.engine.learn.dropout import Chances
 from mmbench.engine.learn.likeness import difference, obstacle
 from mmbench.engine.learn.model import CONVOLUTIONS, Batch, Inputs, Model, kernels, put_in
@@ -59,7 +58,7 @@ def pays(models: Sequence[Model], batch_size: int) -> bool:
     if device.type == "cuda":
         return True
     weights = sum(parameter.numel() for parameter in model.parameters())
-    return weights * min(batch_size, model.head.most_rows) <= (LARGEST if len(models) >= MANY else LARGEST // 8)
+    return weights * min(batch_size, model.most_rows) <= (LARGEST if len(models) >= MANY else LARGEST // 8)
 
 
 class Cohort:
@@ -112,12 +111,12 @@ class Cohort:
 
         Raises TimeUpError when the seconds of all are spent, NoCohortError, and whatever a part raises.
         """
-        started = time.perf_counter()
+        started = clock.seconds()
         with self._randomness, kernels(self._shell):
             losses = self._epoch(started)
-            taken = (time.perf_counter() - started) / len(self.alive)
+            taken = (clock.seconds() - started) / len(self.alive)
             self._judge(losses, taken)
-        self.spent += time.perf_counter() - started
+        self.spent += clock.seconds() - started
 
     def stop(self, k: int) -> None:
         """Train member k no more."""
@@ -140,7 +139,7 @@ class Cohort:
         losses = []
         for step, rows in enumerate(orders):
             losses.append(self._update(torch.stack(rows), (self._done * steps + step) / (recipe.epochs * steps)))
-            if self.spent + time.perf_counter() - started > recipe.seconds * len(self.models):
+            if self.spent + clock.seconds() - started > recipe.seconds * len(self.models):
                 raise TimeUpError
         return torch.stack(losses).mean(0)
 
@@ -224,8 +223,7 @@ class Cohort:
         self._leave(leaving)
 
     def _predict(self, batch: Batch) -> Tensor:
-        logits: Tensor = self._shell(batch)
-        return self._shell.head.decode(logits)
+        return self._shell.predict(batch)
 
     def _run(self, function: Callable[..., Any], dims: tuple[int | None, ...], *arguments: Any) -> Any:
         """`function` of every living member at once; it finds the member's tensors in the shell."""
@@ -294,8 +292,7 @@ class Cohort:
         """Take the first living member's modules as the shell: the code that runs. Its tensors are replaced by each
         member's. `on_epoch` is heard by members that live, so it must be one of them."""
         model = self.models[self.alive[0]]
-        self._shell = copy(model)
-        self._shell.head = model.head.together()
+        self._shell = model.together()
         self._places, self._parts = Places(self._shell), dict(self._shell.named_modules())
 
     @property

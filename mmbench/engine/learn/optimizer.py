@@ -13,11 +13,12 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from mmbench.api.parts import Part
 from mmbench.api.space import Params, defaults
 from mmbench.api.torch_private import count
 from mmbench.api.training import Optimizer, Schedule
 from mmbench.engine.learn.objectives import apart
-from mmbench.engine.space import part_params
+from mmbench.engine.space import TRAIN, part_params
 from mmbench.errors import PluginError, unknown
 from mmbench.plugins import Catalog
 
@@ -44,15 +45,14 @@ class Rule:
 
 
 def rule_of(catalog: Catalog, params: Params) -> Rule:
-    """The rule of a configuration: the usual optimizer and schedule, with what "train." says of them."""
-    optimizer, schedule = catalog.optimizers.usual, catalog.schedules.usual
-    tuned = part_params(params, "train")
-    own = [{**defaults(part.space), **_known(tuned, part.space)} for part in (optimizer, schedule)]
-    return Rule(optimizer, own[0], schedule, own[1])
-
-
-def _known(tuned: Params, space: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in tuned.items() if name in space}
+    """The rule of a configuration: the optimizer and the schedule that it names, or the usual ones."""
+    found: list[Any] = []
+    for role, shelf in (("optimizer", catalog.optimizers), ("schedule", catalog.schedules)):
+        part: Part = shelf[params[role]] if role in params else shelf.usual
+        prefix = f"{role}.{part.name}" if role in params else TRAIN
+        own = {name: value for name, value in part_params(params, prefix).items() if name in part.space}
+        found += [part, {**defaults(part.space), **own}]
+    return Rule(*found)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,6 @@ Knows nothing of search or of test. `attempt` drives it; `cohort` trains many mo
 """
 
 import math
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from copy import deepcopy
@@ -16,14 +15,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mmbench.api.parts import Epoch, Features, Fused
-from mmbench.engine.learn.heads import POOL, gather
+from mmbench.api.parts import Epoch, Features, Fused, gather
+from mmbench.engine import clock
 from mmbench.engine.learn.model import BLOCK, Batch, Inputs, Model, kernels, predict
 from mmbench.engine.learn.optimizer import Rule, Updater, groups_of
 from mmbench.errors import TrainingError
 
 Augment: TypeAlias = Callable[[dict[str, Tensor], torch.Generator], dict[str, Tensor]]
 Score: TypeAlias = Callable[["np.ndarray[Any, Any]"], float]
+POOL = 64
+"""Where rows meet, validation while training asks each among so many only."""
 
 
 class TimeUpError(Exception):
@@ -111,16 +112,16 @@ class Training:
 
         Raises TrainingError if the loss or a prediction is not finite, TimeUpError when the seconds are spent.
         """
-        started = time.perf_counter()
+        started = clock.seconds()
         with self._randomness, kernels(self.model):
             loss = self._epoch(started)
-            self.fit.train_seconds += time.perf_counter() - started
+            self.fit.train_seconds += clock.seconds() - started
             self.fit.rows += self.lesson.train.n
             score = judge(predict(self.model, self.lesson.valid, pool=POOL), self.lesson, self._done)
             if self.fit.add(score, sign=self.lesson.sign):
                 self._best = _copy(self.model)
             tell(self.model, Epoch(self._done - 1, self.recipe.epochs, {"loss": loss, "score": score}))
-        self.spent += time.perf_counter() - started
+        self.spent += clock.seconds() - started
         if self.fit.over(self.recipe):
             self.finish()
 
@@ -150,7 +151,7 @@ class Training:
                 _replace_gradients(model, features, fused, target, self._generator)
             self._updater.step(recipe.rule.factor((self._done * steps + step) / (recipe.epochs * steps)))
             losses.append(loss.detach())
-            if self.spent + time.perf_counter() - started > recipe.seconds:
+            if self.spent + clock.seconds() - started > recipe.seconds:
                 raise TimeUpError
         return finite(float(torch.stack(losses).mean()), self._done)
 
@@ -173,11 +174,11 @@ def step_loss(
         features: Mapping[str, Features] = model.encode(batch)
         if hasattr(part, "on_features"):
             features = part.on_features(features, generator)
-        seen, target = model.head.arrange(features, target)
+        seen, target = model.arrange(features, target)
         fused = model.fuse(seen)
         terms: dict[str, Tensor] = dict(fusion.loss(fused, target)) if hasattr(fusion, "loss") else {}
-        if "task" not in terms and fused.logits is not None:
-            terms["task"] = model.head.loss(fused.logits.float(), target)
+        if "task" not in terms:
+            terms["task"] = model.head.loss(fused, target)
         if hasattr(part, "loss"):
             terms |= {f"objective.{name}": term for name, term in part.loss(features, fused, target).items()}
     loss, *more = terms.values()
@@ -204,7 +205,7 @@ def _batches(
 
 def steps_of(rows: int, batch_size: int, model: Model) -> tuple[int, int]:
     """How many steps an epoch has, and how many rows a step: nearly one size for all, and no single row left over."""
-    steps = max(1, rows // min(batch_size, model.head.most_rows))
+    steps = max(1, rows // min(batch_size, model.most_rows))
     return steps, math.ceil(rows / steps)
 
 
