@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 Kind: TypeAlias = Literal["tabular", "text", "image", "audio", "series", "video"]
 KINDS: tuple[str, ...] = get_args(Kind)
 SPLITS = ("train", "validation", "test")
+LONGEST_NAME = 100  # of a modality
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,15 @@ class Match:
 
 
 Target: TypeAlias = Label | Labels | Number | Match
+
+
+def modality_problem(name: object) -> str | None:
+    """Why a modality can't have that name; None if it can: nearly every name that a table's column may have."""
+    if not isinstance(name, str) or not name.strip():
+        return f"modality {name!r} needs a name: the column's, as text"
+    if len(name) > LONGEST_NAME:
+        return f"modality {name[:20]!r}... has a name of {len(name)} characters; {LONGEST_NAME} are the most"
+    return None if name.isprintable() else f"modality {name!r} has characters in its name that can't be shown"
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
-from mmbench.api.data import Kind, Target, Task
+from mmbench.api.data import Kind, Match, Target, Task, modality_problem
 from mmbench.api.space import Params, Space
 
 if TYPE_CHECKING:
@@ -50,6 +50,10 @@ class Part:
     def kinds_read(self) -> Sequence[str]:
         """The kinds of modality that it names."""
         return ()
+
+    def problem(self) -> str | None:
+        """What is wrong with what it declares, so that it can't be loaded; None if nothing is."""
+        return None
 
     def concerns(self, task: Task) -> bool:
         """Whether it has to do with such a task at all; if not, no reason is listed why it does not fit."""
@@ -163,6 +167,11 @@ class Dataset(Part):
     licence: ClassVar[str]
     citation: ClassVar[str] = ""
     version: ClassVar[str] = "1"
+    background: "ClassVar[str | tuple[int, int, int]]" = "white"
+    """What lies behind the transparent parts of pictures: a colour by name, as "#rrggbb", or as (r, g, b)."""
+    unreadable: ClassVar[Literal["refuse", "missing"]] = "refuse"
+    """What becomes of a picture, a sound or a row of numbers that can't be read: the data set is refused, or the value
+    counts as missing, which the report of the data and the board say."""
 
     @property
     def about(self) -> str:
@@ -170,6 +179,21 @@ class Dataset(Part):
 
     def kinds_read(self) -> Sequence[str]:
         return tuple(self.columns.values())
+
+    def problem(self) -> str | None:
+        if not self.columns:
+            return "columns names no modality"
+        if found := next(filter(None, map(modality_problem, self.columns)), None):
+            return found
+        if isinstance(self.target, Match):
+            strangers = sorted({*self.target.left, *self.target.right} - set(self.columns))
+            if strangers:
+                return f"{strangers[0]!r} is a side of the match, but no modality"
+        elif self.target.column in self.columns:
+            return f"the target column {self.target.column!r} is a modality too: every model would be given the answer"
+        if self.unreadable not in (policies := ("refuse", "missing")):
+            return f"unreadable is {self.unreadable!r}; choose from {', '.join(policies)}"
+        return None
 
     def load(self, cache: Path) -> "DatasetDict":
         """Give the splits `train`, `validation` and `test`, the same rows in the same order each time.

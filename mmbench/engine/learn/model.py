@@ -5,7 +5,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, TypeAlias, cast
 
@@ -18,6 +18,7 @@ from mmbench.api.space import Params
 from mmbench.engine.data.features import MASK, PRESENT
 from mmbench.engine.learn.dropout import Dropout
 from mmbench.engine.learn.heads import NEVER, PAIRS, FeatureMap, Head, MatchHead, gather, join
+from mmbench.engine.learn.naming import inner_names
 from mmbench.engine.learn.recurrent import GRU
 from mmbench.engine.space import part_params
 from mmbench.errors import PluginError
@@ -79,14 +80,17 @@ class Model(nn.Module):
         self, encoders: Mapping[str, nn.Module], fusion: nn.Module, output: nn.Module | None, head: Head
     ) -> None:
         super().__init__()
-        self.encoders = nn.ModuleDict(dict(encoders))
+        self.modalities = {name: modality for modality, name in inner_names(encoders).items()}
+        """{the name that parts are given: the modality}"""
+        self.encoders = nn.ModuleDict({name: encoders[modality] for name, modality in self.modalities.items()})
         self.fusion = fusion
         self.output = output
         self.head = head
         self.objective: nn.Module | None = None
 
     def encode(self, batch: Batch) -> dict[str, Features]:
-        return {m: _features(encoder, batch[m], m) for m, encoder in self.encoders.items()}
+        encoders = ((name, self.modalities[name], encoder) for name, encoder in self.encoders.items())
+        return {name: _features(encoder, batch[modality], modality) for name, modality, encoder in encoders}
 
     def fuse(self, features: FeatureMap) -> Fused:
         """Fuse rows (or pairs of rows) and give logits."""
@@ -167,7 +171,10 @@ def assemble(
         encoder = catalog.encoders[params[prefix]]
         encoders[modality] = encoder.build(state, part_params(params, f"{prefix}.{encoder.name}"))
     device = next(iter(next(iter(sample.values())).values())).device
-    inputs = {m: _spec(encoder.to(device), sample[m], m) for m, encoder in encoders.items()}
+    names = inner_names(encoders)
+    inputs = {names[m]: _spec(encoder.to(device), sample[m], m) for m, encoder in encoders.items()}
+    if isinstance(head, MatchHead):
+        head = replace(head, left=tuple(names[m] for m in head.left if m in names))
     fusion = catalog.fusions[params["fusion"]]
     settings = part_params(params, f"fusion.{fusion.name}")
     output = None
