@@ -27,6 +27,7 @@ from mmbench.board.figures import (
     short,
     signed,
     told,
+    warnings,
     with_interval,
 )
 from mmbench.board.stats.across import across, told_apart
@@ -67,6 +68,7 @@ def _task(task: str, rows: list[Row], width: int) -> RenderableType:
         parts.append(_grid(_columns(ranked), ranked, width))
     parts += [_failure(row) for row in rows if row["rank"] is None]
     parts += [_curve(name, ranked, width) for name in dict.fromkeys(name for row in ranked for name in row["curves"])]
+    parts += [Text(f"! {warning}", style="yellow") for warning in warnings(rows)]
     return Group(*parts, Text(""))
 
 

@@ -21,6 +21,7 @@ from mmbench.engine.events import (
     CellFinished,
     CellPaused,
     CellStarted,
+    DataRead,
     Event,
     Progress,
     RefitFinished,
@@ -180,6 +181,8 @@ class _Run:
         state = None if isinstance(job, LoadData) else self.states.get(job.cell.key)
         if kind == "progress":
             yield Progress(*content)
+        elif kind == "read":
+            yield DataRead(*content)
         elif isinstance(job, Assist):  # whatever befalls it befalls the job that it assists, which then says so
             if kind == "ended":
                 self.shared = {at: units for at, units in self.shared.items() if not _same(at, job)}

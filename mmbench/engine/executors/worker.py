@@ -72,7 +72,7 @@ class Measure:
 
 Job: TypeAlias = LoadData | Prepare | Assist | Search | Measure
 Send: TypeAlias = Callable[..., None]
-"""send(kind, *content): "progress", "units", "begin", "trial", "paused", "refit", "cost", "failed", "done"."""
+"""send(kind, *content): "progress", "read", "units", "begin", "trial", "paused", "refit", "cost", "failed", "done"."""
 SHORT = 2.0
 """Seconds of a search for which another process would not pay."""
 
@@ -94,12 +94,17 @@ def perform(job: Job, setting: Setting, send: Send) -> None:
     """Do `job`, and tell of it through `send`."""
     from mmbench import plugins
     from mmbench.api.progress import listen
-    from mmbench.engine.data.tables import materialise
+    from mmbench.engine.data.report import lines
+    from mmbench.engine.data.tables import Table, examine, materialise, where
 
     catalog = plugins.load(setting.plugins)
     with listen(lambda label, done, total: send("progress", label, done, total)):
         if isinstance(job, LoadData):
-            materialise(catalog.datasets[job.dataset], setting.cache, known=job.fingerprint)
+            dataset = catalog.datasets[job.dataset]
+            new = Table(dataset, where(dataset, setting.cache, job.fingerprint)).report is None
+            found = examine(materialise(dataset, setting.cache, known=job.fingerprint))
+            if new:
+                send("read", dataset.name, tuple(lines(found)))
             return
         from mmbench.engine.jobs.workspace import Workspace
 
