@@ -3,7 +3,6 @@
 There is no global plugin manager: `load` makes a fresh one each time, so two Catalogs never mix.
 """
 
-import ast
 import hashlib
 import importlib
 import importlib.util
@@ -12,7 +11,6 @@ import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
@@ -21,6 +19,7 @@ from typing import Any, Generic, TypeVar
 import pluggy
 
 from mmbench import hookspecs
+from mmbench import sources as sources_
 from mmbench.api.data import KINDS
 from mmbench.api.parts import Corruption, Dataset, Encoder, Fusion, Metric, Objective, Part
 from mmbench.api.roles import ROLES, Role
@@ -92,6 +91,7 @@ def load(sources: Sequence[str] = ()) -> Catalog:
     Raises PluginError if a plugin fails to import, misspells a hook, or brings a part that breaks the
     contract or has the name of another.
     """
+    sources_.forget_changed()
     manager = pluggy.PluginManager(hookspecs.PROJECT)
     manager.add_hookspecs(hookspecs)
     origins: dict[str, Origin] = {}
@@ -111,6 +111,7 @@ def load(sources: Sequence[str] = ()) -> Catalog:
         manager.check_pending()
     except pluggy.PluginValidationError as error:
         raise PluginError(blamed(error)) from error
+    sources_.remember()
     shelves = {role.plural: _shelf(manager, role, origins) for role in ROLES}
     return Catalog(**shelves, manager=manager, sources=tuple(map(str, sources)))
 
@@ -201,50 +202,6 @@ def _check(part: type[Part], role: Role, shown: str) -> None:
 def summary(part: Part) -> str:
     """The first line of the part's docstring."""
     return (inspect.getdoc(type(part)) or "").partition("\n")[0]
-
-
-def source_hash(part: Part) -> str:
-    """A hash of the code that the part is made of: its module and those of its base classes, and every module of the
-    same package that these import, at whatever depth. mmbench's own contract is not among them."""
-    names = {cls.__module__ for cls in type(part).__mro__}
-    own = {name for name in names if not name.startswith(("mmbench.", "builtins", "typing", "abc"))}
-    files = {Path(file) for name in own if (file := inspect.getsourcefile(sys.modules[name]))}
-    return hashlib.sha256(b"".join(_code(file) for file in sorted(files))).hexdigest()[:16]
-
-
-@cache
-def _code(file: Path) -> bytes:
-    """The file's source, and that of every file of its package that it imports, directly or not."""
-    found: dict[Path, bytes] = {}
-    open_ = [file]
-    while open_:
-        path = open_.pop()
-        if path not in found:
-            found[path] = path.read_bytes()
-            open_ += _imported(path, file.parent)
-    return b"".join(found[path] for path in sorted(found))
-
-
-def _imported(path: Path, root: Path) -> list[Path]:
-    """The files below `root` that `path` imports, also inside functions; nothing is imported to find out."""
-    if not (root / "__init__.py").exists():
-        return []  # a single file, whose neighbours are strangers
-    while (root.parent / "__init__.py").exists():
-        root = root.parent
-    names: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
-        elif isinstance(node, ast.ImportFrom):
-            above = path.parents[node.level - 1].relative_to(root.parent).parts
-            base = ".".join((*above, *filter(None, [node.module])))
-            names |= {base, *(f"{base}.{alias.name}" for alias in node.names)}
-    own = [name.split(".") for name in names if name.split(".")[0] == root.name]
-    candidates = [root.parent.joinpath(*parts) for parts in own]
-    files = [file for c in candidates for file in (c.with_suffix(".py"), c / "__init__.py")]
-    return [file for file in files if file.is_file()]
 
 
 def parts_of(catalog: Catalog) -> Iterable[Part]:

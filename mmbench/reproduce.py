@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from mmbench.api.record import History, Record, Refit
 from mmbench.board import rank
+from mmbench.engine import identity
 from mmbench.engine import plan as planning
 from mmbench.engine.events import CellFinished, Event, RefitFinished
 from mmbench.engine.plan import Plan
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     Predictions: TypeAlias = Mapping[str, np.ndarray[Any, Any]]
 
 TEST = "test"
-SETTING = ("mmbench", "engine", "python", "platform", "processor", "device", "threads")
+SETTING = ("mmbench", "protocol", "engine", "python", "platform", "processor", "device", "threads")
 
 
 @dataclass(frozen=True)
@@ -183,7 +184,7 @@ def differences(record: Record, cell: Cell, catalog: Catalog, device: str) -> li
     pairs += [(name, then.get(name), now.get(name)) for name in {**then, **now}]
     pairs += [(name, record.parts.get(name), cell.parts.get(name)) for name in {**record.parts, **cell.parts}]
     dataset = catalog.datasets[cell.task.dataset]
-    pairs.append((f"data of {dataset.name}", record.dataset.get("fingerprint"), planning.fingerprint(dataset)))
+    pairs.append((f"data of {dataset.name}", record.dataset.get("fingerprint"), identity.fingerprint(dataset)))
     pairs.append(("search space", record.space_hash, cell.space_hash))
     return [f"{name}: {_value(old)} then, {_value(new)} now" for name, old, new in pairs if old != new]
 

@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,7 @@ from mmbench.engine.events import CellFinished, Event, RefitFinished, TargetsKno
 from mmbench.engine.plan import Plan
 from mmbench.errors import StoreError, SuiteError
 from mmbench.plugins import Catalog
-from mmbench.store import reading, suitefile
+from mmbench.store import adopting, reading, suitefile
 from mmbench.store.names import MOST
 from mmbench.store.reading import PREDICTIONS, RunData
 from mmbench.store.writing import Store
@@ -91,6 +91,8 @@ class Session:
     fresh: bool = False
     registered: Registration | None = None
     """The plan that was registered before, if one is to be held to."""
+    donors: Mapping[Path, frozenset[str]] = field(default_factory=dict)
+    """Runs beside this one that have finished some of its cells, and which; they are among `done`."""
 
     def registration(self) -> Registration:
         """The plan in the form in which it is written down."""
@@ -113,6 +115,8 @@ class Session:
         """
         with Store.open(self.folder, self.suite, fresh=self.fresh) as writer:
             self.catalog.manager.hook.mmbench_run_started(suite=self.suite, folder=self.folder)
+            for donor, cells in self.donors.items():
+                adopting.adopt(writer, donor, cells, self._said_of_suite())
             planned = [self.registered] if self.registered else []
             for plan in [*planned, *([self.registration()] if self._todo() else [])]:
                 registrations.register(self.folder, plan, self.suite)
@@ -120,6 +124,11 @@ class Session:
                 self._work(writer, workers or os.cpu_count() or 1, on_event)
             seal.write(self.folder)
         return find_run(str(self.folder))
+
+    def _said_of_suite(self) -> dict[str, Any]:
+        """What every record says of its suite."""
+        digest = suitefile.suite_hash(self.suite)
+        return {"name": self.suite.name, "version": self.suite.version, "hash": digest}
 
     def _todo(self) -> set[str]:
         return {cell.key for cell in self.plan.cells} - self.done
@@ -141,7 +150,6 @@ class Session:
             workers=workers,
             hidden=_truths(self.folder),
         )
-        digest = suitefile.suite_hash(self.suite)
         stored: dict[str, list[Refit]] = {}
         with closing(events):
             for event in events:
@@ -156,11 +164,8 @@ class Session:
                 elif isinstance(event, CellFinished):
                     new = stored.pop(event.cell.key, [])  # as the record's last ones, but with their predictions
                     known = len(event.record.refits) - len(new)
-                    record = replace(
-                        event.record,
-                        refits=(*event.record.refits[:known], *new),
-                        suite={**event.record.suite, "hash": digest},
-                    )
+                    refits = (*event.record.refits[:known], *new)
+                    record = replace(event.record, refits=refits, suite=self._said_of_suite())
                     writer.add_record(record)
                     hook.mmbench_record_written(record=record)
                     event = CellFinished(event.cell, record)
@@ -197,10 +202,17 @@ def open_run(
     plan = planning.make(spec, catalog, tasks=tasks, contenders=contenders, device=pick_device(device))
     folder, note = Store.resolve(Path(results), spec, name, fresh=fresh)
     done = frozenset() if fresh else reading.finished(folder)
+    donors = {} if fresh else adopting.donors(Path(results), folder, spec, {c.key for c in plan.cells} - done)
+    taken = frozenset().union(*donors.values())
+    if taken:
+        names = ", ".join(str(donor) for donor in donors)
+        told = f"{len(taken)} of its {len(plan.cells)} cells are taken over from {names}: nothing of theirs has changed"
+        note = f"{note}; {told}" if note else told
+    done |= taken
     before = registrations.load(Path(registered)) if registered else None
     if before:
         registrations.check(before, spec, () if fresh else registrations.read(folder), begun=bool(done))
-    return Session(catalog, spec, plan, folder, note, done, fresh, before)
+    return Session(catalog, spec, plan, folder, note, done, fresh, before, donors)
 
 
 def run(
@@ -242,13 +254,17 @@ def find_folder(run: str, results: str | Path = "results") -> Path:
 
 
 def estimate(session: Session) -> list[dict[str, Any]]:
-    """What `execute` would do at most: for each cell {"task", "contender", "status", "trials", "trainings",
-    "parameters" (to tune), "fusions"}."""
+    """What `execute` would do at most: for each cell {"task", "contender", "status", "why" (what has changed since its
+    last record), "trials", "trainings", "parameters" (to tune), "fusions"}."""
+    from mmbench.engine.identity import changes
     from mmbench.engine.space import open_params
 
     rows = []
+    before = _before(session)
     for cell in session.plan.cells:
-        status = "to do"
+        status, why = "to do", ""
+        if (last := before.get((cell.task.name, cell.contender))) and cell.key not in session.done and not cell.skip:
+            why = "; ".join(changes(cell, last))
         if cell.key in session.done:
             status = "done"
         elif cell.skip:
@@ -260,6 +276,7 @@ def estimate(session: Session) -> list[dict[str, Any]]:
                 "task": cell.task.name,
                 "contender": cell.contender,
                 "status": status,
+                "why": why,
                 "trials": trials,
                 "trainings": trials + cell.budget.refit_seeds * (2 if open_ else 1),  # the default is refitted, too
                 "parameters": len(open_),
@@ -267,6 +284,15 @@ def estimate(session: Session) -> list[dict[str, Any]]:
             }
         )
     return rows
+
+
+def _before(session: Session) -> dict[tuple[str, str], Record]:
+    """The last record of each task and contender that the run folder, or another of this suite, has."""
+    found: dict[tuple[str, str], Record] = {}
+    for folder in (session.folder, session.folder.with_name(session.suite.name)):
+        if (folder / reading.SUITE).is_file():
+            found = {(r.task, r.contender): r for r in reading.read_run(folder).records} | found
+    return found
 
 
 def data_ready(session: Session) -> dict[str, bool]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
 from mmbench.api.data import Kind, Match, Target, Task, modality_problem
 from mmbench.api.space import Params, Space
+from mmbench.sources import file_hash, walk
 
 if TYPE_CHECKING:
     import numpy as np
@@ -41,6 +42,13 @@ class Part:
     def supports(self, task: Task) -> str | None:
         """None if the part fits `task`, else the reason why not, as the board shows it."""
         return None
+
+    def files(self) -> Sequence[Path]:
+        """Files and folders that it reads beside its code, such as weights or a word list: they belong to what it is.
+
+        A file beside the code whose name stands in the code as a string need not be named.
+        """
+        return ()
 
     @property
     def about(self) -> str:
@@ -216,14 +224,12 @@ class Dataset(Part):
         """
         import hashlib
 
-        digest = hashlib.sha256()
-        for place in map(Path, self.files()):
-            for file in sorted(place.rglob("*")) if place.is_dir() else [place]:
-                if not file.is_dir():
-                    digest.update(f"{file.relative_to(place)}\0".encode())
-                    with file.open("rb") as content:
-                        digest.update(hashlib.file_digest(content, "sha256").digest())
-        return digest.hexdigest() if self.files() else ""
+        lines = [
+            f"{place.name}\0{file.relative_to(place)}\0{file_hash(file)}\0"
+            for place in map(Path, self.files())
+            for file in walk(place)
+        ]
+        return hashlib.sha256("".join(lines).encode()).hexdigest() if lines else ""
 
 
 class Encoder(Part):

@@ -72,6 +72,9 @@ class Record:
     space_hash: str
     parts: Mapping[str, str]
     """{"fusion.concat": hash of its source, ...}: every part the cell might have used."""
+    identity: Mapping[str, Any] = field(default_factory=dict)
+    """{"protocol", "libraries": {name: version}, "files": {part: {file: hash}}}: what else its key was made of; empty
+    where there was no protocol yet."""
     refits: Sequence[Refit] = ()
     cost: Mapping[str, Any] = field(default_factory=dict)
     budget: Mapping[str, Any] = field(default_factory=dict)

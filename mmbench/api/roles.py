@@ -1,7 +1,7 @@
 """The roles that a part can play, in one table: plugins, the command line and the engine loop over it.
 
-A new role is a base class in `parts`, a hook in `mmbench.hookspecs`, a row here and a shelf in the Catalog. Its contract
-is the class NAMEContract of `mmbench.testing.NAME`, and `mmbench new NAME` begins one.
+A new role is a base class in `parts`, a hook in `mmbench.hookspecs`, a row here and a shelf in the Catalog. Its
+contract is the class NAMEContract of `mmbench.testing.NAME`, and `mmbench new NAME` begins one.
 """
 
 from dataclasses import dataclass

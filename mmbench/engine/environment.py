@@ -1,14 +1,17 @@
 """Where a run took place: written beside every record."""
 
+import hashlib
 import os
 import platform
 import subprocess
+from contextlib import suppress
 from functools import cache
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from mmbench.engine.executors import sandbox
-from mmbench.engine.plan import engine_hash, libraries
+from mmbench.engine.identity import PROTOCOL
 
 
 @cache
@@ -18,7 +21,8 @@ def environment(device: str) -> dict[str, Any]:
 
     return {
         "mmbench": __version__,
-        "engine": engine_hash(),
+        "protocol": PROTOCOL,
+        "engine": _engine_hash(),
         "commit": _commit(),
         "python": platform.python_version(),
         "platform": platform.platform(),
@@ -27,8 +31,24 @@ def environment(device: str) -> dict[str, Any]:
         "threads": 1,
         "sandbox": sandbox.state(),
         "device": device,
-        "libraries": libraries(),
+        "libraries": _libraries(),
     }
+
+
+def _engine_hash() -> str:
+    """A hash of mmbench's api and engine: a note of which code it was, and no condition of anything."""
+    root = Path(__file__).parent.parent
+    files = sorted([*(root / "api").glob("*.py"), *(root / "engine").rglob("*.py")])
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:16]
+
+
+def _libraries() -> dict[str, str]:
+    """The versions, with what is said of their build, of the libraries that costs may depend on."""
+    found = {}
+    for name in ("torch", "optuna", "numpy", "scikit-learn", "tokenizers", "datasets"):
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
 
 
 def _commit() -> str | None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mmbench.api.record import Record, Refit, Status, Trial
+from mmbench.engine import identity
 from mmbench.engine.data.tables import Table, materialise, where
 from mmbench.engine.environment import environment
 from mmbench.engine.jobs.evaluate import best
@@ -100,6 +101,7 @@ def record(
         default_params=default_params(cell, catalog) if not cell.skip else {},
         space_hash=cell.space_hash,
         parts=dict(cell.parts),
+        identity=identity.told(cell),
         refits=tuple(state.refits),
         cost=dict(state.cost),
         budget={

@@ -3,26 +3,21 @@
 Called by session and `mmbench plan`. Imports no torch.
 """
 
-import hashlib
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
-from functools import cache
-from importlib.metadata import PackageNotFoundError, version
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from mmbench import sources
 from mmbench.api.data import Match, Task
-from mmbench.api.parts import Dataset, Part
+from mmbench.api.parts import Part
 from mmbench.api.space import Parameter
 from mmbench.api.suite import ContenderSpec, CorruptionSpec, Suite, TaskSpec
+from mmbench.engine import identity
 from mmbench.engine.space import Cell, full_space
-from mmbench.errors import DataError, MMBenchError, SuiteError, blamed, unknown
-from mmbench.plugins import Catalog, source_hash
-
-FORM = 2
-"""Of a data set as it is kept; part of its fingerprint, so that none is used that an older check let through."""
+from mmbench.errors import SuiteError, unknown
+from mmbench.plugins import Catalog
 
 
 @dataclass(frozen=True)
@@ -35,6 +30,8 @@ class Plan:
     hash: str
     files: tuple[Path, ...] = ()
     """What data sets read that lies on this machine, and with it the truth of test."""
+    sources: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    """The code and files of the parts, as `sources.held` has them: workers stop if one changes."""
 
 
 def make(
@@ -51,27 +48,19 @@ def make(
     every = [_task(spec, catalog) for spec in suite.tasks]  # all are checked, also those not chosen
     chosen = [(spec, task) for spec, task in zip(suite.tasks, every, strict=True) if spec in chosen_tasks]
     cells: list[Cell] = []
-    marks = {name: fingerprint(catalog.datasets[name]) for name in dict.fromkeys(task.dataset for _, task in chosen)}
+    marks = {
+        name: identity.fingerprint(catalog.datasets[name]) for name in dict.fromkeys(task.dataset for _, task in chosen)
+    }
     for spec, task in chosen:
         named = _contenders(suite, task, catalog, contenders)
         found = [_cell(suite, spec, task, contender, catalog, device, marks[task.dataset]) for contender in named]
         _check_task_params(spec, found, catalog)
         cells += found
-    digest = _hash([cell.key for cell in cells])
-    files = tuple(Path(file) for name in marks for file in catalog.datasets[name].files())
-    return Plan(suite=suite, cells=tuple(cells), device=device, hash=digest, files=files)
-
-
-def fingerprint(dataset: Dataset) -> str:
-    """A hash of what a dataset's rows are made from; known without loading them. Raises DataError if it can't be."""
-    try:
-        dataset.files()
-        origin = dataset.origin()
-    except MMBenchError:
-        raise
-    except Exception as error:
-        raise DataError(f"dataset {dataset.name!r}: origin raises {blamed(error)}") from error
-    return _hash([FORM, dataset.name, dataset.version, source_hash(dataset), origin])
+    digest = identity.digest([cell.key for cell in cells])
+    read = [Path(file) for name in marks for file in catalog.datasets[name].files()]
+    files = tuple(place for file in read for place in sources.reached(file))
+    held = sources.held({Path(file) for cell in cells for own in cell.sources.values() for file in own})
+    return Plan(suite=suite, cells=tuple(cells), device=device, hash=digest, files=files, sources=held)
 
 
 @contextmanager
@@ -186,6 +175,7 @@ def _cell(
     if contender.objective and not objectives:
         skip = skip or f"{contender.objective[0]}: {catalog.objectives[contender.objective[0]].supports(task)}"
     parts = _parts(task, fusions, encoders, objectives, spec.corruptions, catalog)
+    codes = {name: identity.source(part) for name, part in parts.items()}
     cell = Cell(
         key="",
         task=task,
@@ -201,7 +191,9 @@ def _cell(
         direction=catalog.metrics[task.metric].direction,
         give_up=spec.give_up,
         skip=skip,
-        parts=parts,
+        parts={name: code.hash for name, code in codes.items()},
+        libraries=identity.libraries(codes, seen.values()),
+        sources={name: {str(file): own for file, own in code.files.items()} for name, code in codes.items()},
         space_hash="",
         fingerprint=mark,
     )
@@ -209,13 +201,9 @@ def _cell(
     fixed = {name: value for name, value in spec.params.items() if name in space} | dict(contender.params)
     _check_fixed(f"task {spec.name!r}", spec.params, space, known=False)
     _check_fixed(f"contender {contender.name!r}", contender.params, space, known=skip is None)
-    cell = replace(cell, fixed=fixed, space_hash=_hash({name: repr(parameter) for name, parameter in space.items()}))
-    ingredients = asdict(cell) | {
-        "engine": engine_hash(),
-        "libraries": libraries(),
-        "device": device.partition(":")[0],  # its class: which of several alike it was changes nothing
-    }
-    return replace(cell, key=_hash(ingredients))
+    described = {name: repr(parameter) for name, parameter in space.items()}
+    cell = replace(cell, fixed=fixed, space_hash=identity.digest(described))
+    return replace(cell, key=identity.key(cell, device))
 
 
 def _check_fixed(where: str, params: Mapping[str, Any], space: Mapping[str, Parameter], *, known: bool) -> None:
@@ -242,7 +230,7 @@ def _parts(
     objectives: Sequence[str],
     corruptions: Sequence[CorruptionSpec],
     catalog: Catalog,
-) -> dict[str, str]:
+) -> dict[str, Part]:
     used: dict[str, Part] = {
         f"dataset.{task.dataset}": catalog.datasets[task.dataset],
         f"metric.{task.metric}": catalog.metrics[task.metric],
@@ -251,7 +239,7 @@ def _parts(
     used |= {f"encoder.{name}": catalog.encoders[name] for names in encoders.values() for name in names}
     used |= {f"objective.{name}": catalog.objectives[name] for name in objectives}
     used |= {f"corruption.{c.name}": catalog.corruptions[c.name] for c in corruptions}
-    return {name: source_hash(part) for name, part in used.items()}
+    return used
 
 
 def _one_sided(task: Task) -> str | None:
@@ -263,27 +251,3 @@ def _one_sided(task: Task) -> str | None:
 
 def _reason_text(reasons: Mapping[str, str | None]) -> str:
     return "; ".join(f"{name}: {reason}" if len(reasons) > 1 else str(reason) for name, reason in reasons.items())
-
-
-def _hash(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:20]
-
-
-@cache
-def engine_hash() -> str:
-    """A hash of the code that computes: mmbench's api and engine."""
-    root = Path(__file__).parent.parent
-    files = sorted([*(root / "api").glob("*.py"), *(root / "engine").rglob("*.py")])
-    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:16]
-
-
-@cache
-def libraries() -> dict[str, str]:
-    """The versions of the libraries that a result depends on."""
-    found = {}
-    for name in ("torch", "optuna", "numpy", "scikit-learn", "tokenizers", "datasets"):
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found

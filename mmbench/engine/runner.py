@@ -34,7 +34,7 @@ from mmbench.engine.executors.worker import Assist, Job, LoadData, Measure, Prep
 from mmbench.engine.jobs.evaluate import Referee
 from mmbench.engine.outcome import Progressing, outcome, record
 from mmbench.engine.plan import Plan
-from mmbench.engine.space import Cell
+from mmbench.engine.space import Cell, encoder_code
 from mmbench.errors import DataError, MMBenchError
 from mmbench.plugins import Catalog
 
@@ -63,7 +63,14 @@ def run(
     Workers are kept from reading what is below `hidden`. Raises MMBenchError if data or weights can't be had.
     """
     cells = [cell for cell in plan.cells if cell.key not in done]
-    setting = Setting(cache, plan.device, catalog.sources, environ=dict(os.environ), hidden=(*hidden, *plan.files))
+    setting = Setting(
+        cache,
+        plan.device,
+        catalog.sources,
+        environ=dict(os.environ),
+        hidden=(*hidden, *plan.files),
+        sources=plan.sources,
+    )
     yield from (CellFinished(c, record(plan, catalog, Progressing(c), "skipped", c.skip)) for c in cells if c.skip)
     cells = [cell for cell in cells if not cell.skip]
     if not cells:
@@ -294,7 +301,7 @@ def _features(cell: Cell, modality: str, encoder: str, catalog: Catalog, cache: 
     """Where the features of an encoder's default preparation are kept."""
     dataset, part = catalog.datasets[cell.task.dataset], catalog.encoders[encoder]
     table = Table(dataset, where(dataset, cache, cell.fingerprint), cell.limit)
-    return Prepared(table, modality, part, defaults(part.space, "prepare"), cache).folder
+    return Prepared(table, modality, part, defaults(part.space, "prepare"), cache, encoder_code(cell, encoder)).folder
 
 
 def _libraries(cells: Sequence[Cell], catalog: Catalog, cache: Path) -> list[str]:

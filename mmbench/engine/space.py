@@ -49,6 +49,10 @@ class Cell:
     """Why it can't run; None if it can."""
     parts: Mapping[str, str]
     """{"fusion.gated": hash of its source}: every part it may use."""
+    libraries: Mapping[str, Mapping[str, str]]
+    """{"fusion.gated": {"torch": "2.13.0"}}: what each part imports of others, and "engine" the engine itself."""
+    sources: Mapping[str, Mapping[str, str]]
+    """{"fusion.gated": {file: hash of what counts of it}}; where the files lie is no part of the key."""
     space_hash: str
     fingerprint: str
     """Of what its data set's rows are made from."""
@@ -114,6 +118,12 @@ def part_params(params: Mapping[str, Any], prefix: str) -> dict[str, Any]:
     """The parameters of one part, by their own names: those below `prefix.`"""
     start = prefix + "."
     return {name.removeprefix(start): value for name, value in params.items() if name.startswith(start)}
+
+
+def encoder_code(cell: Cell, encoder: str) -> tuple[str, Mapping[str, str]]:
+    """What stored features of an encoder depend on beside the data and its parameters: its code, and libraries."""
+    name = f"encoder.{encoder}"
+    return cell.parts[name], {**cell.libraries["engine"], **cell.libraries[name]}
 
 
 def derive_seed(*parts: object) -> int:

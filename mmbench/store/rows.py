@@ -20,7 +20,7 @@ from mmbench.store.chain import decode, strict_json
 T = TypeVar("T")
 
 NEWER = "it was written by a newer mmbench"
-SHARED = ("suite", "directions", "dataset", "modalities", "budget", "environment")
+SHARED = ("suite", "directions", "dataset", "modalities", "budget", "environment", "identity")
 REMEMBERED = 10_000
 """Beginnings of records that `Latest` knows again without parsing them."""
 _OWN = {"tuned": "params", "default": "default_params"}

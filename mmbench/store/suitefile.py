@@ -266,11 +266,31 @@ def _toml(value: Value | Sequence[Any] | Mapping[str, Any]) -> str:
 
 
 def suite_hash(suite: Suite) -> str:
-    """SHA-256 of what determines results: everything but the description."""
-    content = {key: value for key, value in asdict(suite).items() if key != "description"}
+    """SHA-256 of what a suite asks for: everything but the description."""
+    return _digest({key: value for key, value in _content(suite).items() if key != "description"})
+
+
+def terms(suite: Suite) -> str:
+    """SHA-256 of what all contenders of a suite have in common, on whatever task: budget, seed and limit. Names, the
+    version and who else competes are no terms: they change no result."""
+    return _digest({key: _content(suite)[key] for key in ("budget", "seed", "limit")})
+
+
+def task_terms(suite: Suite, task: str) -> str:
+    """SHA-256 of what a suite asks on one task; empty if it has no such task."""
+    found = [spec for spec in _content(suite)["tasks"] if spec["name"] == task]
+    return _digest(found[0]) if found else ""
+
+
+def _content(suite: Suite) -> dict[str, Any]:
+    content = asdict(suite)
     content["budget"]["trial_seconds"] = float(suite.budget.trial_seconds)  # 120 and 120.0 are one budget
     for task in content["tasks"]:
         for corruption in task["corruptions"]:
             corruption["severities"] = [float(severity) for severity in corruption["severities"]]
+    return content
+
+
+def _digest(content: Mapping[str, Any]) -> str:
     text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from mmbench.api.parts import Metric
 from mmbench.api.record import Record, Refit
 from mmbench.api.suite import CorruptionSpec, Suite, TaskSpec
+from mmbench.engine import identity
 from mmbench.errors import StoreError
-from mmbench.plugins import source_hash
 from mmbench.store.reading import PREDICTIONS, RunData, load_predictions, load_run_targets
 from mmbench.trust.contents import Contents, place
 from mmbench.trust.findings import Finding
@@ -61,7 +61,9 @@ class Examiner:
     def _note_source(self, record: Record) -> None:
         then = record.parts.get(f"metric.{record.metric}")
         part = self.metrics.get(record.metric)
-        if part is not None and then is not None and (now := source_hash(part)) != then:
+        if part is None or then is None or not record.identity:
+            return
+        if (now := identity.source(part).hash) != then:
             self.changed[record.metric] = f"its source has changed since (then {then}, now {now})"
 
     def _targets(self) -> Iterator[Finding]:

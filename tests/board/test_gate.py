@@ -14,6 +14,7 @@ from mmbench.board.gate import conditions
 from mmbench.board.stats.across import across
 from mmbench.errors import MMBenchError
 from mmbench.store.reading import RunData
+from mmbench.store.suitefile import suite_hash
 
 SUITE = Suite(
     "small",
@@ -131,10 +132,30 @@ def test_other_test_targets_set_apart() -> None:
 
 def test_a_changed_suite_says_what_was_changed() -> None:
     other = replace(SUITE, budget=Budget(trials=16), seed=3, contenders=SUITE.contenders[:1])
-    second = run(record(suite={"hash": "s2"}), name="two", suite=other)
+    one, two = (record(suite={"hash": suite_hash(suite)}) for suite in (SUITE, other))
     with pytest.raises(MMBenchError) as error:
-        conditions.check([run(record()), second])
-    assert "seed (0; 3), budget.trials (8; 16), contenders (with gated, only; without gated, only)" in str(error.value)
+        conditions.check([run(one), run(two, name="two", suite=other)])
+    assert "seed (0; 3), budget.trials (8; 16); --separate" in str(error.value)
+
+
+def test_a_suite_with_other_contenders_or_names_shares_a_board() -> None:
+    more = replace(SUITE, name="mine", version=2, contenders=(*SUITE.contenders[::-1], ContenderSpec("mine")))
+    one = record(suite={"hash": suite_hash(SUITE)})
+    two = record(contender="mine", suite={"hash": suite_hash(more)})
+    conditions.check([run(one), run(two, name="two", suite=more)])
+    other = replace(SUITE, tasks=tuple(replace(task, give_up=0.5) for task in SUITE.tasks))
+    two = replace(two, suite={"hash": suite_hash(other)})
+    with pytest.raises(MMBenchError, match="they differ in what is asked on a"):
+        conditions.check([run(one), run(two, name="two", suite=other)])
+
+
+def test_the_protocol_sets_apart_and_the_engines_code_does_not() -> None:
+    def under(**changes: Any) -> RunData:
+        return run(record(environment={**ENVIRONMENT, "protocol": 1, **changes}), name=str(changes))
+
+    conditions.check([under(), under(engine="e2", mmbench="0.1.1")])
+    with pytest.raises(MMBenchError, match=r"they differ in protocol \(1; 2\)"):
+        conditions.check([under(), under(protocol=2)])
 
 
 def test_boards_apart_say_what_differs_and_rank_alone() -> None:

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from mmbench import plugins, session
+from mmbench import plugins, session, sources
 from mmbench.api.suite import Suite
+from mmbench.engine import identity
 from mmbench.engine import plan as planning
 from mmbench.engine.events import TrialFinished
 from mmbench.store import reading, suitefile
@@ -114,15 +115,18 @@ def test_the_class_of_device_matters_and_its_number_does_not() -> None:
 
 
 def test_a_librarys_version_matters(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = keys()
-    changed = planning.libraries() | {"torch": "0.0.1"}
-    monkeypatch.setattr(planning, "libraries", lambda: changed)
+    before, plain = keys(), sources._version("torch")
+    monkeypatch.setattr(sources, "_version", lambda name: f"{plain}.1" if name == "torch" else plain)
     assert keys() != before
 
 
-def test_the_engines_code_matters(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_build_of_a_library_does_not() -> None:
+    assert "+" not in sources._version("torch")
+
+
+def test_the_protocol_matters(monkeypatch: pytest.MonkeyPatch) -> None:
     before = keys()
-    monkeypatch.setattr(planning, "engine_hash", lambda: "another")
+    monkeypatch.setattr(identity, "PROTOCOL", identity.PROTOCOL + 1)
     assert keys() != before
 
 
@@ -137,7 +141,7 @@ def planned(package: Path) -> str:
     """The key in a fresh process, as code is read once."""
     program = (
         "import sys; from pathlib import Path; from mmbench import plugins;"
-        "from mmbench.board import suitefile; from mmbench.engine import plan;"
+        "from mmbench.store import suitefile; from mmbench.engine import plan;"
         "catalog = plugins.load([sys.argv[2], 'outside']); suite = suitefile.read(Path(sys.argv[1]));"
         "print(*(c.key for c in plan.make(suite, catalog, contenders=['mine']).cells))"
     )

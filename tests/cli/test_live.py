@@ -41,6 +41,8 @@ def cell(contender: str = "gated", direction: str = "max") -> Cell:
         give_up=None,
         skip=None,
         parts={},
+        libraries={},
+        sources={},
         space_hash="",
         fingerprint="",
     )

@@ -51,7 +51,7 @@ class Counting(mb.Encoder):
 
 
 def prepared(table: Table, cache: Path, encoder: Any, **params: Any) -> Prepared:
-    return Prepared(table, "right", encoder, params, cache=cache)
+    return Prepared(table, "right", encoder, params, cache=cache, code=(type(encoder).__name__, {}))
 
 
 def test_fitted_on_train_once_and_missing_rows_are_zero(table: Table, tmp_path: Path) -> None:
@@ -78,10 +78,12 @@ def test_the_key_holds_every_ingredient(table: Table, tmp_path: Path, catalog: C
         prepared(table, tmp_path, encoder).folder,
         prepared(table, tmp_path, encoder, size=3).folder,
         prepared(table, tmp_path, Counting()).folder,
-        Prepared(table, "left", encoder, {}, cache=tmp_path).folder,
+        Prepared(table, "left", encoder, {}, cache=tmp_path, code=("MLP", {})).folder,
+        Prepared(table, "right", encoder, {}, cache=tmp_path, code=("another", {})).folder,
+        Prepared(table, "right", encoder, {}, cache=tmp_path, code=("MLP", {"torch": "3"})).folder,
         prepared(Table(table.dataset, table.folder, limit=20), tmp_path, encoder).folder,
     }
-    assert len(folders) == 5
+    assert len(folders) == 7
     assert prepared(table, tmp_path, encoder).folder in folders
 
 
@@ -102,15 +104,15 @@ def test_corruption_computes_changed_rows_only(table: Table, tmp_path: Path, cat
     encoder.seen = 0
     clean = features.arrays("test")
     missing = catalog.corruptions["missing"]
-    half = features.damaged(missing, CorruptionSpec("missing", "right"), 0.5, seed=0)
+    half = features.damaged(missing, CorruptionSpec("missing", "right"), 0.5, code="a", seed=0)
     assert encoder.seen == 0, "what is gone needs no computing"
     assert 0.3 < half[PRESENT].mean() < 0.7
     np.testing.assert_array_equal(half["x"][half[PRESENT]], clean["x"][half[PRESENT]])
     assert not half["x"][~half[PRESENT]].any()
-    none = features.damaged(missing, CorruptionSpec("missing", "right"), 0.0, seed=0)
+    none = features.damaged(missing, CorruptionSpec("missing", "right"), 0.0, code="a", seed=0)
     np.testing.assert_array_equal(none["x"], clean["x"])
     noise = catalog.corruptions["noise"]
-    loud = features.damaged(noise, CorruptionSpec("noise", "right"), 1.0, seed=0)
+    loud = features.damaged(noise, CorruptionSpec("noise", "right"), 1.0, code="a", seed=0)
     assert encoder.seen == clean[PRESENT].sum()
     assert not np.allclose(loud["x"], clean["x"])
 

@@ -67,7 +67,7 @@ def _board(
     title = _title(group, every, called) if len(every) > 1 else ""
     runs = _distinct(group.runs, called)
     origins, modalities = _origins(group.runs, runs, called)
-    missing = _missing(modalities, group.suite, origins, cells)
+    missing = _missing(modalities, [run.suite for run in group.runs], origins, cells)
     rows = rank.leaderboard([*runs, *_stand_ins(runs, missing)], metrics)
     for row in rows:
         origin = origins.get((row["task"], row["contender"]))
@@ -76,7 +76,7 @@ def _board(
             row |= {"status": "missing", "plan": None}
         elif origin.plan is not None:
             row["plan"] = origin.plan
-    notes = [*_set_costs_apart(rows, origins), *_mixed(origins.values()), *_never_run(group.suite, cells)]
+    notes = [*_set_costs_apart(rows, origins), *_mixed(origins.values()), *_never_run(group.runs, cells)]
     notes += seal.notes({run.path: called[run.path] for run in runs})
     return Board(title, runs, rows, notes)
 
@@ -122,7 +122,7 @@ def _origins(
 
 
 def _missing(
-    modalities: Mapping[str, Collection[str]], suite: Suite, here: Collection[Key], cells: Collection[Key]
+    modalities: Mapping[str, Collection[str]], suites: Sequence[Suite], here: Collection[Key], cells: Collection[Key]
 ) -> dict[str, list[str]]:
     """{task: contenders that were run on another task, but have no record on this one, on any board}."""
     contenders = sorted({contender for _, contender in here})
@@ -132,7 +132,7 @@ def _missing(
             for contender in contenders
             if (task, contender) not in here
             and (task, contender) not in cells
-            and _entered(suite, contender, task, seen)
+            and any(_entered(suite, contender, task, seen) for suite in suites)
         ]
         for task, seen in modalities.items()
     }
@@ -173,16 +173,18 @@ def _stand_ins(runs: Sequence[RunData], missing: Mapping[str, Sequence[str]]) ->
         yield replace(runs[0], records=made)
 
 
-def _never_run(suite: Suite, cells: Collection[Key]) -> list[str]:
-    """The tasks and contenders of the suite that have no record at all."""
+def _never_run(runs: Sequence[RunData], cells: Collection[Key]) -> list[str]:
+    """The tasks and contenders of the suites that have no record at all."""
     tasks, contenders = {task for task, _ in cells}, {contender for _, contender in cells}
     absent = [
         spec.name
-        for spec in suite.contenders
+        for run in runs
+        for spec in run.suite.contenders
         if spec.name not in contenders
         and not (spec.each_modality and any(name.startswith(f"{spec.name} ") for name in contenders))
     ]
-    found = {"contenders": absent, "tasks": [spec.name for spec in suite.tasks if spec.name not in tasks]}
+    unseen = [spec.name for run in runs for spec in run.suite.tasks if spec.name not in tasks]
+    found = {"contenders": dict.fromkeys(absent), "tasks": dict.fromkeys(unseen)}
     text = "; ".join(f"{kind} {', '.join(own)}" for kind, own in found.items() if own)
     return [f"Of the suite, not run: {text}."] if text else []
 

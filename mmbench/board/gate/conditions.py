@@ -1,7 +1,9 @@
 """What scores and costs depend on besides the contender, and the groups of records in which it is the same.
 
-Scores are compared only under one suite (its budget, seeds and limit), one engine, one data set with one split, the
-same test targets and one metric. Costs, besides, only from one device with as many threads and the same libraries.
+Scores are compared only under the same terms (budget, seeds and limit, and what is asked on the task), one protocol,
+one data set with one split, the same test targets and one metric. It need not be one suite: a contender that was added
+later, or in a file of its own, may stand beside the others. Costs, besides, are compared only from one device with as
+many threads and the same libraries.
 What a record does not say is unknown, which is a condition of its own: nothing is taken for granted.
 """
 
@@ -16,7 +18,7 @@ from mmbench.api.record import Record
 from mmbench.api.suite import Suite
 from mmbench.errors import MMBenchError
 from mmbench.store.reading import RunData
-from mmbench.store.suitefile import suite_hash
+from mmbench.store.suitefile import suite_hash, task_terms, terms
 
 UNKNOWN = "unknown"
 FEW = 4  # how many differences a line names
@@ -26,9 +28,10 @@ FEW = 4  # how many differences a line names
 class Conditions:
     """What a record's score depends on besides its contender. None: the record does not say."""
 
-    suite: str
-    engine: str | None
+    terms: str
+    protocol: str | None
     task: str
+    asked: str
     metric: str
     data: str | None
     split: str | None
@@ -66,17 +69,25 @@ class Group:
     runs: tuple[RunData, ...]
     conditions: tuple[Conditions, ...]
     """One for each task."""
-    suite: Suite
+
+    @property
+    def suite(self) -> Suite:
+        """That of its first run; others have the same terms."""
+        return self.runs[0].suite
 
 
 def conditions(record: Record, run: RunData) -> Conditions:
     """What the score of a record of `run` depends on."""
-    version, engine = record.environment.get("mmbench"), record.environment.get("engine")
+    number, version, engine = map(record.environment.get, ("protocol", "mmbench", "engine"))
+    before = f"{version or UNKNOWN} (engine {engine})" if engine else None  # of a time without protocols
+    stated, whole = record.suite.get("hash"), suite_hash(run.suite)
+    own = stated is None or stated == whole
     fingerprint, split = record.dataset.get("fingerprint"), mapping(record.dataset.get("rows"))
     return Conditions(
-        suite=str(record.suite.get("hash") or suite_hash(run.suite)),
-        engine=f"{version or UNKNOWN} (engine {engine})" if engine else None,
+        terms=terms(run.suite) if own else str(stated),
+        protocol=str(number) if number is not None else before,
         task=record.task,
+        asked=task_terms(run.suite, record.task) if own else "",
         metric=record.metric,
         data=None if fingerprint is None else str(fingerprint),
         split=", ".join(f"{name} {rows}" for name, rows in split.items()) or None,
@@ -134,9 +145,9 @@ def groups(runs: Sequence[RunData]) -> list[Group]:
 
 
 def _fits(mine: Conditions, known: Mapping[str, Conditions], *, scored: bool) -> bool:
-    """Whether a record may join a group: suite and engine are the group's own, the rest belongs to the task."""
+    """Whether a record may join a group: terms and protocol are the group's own, the rest belongs to the task."""
     first = next(iter(known.values()))
-    if first.suite != mine.suite or (first.engine != mine.engine and (scored or mine.engine is not None)):
+    if first.terms != mine.terms or (first.protocol != mine.protocol and (scored or mine.protocol is not None)):
         return False
     same = known.get(mine.task)
     return same is None or same == mine or (not scored and same.allow(mine))
@@ -148,7 +159,7 @@ def _group(runs: Sequence[RunData], members: Sequence[Sequence[int]], known: tup
         for run, places in zip(runs, members, strict=True)
         if places
     )
-    return Group(own, known, own[0].suite)
+    return Group(own, known)
 
 
 def names(runs: Sequence[RunData]) -> dict[Path, str]:
@@ -174,15 +185,17 @@ def differences(first: Group, other: Group) -> list[Difference]:
     """Everything in which two groups differ."""
     mine, theirs = first.conditions[0], other.conditions[0]
     found = []
-    if mine.suite != theirs.suite:
-        found = suite_differences(first.suite, other.suite) or [_brief("suite", mine.suite, theirs.suite)]
-    if mine.engine != theirs.engine:
-        found.append(_brief("mmbench", mine.engine, theirs.engine))
+    if mine.terms != theirs.terms:
+        found = _term_differences(first.suite, other.suite) or [_brief("suite", mine.terms, theirs.terms)]
+    if mine.protocol != theirs.protocol:
+        numbered = all(str(side.protocol).isdigit() for side in (mine, theirs))
+        found.append(_brief("protocol" if numbered else "mmbench", mine.protocol, theirs.protocol))
     by_task = {known.task: known for known in first.conditions}
     for known in other.conditions:
         same = by_task.get(known.task, known)
         task = known.task
         every = [
+            _brief(f"what is asked on {task}", same.asked, known.asked),
             _brief(f"metric of {task}", same.metric, known.metric),
             _brief(f"data set of {task}", same.data, known.data),
             _brief(f"split of {task}", same.split, known.split),
@@ -201,34 +214,15 @@ def _brief(what: str, mine: str | None, theirs: str | None) -> Difference:
     return Difference(what, *(short if short[0] != short[1] or mine == theirs else map(str, (mine, theirs))))
 
 
-def suite_differences(first: Suite, other: Suite) -> list[Difference]:
-    """Which settings of two suites differ; of tasks and contenders, the names."""
+def _term_differences(first: Suite, other: Suite) -> list[Difference]:
+    """Which terms of two suites differ."""
     one, two = _settings(first), _settings(other)
-    if first.name != other.name:
-        return [Difference("suite", first.name, other.name)]
-    found = [Difference(key, str(one[key]), str(two[key])) for key in one if one[key] != two[key]]
-    for kind, mine, theirs in (
-        ("tasks", first.tasks, other.tasks),
-        ("contenders", first.contenders, other.contenders),
-    ):
-        specs = [{spec.name: spec for spec in side} for side in (mine, theirs)]
-        if specs[0] != specs[1]:
-            found.append(Difference(kind, _own(specs[0], specs[1]), _own(specs[1], specs[0])))
-    return found
+    return [Difference(key, str(one[key]), str(two[key])) for key in one if one[key] != two[key]]
 
 
 def _settings(suite: Suite) -> dict[str, Any]:
-    flat = {key: getattr(suite, key) for key in ("name", "version", "seed", "limit")}
-    return flat | {f"budget.{key}": value for key, value in asdict(suite.budget).items()}
-
-
-def _own(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> str:
-    """What one suite has that the other has not."""
-    new = [name for name in mine if name not in theirs]
-    changed = [name for name in mine if name in theirs and mine[name] != theirs[name]]
-    text = [f"with {few(new)}"] if new else []
-    text += [f"its own {few(changed)}"] if changed else []
-    return ", ".join(text) or f"without {few([name for name in theirs if name not in mine])}"
+    budget = {f"budget.{key}": value for key, value in asdict(suite.budget).items()}
+    return {"seed": suite.seed, "limit": suite.limit} | budget
 
 
 def few(items: Sequence[object]) -> str:

@@ -150,7 +150,8 @@ def plan(
     """Show what `run` would do with the same options.
 
     One row a cell: to do, done, or skipped and why; its trials; the trainings that makes at most, refits
-    included; how many parameters are searched. The plan's hash names all of it in one word.
+    included; how many parameters are searched. Of a cell that has a result and is to do again, what has
+    changed since: a library, a file, the data, the suite. The plan's hash names all of it in one word.
 
     \b
     Examples:
@@ -169,6 +170,12 @@ def plan(
     columns = ("task", "contender", "status", *numbers)
     cells = [[str(row[column]) for column in columns] for row in rows]
     terminal.show(terminal.table(columns, cells, right=numbers), "")
+    reasons: dict[str, list[str]] = {}
+    for row in rows:
+        if row["why"]:
+            reasons.setdefault(row["why"], []).append(f"{row['task']}/{row['contender']}")
+    for why, again in reasons.items():
+        terminal.show(terminal.one_line(f"again, since {why}: {', '.join(again)}"))
     for ready, meaning in ((True, "in the cache"), (False, "to be fetched and built")):
         named = [dataset for dataset, here in session.data_ready(opened).items() if here is ready]
         if named:

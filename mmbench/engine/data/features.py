@@ -30,9 +30,7 @@ from mmbench.engine.data import shelf
 from mmbench.engine.data.column import Column
 from mmbench.engine.data.tables import Table, building, disk_full, sync
 from mmbench.engine.data.units import Units
-from mmbench.engine.plan import libraries
 from mmbench.errors import DataError, PluginError
-from mmbench.plugins import source_hash
 
 if TYPE_CHECKING:
     import numpy as np
@@ -55,6 +53,8 @@ class Prepared:
     encoder: Encoder
     params: Mapping[str, Any]
     cache: Path
+    code: tuple[str, Mapping[str, str]]
+    """The encoder's hash, and the versions of what it and the decoders of its kind import."""
 
     @cached_property
     def folder(self) -> Path:
@@ -64,9 +64,8 @@ class Prepared:
             self.table.limit,
             self.modality,
             self.encoder.name,
-            source_hash(self.encoder),
+            self.code,
             sorted(self.params.items()),
-            libraries(),
         ]
         digest = hashlib.sha256(json.dumps(ingredients).encode()).hexdigest()[:24]
         return self.cache / "features" / digest
@@ -118,12 +117,14 @@ class Prepared:
         self._hold(self.folder)
         return _arrays(self.folder, split)
 
-    def damaged(self, corruption: Corruption, spec: CorruptionSpec, severity: float, *, seed: int) -> "dict[str, Any]":
+    def damaged(
+        self, corruption: Corruption, spec: CorruptionSpec, severity: float, *, code: str, seed: int
+    ) -> "dict[str, Any]":
         """The test split's arrays after `corruption`; only rows whose value changed are computed anew."""
         import numpy as np
 
         parameters = {name: parameter.default for name, parameter in corruption.space.items()} | dict(spec.params)
-        name = json.dumps([spec.name, source_hash(corruption), severity, sorted(parameters.items()), seed])
+        name = json.dumps([spec.name, code, severity, sorted(parameters.items()), seed])
         folder = self.folder.with_name(f"{self.folder.name}-{hashlib.sha256(name.encode()).hexdigest()[:16]}")
         self._hold(folder)
         if folder.exists():
@@ -280,7 +281,7 @@ class Prepared:
             "params": dict(self.params),
             "limit": self.table.limit,
             "rows": self._rows,
-            "libraries": libraries(),
+            "libraries": dict(self.code[1]),
         }
 
 

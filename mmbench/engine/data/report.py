@@ -163,14 +163,19 @@ def _of_modality(modality: str, row: Report, rows: Mapping[str, int], whole: Rep
     if row["distinct"] == 1 and total - several > 1:
         yield f"all values of {modality!r} are alike"
     if bad := sum(row["unreadable"].values()):
-        yield f"{bad:,} values of {modality!r} can't be read and count as missing ({_by_split(row['unreadable'])})"
+        by_split = _by_split(row["unreadable"])
+        yield f"{_some(bad, 'value')} of {modality!r} that can't be read, taken as missing ({by_split})"
     for name, said in (("missing", "is missing"), ("empty", "is an empty text")):
         for split in SPLITS:
             if (count := row[name][split]) and count >= MUCH * rows[split]:
                 yield f"{modality!r} {said} in {count:,} of {rows[split]:,} {split} rows"
     if row["rounded"]:
-        count = f"{row['rounded']:,} whole numbers of {modality!r}"
-        yield f"{count} are rounded: encoders get float32, which holds them up to 16,777,216 only"
+        numbers = _some(row["rounded"], "whole number")
+        yield f"{numbers} of {modality!r} rounded: encoders get float32, which holds them up to 16,777,216 only"
+
+
+def _some(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def _of_classes(classes: Mapping[str, Mapping[str, int]]) -> Iterator[str]:

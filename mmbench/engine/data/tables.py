@@ -21,7 +21,7 @@ from mmbench.api.media import is_colour
 from mmbench.api.parts import Dataset
 from mmbench.engine.data import intake, report
 from mmbench.engine.data.column import Column
-from mmbench.engine.plan import fingerprint
+from mmbench.engine.identity import fingerprint
 from mmbench.errors import DataError, MMBenchError, blamed
 
 if TYPE_CHECKING:

@@ -38,6 +38,8 @@ WORKER = {
     # glibc gives large blocks back to the system at once, and each step of a convolution would fault its pages in anew.
     "MALLOC_MMAP_MAX_": "0",
     "MALLOC_TRIM_THRESHOLD_": str(2**40),
+    # A part that goes through a set meets its members in one order in every process and every run.
+    "PYTHONHASHSEED": "0",
 }
 """What a worker's environment says from its first moment on."""
 

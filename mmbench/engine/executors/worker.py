@@ -11,7 +11,7 @@ import threading
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing import parent_process
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -88,16 +88,19 @@ class Setting:
     """The parent's environment now; the server that workers are forked from may be older."""
     hidden: tuple[Path, ...] = ()
     """Folders with the truth of test, beside those of the cache: what runs have stored."""
+    sources: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    """The code that the run was planned with, as `sources.held` has it."""
 
 
 def perform(job: Job, setting: Setting, send: Send) -> None:
     """Do `job`, and tell of it through `send`."""
-    from mmbench import plugins
+    from mmbench import plugins, sources
     from mmbench.api.progress import listen
     from mmbench.engine.data.report import lines
     from mmbench.engine.data.tables import Table, examine, materialise, where
 
     catalog = plugins.load(setting.plugins)
+    sources.hold(setting.sources)
     with listen(lambda label, done, total: send("progress", label, done, total)):
         if isinstance(job, LoadData):
             dataset = catalog.datasets[job.dataset]

@@ -20,7 +20,7 @@ from mmbench.engine.data.tables import Table, materialise
 from mmbench.engine.learn.heads import Head, head_for
 from mmbench.engine.learn.model import Inputs, Model, assemble
 from mmbench.engine.learn.train import Augment, Lesson
-from mmbench.engine.space import Cell, part_params
+from mmbench.engine.space import Cell, encoder_code, part_params
 from mmbench.plugins import Catalog
 
 WIDENED = 2**27  # bytes of an array of half precision that is kept in single precision
@@ -81,7 +81,9 @@ class Workspace:
         """The test split with one modality damaged."""
         clean = self.inputs(params, "test")
         corruption = self.catalog.corruptions[spec.name]
-        arrays = self.prepared(params)[spec.modality].damaged(corruption, spec, severity, seed=self.cell.seed)
+        arrays = self.prepared(params)[spec.modality].damaged(
+            corruption, spec, severity, code=self.cell.parts[f"corruption.{spec.name}"], seed=self.cell.seed
+        )
         return Inputs({**clean.arrays, spec.modality: self._tensors(arrays)}, None, clean.n)
 
     def summaries(self, params: Params, inputs: Inputs) -> "dict[str, np.ndarray[Any, Any]]":
@@ -122,6 +124,7 @@ class Workspace:
             encoder=self.catalog.encoders[encoder],
             params=dict(params),
             cache=self.cache_folder,
+            code=encoder_code(self.cell, encoder),
         )
 
     def _load_inputs(

@@ -30,11 +30,11 @@ def rewrite(run: Path, change: Callable[[dict[str, Any]], None]) -> None:
         (run / stale).unlink(missing_ok=True)
 
 
-def environment(**changed: str) -> Callable[[dict[str, Any]], None]:
+def environment(**changed: Any) -> Callable[[dict[str, Any]], None]:
     """The record as if it had been made elsewhere."""
 
     def change(row: dict[str, Any]) -> None:
-        row["environment"] = {"mmbench": "0.1.0", "engine": "e1", "processor": "Abacus", "device": "cpu"} | changed
+        row["environment"] = {"protocol": 1, "processor": "Abacus", "device": "cpu"} | changed
 
     return change
 
@@ -59,42 +59,40 @@ def test_a_run_beside_itself_is_one_board_with_ties(mmbench: Type, toy: Toy) -> 
 
 def test_what_cant_be_compared_is_refused_in_one_line(mmbench: Type, toy: Toy) -> None:
     rewrite(toy("one"), environment())
-    rewrite(toy("two"), environment(engine="e2"))
+    rewrite(toy("two"), environment(protocol=2))
     answer = mmbench("leaderboard", "one", "two")
     assert (answer.code, answer.out) == (2, "")
     assert answer.err == (
         "mmbench: error: one and two can't stand on one board: they differ in "
-        "mmbench (0.1.0 (engine e1); 0.1.0 (engine e2)); --separate gives each its own\n"
+        "protocol (1; 2); --separate gives each its own\n"
     )
 
 
 @pytest.mark.parametrize("form", ["table", "markdown", "latex"])
 def test_separate_boards_say_what_differs(mmbench: Type, toy: Toy, form: str) -> None:
     rewrite(toy("one"), environment())
-    rewrite(toy("two"), environment(engine="e2"))
+    rewrite(toy("two"), environment(protocol=2))
     answer = mmbench("leaderboard", "one", "two", "--separate", "--format", form)
     assert answer.code == 0
     assert "2 boards" in answer.err
-    first, second = (
-        answer.out.index(f"{run}: mmbench 0.1.0 (engine {e})") for run, e in (("one", "e1"), ("two", "e2"))
-    )
+    first, second = (answer.out.index(f"{run}: protocol {p}") for run, p in (("one", 1), ("two", 2)))
     assert 0 <= first < second
     assert answer.out.count("RuntimeError: this fusion always raises") == 2
 
 
 def test_a_run_gone_on_with_by_another_mmbench_is_two_boards(mmbench: Type, toy: Toy) -> None:
     def change(row: dict[str, Any]) -> None:
-        environment(engine="e2" if row["contender"] == "concat" else "e1")(row)
+        environment(protocol=2 if row["contender"] == "concat" else 1)(row)
 
     rewrite(toy("one"), change)
     answer = mmbench("leaderboard", "one", "--format", "csv")
     assert "not all rows can be compared: 2 boards" in answer.err
     found = {row["contender"]: row for row in csv.DictReader(io.StringIO(answer.out))}
-    assert found["concat"]["board"] == "one: mmbench 0.1.0 (engine e2)"
-    assert found["only left"]["board"] == found["majority"]["board"] == "one: mmbench 0.1.0 (engine e1)"
+    assert found["concat"]["board"] == "one: protocol 2"
+    assert found["only left"]["board"] == found["majority"]["board"] == "one: protocol 1"
     assert found["concat"]["rank"] == found["only left"]["rank"] == "1"
     compared = mmbench("compare", "one", "concat", "only left")
-    assert "not run under the same conditions: engine 0.1.0 (engine e2); 0.1.0 (engine e1)" in compared.out
+    assert "not run under the same conditions: protocol 2; 1" in compared.out
 
 
 @pytest.mark.parametrize("form", ["table", "markdown", "latex"])

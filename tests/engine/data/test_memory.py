@@ -79,7 +79,7 @@ def work(cache: Path, rows: int, answer: Any) -> None:
 
     watcher = threading.Thread(target=look, daemon=True)
     watcher.start()
-    made = Prepared(table, "numbers", Threefold(), {}, cache=cache)
+    made = Prepared(table, "numbers", Threefold(), {}, cache=cache, code=("", {}))
     made.ensure()
     x = made.arrays("train")["x"]
     order = np.random.default_rng(0).permutation(rows)

@@ -146,7 +146,7 @@ SAID: list[tuple[Callable[[Splits], Any], dict[str, Any], list[str]]] = [
     (
         put("train", "facts", {0: [2**24 + 1, 0.5], 1: [1_700_000_000_001, 0.5]}),
         {},
-        ["2 whole numbers of 'facts' are rounded: encoders get float32, which holds them up to 16,777,216 only"],
+        ["2 whole numbers of 'facts' rounded: encoders get float32, which holds them up to 16,777,216 only"],
     ),
     (
         put("test", "number", dict.fromkeys(range(10), 3.0)),

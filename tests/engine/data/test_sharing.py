@@ -70,7 +70,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def prepared(cache: Path) -> Prepared:
-    return Prepared(materialise(Rows(), cache), "numbers", Slow(), {}, cache=cache)
+    return Prepared(materialise(Rows(), cache), "numbers", Slow(), {}, cache=cache, code=("", {}))
 
 
 def make(cache: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 import mmbench as mb
 from mmbench.api.data import Target
 from mmbench.engine.data import tables
-from mmbench.engine.plan import fingerprint
+from mmbench.engine.identity import fingerprint
 from mmbench.errors import DataError
 
 ROWS = {"train": "aabb", "validation": "ab", "test": "bb"}
