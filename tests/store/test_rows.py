@@ -227,5 +227,5 @@ def test_warnings_of_the_data_are_sentences(store: Store, folder: Path) -> None:
     assert read_run(folder).records == (warned,)
     for wrong in ("one sentence", [1], {"a": "b"}):
         store.add_record(record(dataset={**warned.dataset, "warnings": wrong}))
-        with pytest.raises(StoreError, match="dataset.warnings is no list of sentences"):
+        with pytest.raises(StoreError, match=r"dataset\.warnings is no list of sentences"):
             read_run(folder)

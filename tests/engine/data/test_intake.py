@@ -156,15 +156,14 @@ def test_reading_tells_how_far_it_is(tmp_path: Path) -> None:
 
 
 def test_each_value_is_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from mmbench.api import columns
+    from mmbench.api import columns, media
 
     calls: list[Any] = []
 
     def counted(*given: Any) -> Any:
         calls.append(given)
-        return picture(*given)
+        return media.picture(*given)
 
-    picture = columns.picture
     monkeypatch.setattr(columns, "picture", counted)
     tables.materialise(of(tmp_path), tmp_path / "cache")
     assert len(calls) == 8
