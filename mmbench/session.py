@@ -280,7 +280,7 @@ def estimate(session: Session) -> list[dict[str, Any]]:
                 "trials": trials,
                 "trainings": trials + cell.budget.refit_seeds * (2 if open_ else 1),  # the default is refitted, too
                 "parameters": len(open_),
-                "fusions": list(cell.fusions),
+                "fusions": list(cell.options("fusion")),
             }
         )
     return rows

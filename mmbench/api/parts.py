@@ -36,6 +36,8 @@ class Part:
     source: ClassVar[str] = ""
     """Where the method was published: a DOI, an arXiv id or an address."""
     space: ClassVar[Space] = {}
+    usual: ClassVar[bool] = False
+    """Whether it is the one of its role that is taken where nobody chooses, and the one that a search begins with."""
     libraries: ClassVar[tuple[str, ...]] = ()
     """Modules of other packages that take long to import and that it needs: a run loads them once for all workers."""
 

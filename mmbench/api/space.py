@@ -8,7 +8,7 @@ the stored arrays, "build" for the rest. The engine translates a space to Optuna
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, TypeAlias
 
 from mmbench.errors import PluginError
@@ -23,6 +23,18 @@ class _Parameter:
     when: Mapping[str, Value] | None = None
     """Active only if each named parameter of the same part has the given value."""
     stage: Stage = "build"
+    searched: bool = True
+    """Whether a search tries other values than the default where the suite says nothing."""
+
+
+@dataclass(frozen=True)
+class Range:
+    """What a suite may put in a parameter's place: search from `low` to `high`."""
+
+    low: float
+    high: float
+    log: bool | None = None
+    """On a logarithmic scale; as the parameter has it if None."""
 
 
 @dataclass(frozen=True)
@@ -34,16 +46,20 @@ class Int(_Parameter):
     log: bool = field(default=False, kw_only=True)
     default: int = field(kw_only=True)
     structural: bool = field(default=True, kw_only=True)
+    within: tuple[int, int] | None = field(default=None, kw_only=True)
+    """What a suite may ask for; unless given, what is searched."""
 
     def problem(self) -> str | None:
         return _range_problem(self.low, self.high, self.default, self.log)
 
     def holds(self, value: object) -> bool:
-        return isinstance(value, int) and not isinstance(value, bool) and self.low <= value <= self.high
+        low, high = self.within or (self.low, self.high)
+        return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
 
     def allowed(self) -> str:
         """In words: what `holds` accepts."""
-        return f"a whole number from {self.low} to {self.high}"
+        low, high = self.within or (self.low, self.high)
+        return f"a whole number from {low} to {high}"
 
 
 @dataclass(frozen=True)
@@ -55,16 +71,20 @@ class Float(_Parameter):
     log: bool = field(default=False, kw_only=True)
     default: float = field(kw_only=True)
     structural: bool = field(default=False, kw_only=True)
+    within: tuple[float, float] | None = field(default=None, kw_only=True)
+    """What a suite may ask for; unless given, what is searched."""
 
     def problem(self) -> str | None:
         return _range_problem(self.low, self.high, self.default, self.log)
 
     def holds(self, value: object) -> bool:
-        return isinstance(value, int | float) and not isinstance(value, bool) and self.low <= value <= self.high
+        low, high = self.within or (self.low, self.high)
+        return isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high
 
     def allowed(self) -> str:
         """In words: what `holds` accepts."""
-        return f"a number from {self.low} to {self.high}"
+        low, high = self.within or (self.low, self.high)
+        return f"a number from {low} to {high}"
 
 
 @dataclass(frozen=True)
@@ -95,6 +115,8 @@ class Choice(_Parameter):
 
 Parameter: TypeAlias = Int | Float | Choice
 Space: TypeAlias = Mapping[str, Parameter]
+Setting: TypeAlias = Value | tuple[Value, ...] | Range
+"""What a suite says of a parameter: a value fixes it, several are to be chosen from, a range is searched."""
 
 
 def _range_problem(low: float, high: float, default: float, log: bool) -> str | None:
@@ -125,6 +147,42 @@ def check_space(space: Space, where: str) -> None:
                 raise PluginError(f"{where}: space[{name!r}] depends on {other!r}, which must stand before it")
             if not space[other].holds(value):
                 raise PluginError(f"{where}: space[{name!r}] waits for {other} = {value!r}, which can't be")
+
+
+def narrowed(parameter: Parameter, setting: Setting) -> Parameter:
+    """The parameter as a suite has it. Raises ValueError, in words, if it can't be so."""
+    if isinstance(setting, Range):
+        return _ranged(parameter, setting)
+    values = setting if isinstance(setting, tuple) else (setting,)
+    for value in values:
+        if not parameter.holds(value):
+            raise ValueError(f"can't be {value!r}: it is {parameter.allowed()}")
+    default = parameter.default if parameter.default in values else values[0]
+    return Choice(values, default=default, structural=parameter.structural, when=parameter.when, stage=parameter.stage)
+
+
+def _ranged(parameter: Parameter, setting: Range) -> Parameter:
+    if isinstance(parameter, Choice):
+        raise ValueError(f"can't be a range: it is {parameter.allowed()}")
+    for end in (setting.low, setting.high):
+        if not parameter.holds(end):
+            raise ValueError(f"can't be {end!r}: it is {parameter.allowed()}")
+    log = parameter.log if setting.log is None else setting.log
+    ends: dict[str, Any] = {"low": setting.low, "high": setting.high}
+    ends["default"] = min(max(parameter.default, setting.low), setting.high)
+    found: Parameter = replace(parameter, log=log, searched=True, **ends)
+    problem = found.problem()
+    if problem:
+        raise ValueError(f"can't be searched so: it {problem}")
+    return found
+
+
+def described(parameter: Parameter) -> str:
+    """The parameter in words that stay the same when a later version knows more of parameters: what is usual is left
+    out."""
+    plain = {f.name: f.default for f in fields(parameter)}
+    own = {name: getattr(parameter, name) for name in plain}
+    return f"{type(parameter).__name__} {dict(sorted((n, v) for n, v in own.items() if v != plain[n]))}"
 
 
 def active(parameter: Parameter, chosen: Params) -> bool:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from mmbench.api.space import Value
+from mmbench.api.space import Setting, Value
 
 
 @dataclass(frozen=True)
@@ -49,8 +49,9 @@ class TaskSpec:
     """{modality: encoders to choose from}; a modality that is absent may use every encoder of its kind."""
     modalities: tuple[str, ...] | None = None
     corruptions: tuple[CorruptionSpec, ...] = ()
-    params: Mapping[str, Value] = field(default_factory=dict)
-    """Parameters held fixed for every contender that has them, by full name: {"model.width": 64}."""
+    params: Mapping[str, Setting] = field(default_factory=dict)
+    """What is fixed, narrowed or opened for every contender that has it, by full name: {"model.width": 64,
+    "train.lr": Range(1e-5, 1e-3)}."""
     give_up: float | None = None
     """A contender whose best validation score is worse than this after half of its trials searches no further."""
 
@@ -63,14 +64,14 @@ class ContenderSpec:
     fusion: tuple[str, ...] | None = None
     """None: every fusion that fits, baselines left out."""
     objective: tuple[str, ...] = ()
-    """Objectives to choose from; none: the task's loss alone."""
+    """Objectives to choose from, "a+b" for both at once; none: the task's loss alone."""
     only: tuple[str, ...] | None = None
     """The modalities it may see; None: all."""
     each_modality: bool = False
     """One contender for each modality, named "NAME MODALITY"."""
     tasks: tuple[str, ...] | None = None
-    params: Mapping[str, Value] = field(default_factory=dict)
-    """Parameters held fixed, by full name: {"fusion.low_rank.rank": 4}."""
+    params: Mapping[str, Setting] = field(default_factory=dict)
+    """What is fixed, narrowed or opened, by full name: {"fusion.low_rank.rank": 4}."""
 
 
 @dataclass(frozen=True)

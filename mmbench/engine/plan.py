@@ -7,17 +7,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from mmbench import sources
 from mmbench.api.data import Match, Task
 from mmbench.api.parts import Part
-from mmbench.api.space import Parameter
+from mmbench.api.space import Parameter, Setting, described, narrowed
 from mmbench.api.suite import ContenderSpec, CorruptionSpec, Suite, TaskSpec
 from mmbench.engine import identity
-from mmbench.engine.space import Cell, full_space
+from mmbench.engine.space import Cell, Slot, full_space, together
 from mmbench.errors import SuiteError, unknown
-from mmbench.plugins import Catalog
+from mmbench.plugins import Catalog, Shelf
 
 
 @dataclass(frozen=True)
@@ -127,7 +126,7 @@ def _contenders(suite: Suite, task: Task, catalog: Catalog, names: Sequence[str]
         with _said_of(f"contender {spec.name!r}"):
             for name in spec.fusion or ():
                 catalog.fusions[name]
-            for name in spec.objective:
+            for name in (name for option in spec.objective for name in together(option)):
                 catalog.objectives[name]
             for name in spec.tasks or ():
                 _select(suite.tasks, [name], "task")
@@ -159,31 +158,15 @@ def _cell(
         raise SuiteError(f"contender {contender.name!r}: {unknown('modality', missing[0], task.modalities)}")
     seen = {m: k for m, k in task.modalities.items() if contender.only is None or m in contender.only}
     task = replace(task, modalities=seen)
-    encoders = {m: spec.encoders.get(m) or _reading(kind, catalog) for m, kind in seen.items()}
-    wanted = contender.fusion or tuple(name for name, fusion in catalog.fusions.items() if fusion.level != "estimator")
-    if len(seen) == 1 and contender.fusion is None:
-        wanted = ("concat",)  # a single modality has nothing to fuse
-    reasons = {name: _one_sided(task) or catalog.fusions[name].supports(task) for name in wanted}
-    fusions = tuple(name for name in wanted if reasons[name] is None)
-    skip = None if fusions else _reason_text(reasons)
-    for modality, names in encoders.items():
-        fitting = tuple(n for n in names if catalog.encoders[n].supports(task) is None)
-        if not fitting:
-            skip = skip or f"no encoder for {modality}: {catalog.encoders[names[0]].supports(task)}"
-        encoders[modality] = fitting or names
-    objectives = tuple(n for n in contender.objective if catalog.objectives[n].supports(task) is None)
-    if contender.objective and not objectives:
-        skip = skip or f"{contender.objective[0]}: {catalog.objectives[contender.objective[0]].supports(task)}"
-    parts = _parts(task, fusions, encoders, objectives, spec.corruptions, catalog)
+    slots, skip = _slots(spec, task, contender, catalog)
+    parts = _parts(task, slots, spec.corruptions, catalog)
     codes = {name: identity.source(part) for name, part in parts.items()}
     cell = Cell(
         key="",
         task=task,
         contender=contender.name,
-        fusions=fusions or wanted[:1],
-        encoders=encoders,
-        objectives=objectives,
-        fixed={},
+        slots=slots,
+        params={},
         corruptions=tuple(c for c in spec.corruptions if c.modality in seen),
         budget=suite.budget,
         seed=suite.seed,
@@ -198,20 +181,65 @@ def _cell(
         fingerprint=mark,
     )
     space = {} if skip else full_space(cell, catalog)
-    fixed = {name: value for name, value in spec.params.items() if name in space} | dict(contender.params)
-    _check_fixed(f"task {spec.name!r}", spec.params, space, known=False)
-    _check_fixed(f"contender {contender.name!r}", contender.params, space, known=skip is None)
-    described = {name: repr(parameter) for name, parameter in space.items()}
-    cell = replace(cell, fixed=fixed, space_hash=identity.digest(described))
+    params = {name: setting for name, setting in spec.params.items() if name in space} | dict(contender.params)
+    _check_params(f"task {spec.name!r}", spec.params, space, known=False)
+    _check_params(f"contender {contender.name!r}", contender.params, space, known=skip is None)
+    cell = replace(cell, params=params)
+    space = {} if skip else full_space(cell, catalog)
+    cell = replace(cell, space_hash=identity.digest({name: described(space[name]) for name in space}))
     return replace(cell, key=identity.key(cell, device))
 
 
-def _check_fixed(where: str, params: Mapping[str, Any], space: Mapping[str, Parameter], *, known: bool) -> None:
-    for name, value in params.items():
+def _slots(
+    spec: TaskSpec, task: Task, contender: ContenderSpec, catalog: Catalog
+) -> tuple[tuple[Slot, ...], str | None]:
+    """What is to be chosen in every configuration, in order; and why nothing fits, if so."""
+    trained = tuple(name for name, fusion in catalog.fusions.items() if fusion.level != "estimator")
+    one = contender.fusion is None and len(task.modalities) == 1  # a single modality has nothing to fuse
+    wanted = (_usual(trained, catalog.fusions),) if one else contender.fusion or trained
+    found = [_slot("fusion", "fusion", wanted, task, catalog)]
+    for modality, kind in task.modalities.items():
+        readers = spec.encoders.get(modality) or _reading(kind, catalog)
+        slot, reason = _slot(f"encoder.{modality}", "encoder", readers, task, catalog)
+        found.append((slot, reason and f"no encoder for {modality}: {reason}"))
+    if contender.objective:
+        found.append(_slot("objective", "objective", contender.objective, task, catalog))
+    return tuple(slot for slot, _ in found), next((reason for _, reason in found if reason), None)
+
+
+def _slot(path: str, role: str, wanted: Sequence[str], task: Task, catalog: Catalog) -> tuple[Slot, str | None]:
+    """A slot with the options that fit; if none does, with the first, and why."""
+    shelf = catalog.shelves()[f"{role}s"]
+    reasons = {option: _misfit(option, shelf, task) for option in wanted}
+    fitting = tuple(option for option, reason in reasons.items() if reason is None)
+    told = None if fitting else _reason_text(reasons if role == "fusion" else dict(list(reasons.items())[:1]))
+    if told and role == "objective":
+        told = f"{wanted[0]}: {told}"
+    options = fitting or tuple(wanted[:1])
+    return Slot(path, role, options, default=_usual(options, shelf)), told
+
+
+def _misfit(option: str, shelf: Shelf[Part], task: Task) -> str | None:
+    """Why an option does not fit the task."""
+    parts = [shelf[name] for name in together(option)]
+    one_sided = _one_sided(task) if shelf.role == "fusion" else None
+    return one_sided or next((reason for part in parts if (reason := part.supports(task))), None)
+
+
+def _usual(options: Sequence[str], shelf: Mapping[str, Part]) -> str:
+    """The option that a search begins with: the one that is usual in its role, else the first."""
+    return next((name for name in options if name in shelf and shelf[name].usual), options[0])
+
+
+def _check_params(where: str, params: Mapping[str, Setting], space: Mapping[str, Parameter], *, known: bool) -> None:
+    for name, setting in params.items():
         if known and name not in space:
             raise SuiteError(f"{where}, params: {unknown('parameter', name, space)}")
-        if name in space and not space[name].holds(value):
-            raise SuiteError(f"{where}, params: {name} can't be {value!r}: it is {space[name].allowed()}")
+        if name in space:
+            try:
+                narrowed(space[name], setting)
+            except ValueError as error:
+                raise SuiteError(f"{where}, params: {name} {error}") from error
 
 
 def _check_task_params(spec: TaskSpec, cells: Sequence[Cell], catalog: Catalog) -> None:
@@ -224,22 +252,16 @@ def _check_task_params(spec: TaskSpec, cells: Sequence[Cell], catalog: Catalog) 
 
 
 def _parts(
-    task: Task,
-    fusions: Sequence[str],
-    encoders: Mapping[str, Sequence[str]],
-    objectives: Sequence[str],
-    corruptions: Sequence[CorruptionSpec],
-    catalog: Catalog,
+    task: Task, slots: Sequence[Slot], corruptions: Sequence[CorruptionSpec], catalog: Catalog
 ) -> dict[str, Part]:
+    """{"fusion.gated": the part}: every part that a cell may use."""
+    shelves = catalog.shelves()
     used: dict[str, Part] = {
         f"dataset.{task.dataset}": catalog.datasets[task.dataset],
         f"metric.{task.metric}": catalog.metrics[task.metric],
     }
-    used |= {f"fusion.{name}": catalog.fusions[name] for name in fusions}
-    used |= {f"encoder.{name}": catalog.encoders[name] for names in encoders.values() for name in names}
-    used |= {f"objective.{name}": catalog.objectives[name] for name in objectives}
-    used |= {f"corruption.{c.name}": catalog.corruptions[c.name] for c in corruptions}
-    return used
+    used |= {f"{slot.role}.{name}": shelves[f"{slot.role}s"][name] for slot in slots for name in slot.parts}
+    return used | {f"corruption.{c.name}": catalog.corruptions[c.name] for c in corruptions}
 
 
 def _one_sided(task: Task) -> str | None:

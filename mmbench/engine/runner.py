@@ -307,8 +307,8 @@ def _features(cell: Cell, modality: str, encoder: str, catalog: Catalog, cache: 
 def _libraries(cells: Sequence[Cell], catalog: Catalog, cache: Path) -> list[str]:
     """What the workers of these cells will import, each once for all of them."""
     parts: list[Part] = [catalog.metrics[cell.task.metric] for cell in cells]
-    parts += [catalog.fusions[name] for cell in cells for name in cell.fusions]
-    parts += [catalog.objectives[name] for cell in cells for name in cell.objectives]
+    slots = dict.fromkeys((slot.role, name) for cell in cells for slot in cell.slots for name in slot.parts)
+    parts += [catalog.shelves()[f"{role}s"][name] for role, name in slots if role != "encoder"]
     prepared = {
         (cell.task.dataset, modality, name): cell
         for cell in cells

@@ -1,30 +1,56 @@
-"""The space of a cell: every part's declared parameters under their full names, and the engine's own.
+"""The space of a cell: its slots, every part's declared parameters under their full names, and the engine's own.
 
 A configuration is a flat dict: {"fusion": "gated", "fusion.gated.dropout": 0.1, "encoder.image": "cnn",
 "encoder.image.cnn.width": 64, "model.width": 128, "train.lr": 0.002}. Used by plan, search and model.
 """
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 from mmbench.api.data import Task
 from mmbench.api.parts import Part
-from mmbench.api.space import Choice, Float, Parameter, Space, active
+from mmbench.api.space import Choice, Float, Parameter, Setting, Space, active, defaults, narrowed
 from mmbench.api.suite import Budget, CorruptionSpec
 from mmbench.plugins import Catalog
 
 MODEL_SPACE: Space = {
     "width": Choice((32, 64, 128, 256), default=128),
-    "dropout": Float(0.0, 0.6, default=0.2),
+    "dropout": Float(0.0, 0.6, default=0.2, within=(0.0, 1.0)),
 }
 TRAIN_SPACE: Space = {
-    "lr": Float(3e-4, 1e-2, log=True, default=2e-3),
-    "weight_decay": Float(1e-5, 0.3, log=True, default=1e-2),
+    "lr": Float(3e-4, 1e-2, log=True, default=2e-3, within=(1e-8, 100.0)),
+    "weight_decay": Float(1e-5, 0.3, log=True, default=1e-2, within=(0.0, 10.0)),
     "batch_size": Choice((32, 64, 128, 256), default=128),
 }
 Choose: TypeAlias = Callable[[str, Parameter], Any]
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A place in every configuration of a cell that one of some parts fills."""
+
+    path: str
+    """"fusion", "encoder.image", "objective": the name under which the choice is stored."""
+    role: str
+    options: tuple[str, ...]
+    """Names of parts; one of several joined by "+" stands for all of them at once."""
+    default: str
+
+    def prefix(self, part: str) -> str:
+        """What the full names of a part's parameters begin with."""
+        return f"{self.path}.{part}"
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The names of all parts that may fill it."""
+        return tuple(dict.fromkeys(name for option in self.options for name in together(option)))
+
+
+def together(option: str) -> list[str]:
+    """The parts that one option of a slot stands for."""
+    return option.split("+")
 
 
 @dataclass(frozen=True)
@@ -35,10 +61,10 @@ class Cell:
     """A hash of all that its result depends on."""
     task: Task
     contender: str
-    fusions: tuple[str, ...]
-    encoders: Mapping[str, tuple[str, ...]]
-    objectives: tuple[str, ...]
-    fixed: Mapping[str, Any]
+    slots: tuple[Slot, ...]
+    """In the order in which they are chosen: the fusion first."""
+    params: Mapping[str, Setting]
+    """What the suite fixes, narrows or opens, by full name."""
     corruptions: tuple[CorruptionSpec, ...]
     budget: Budget
     seed: int
@@ -57,41 +83,50 @@ class Cell:
     fingerprint: str
     """Of what its data set's rows are made from."""
 
+    def options(self, role: str) -> tuple[str, ...]:
+        """The parts of a role that it may use, of all slots."""
+        return tuple(dict.fromkeys(name for slot in self.slots if slot.role == role for name in slot.parts))
+
+    @property
+    def encoders(self) -> Mapping[str, tuple[str, ...]]:
+        """{modality: encoders to choose from}"""
+        return {slot.path.partition(".")[2]: slot.options for slot in self.slots if slot.role == "encoder"}
+
 
 def configure(cell: Cell, catalog: Catalog, choose: Choose) -> dict[str, Any]:
     """Walk the cell's space and let `choose(name, parameter)` decide each value that is open. The one place that
-    knows which parameter depends on which."""
+    knows which parameter depends on which. A parameter that nobody searches is left out: see `settings`."""
+    space = full_space(cell, catalog)
     chosen: dict[str, Any] = {}
 
-    def pick(name: str, parameter: Parameter) -> Any:
-        if name in cell.fixed:
-            chosen[name] = cell.fixed[name]
-        elif isinstance(parameter, Choice) and len(parameter.options) == 1:
+    def pick(name: str) -> Any:
+        parameter = space[name]
+        if isinstance(parameter, Choice) and len(parameter.options) == 1:
             chosen[name] = parameter.options[0]
-        elif parameter.stage == "prepare" and not cell.budget.tune_preparation:
-            chosen[name] = parameter.default
         else:
-            chosen[name] = choose(name, parameter)
+            chosen[name] = choose(name, parameter) if parameter.searched else parameter.default
         return chosen[name]
 
-    def descend(prefix: str, space: Space, stage: str | None = None) -> None:
+    def descend(prefix: str, own: Space, stage: str | None = None) -> None:
         local: dict[str, Any] = {}
-        for name, parameter in space.items():
+        for name, parameter in own.items():
+            full = f"{prefix}.{name}"
             if stage in (None, parameter.stage) and active(parameter, local):
-                local[name] = pick(f"{prefix}.{name}", parameter)
+                closed = not parameter.searched and full not in cell.params
+                local[name] = parameter.default if closed else pick(full)
 
-    fusion = pick("fusion", Choice(cell.fusions, default=_first(cell.fusions, "concat")))
-    trained = catalog.fusions[fusion].level != "estimator"
-    descend(f"fusion.{fusion}", catalog.fusions[fusion].space)
-    for modality, names in cell.encoders.items():
-        encoder = pick(f"encoder.{modality}", Choice(names, default=names[0]))
-        descend(f"encoder.{modality}.{encoder}", catalog.encoders[encoder].space, None if trained else "prepare")
-    if trained:
-        if cell.objectives:
-            objective = pick("objective", Choice(cell.objectives, default=cell.objectives[0]))
-            descend(f"objective.{objective}", catalog.objectives[objective].space)
-        if catalog.fusions[fusion].level == "feature":
-            descend("model", MODEL_SPACE)
+    level = ""
+    for slot in cell.slots:
+        if level == "estimator" and slot.role not in ("fusion", "encoder"):
+            continue  # it trains nothing: what it reads must be prepared, and no more
+        for name in together(pick(slot.path)):
+            part: Any = catalog.shelves()[f"{slot.role}s"][name]
+            level = part.level if slot.role == "fusion" else level
+            stage = "prepare" if level == "estimator" and slot.role == "encoder" else None
+            descend(slot.prefix(name), part.space, stage)
+    if level == "feature":
+        descend("model", MODEL_SPACE)
+    if level != "estimator":
         descend("train", TRAIN_SPACE)
     return chosen
 
@@ -102,22 +137,37 @@ def default_params(cell: Cell, catalog: Catalog) -> dict[str, Any]:
 
 
 def open_params(cell: Cell, catalog: Catalog) -> set[str]:
-    """The names of what is left to tune; of parameters that depend on others, those of each fusion's default."""
+    """The names of what is left to tune; of parameters that depend on others, those of each option's default."""
     asked: set[str] = set()
 
     def choose(name: str, parameter: Parameter) -> Any:
         asked.add(name)
         return parameter.default
 
-    for fusion in cell.fusions:
-        configure(replace(cell, fusions=(fusion,)), catalog, choose)
-    return asked | ({"fusion"} if len(cell.fusions) > 1 and "fusion" not in cell.fixed else set())
+    space = full_space(cell, catalog)
+    for place, slot in enumerate(cell.slots):
+        choice = space[slot.path]
+        options = tuple(map(str, choice.options)) if isinstance(choice, Choice) else ()
+        for option in options:
+            only = replace(slot, options=(option,), default=option)
+            slots = (*cell.slots[:place], only, *cell.slots[place + 1 :])
+            given = {name: setting for name, setting in cell.params.items() if name != slot.path}
+            configure(replace(cell, slots=slots, params=given), catalog, choose)
+            asked |= {slot.path} if len(options) > 1 else set()
+    return asked
 
 
 def part_params(params: Mapping[str, Any], prefix: str) -> dict[str, Any]:
-    """The parameters of one part, by their own names: those below `prefix.`"""
+    """The stored parameters of one part, by their own names: those below `prefix.`"""
     start = prefix + "."
     return {name.removeprefix(start): value for name, value in params.items() if name.startswith(start)}
+
+
+def settings(part: Part, params: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    """What a part is built with: its stored parameters, and the defaults of those that nobody searches."""
+    given = part_params(params, prefix)
+    closed = {name: p for name, p in part.space.items() if not p.searched and name not in given}
+    return given | {name: closed[name].default for name in closed if active(closed[name], given | defaults(closed))}
 
 
 def encoder_code(cell: Cell, encoder: str) -> tuple[str, Mapping[str, str]]:
@@ -132,17 +182,17 @@ def derive_seed(*parts: object) -> int:
 
 
 def full_space(cell: Cell, catalog: Catalog) -> dict[str, Parameter]:
-    """Every parameter that may be open in the cell, by full name, whatever the others are."""
-    space: dict[str, Parameter] = {"fusion": Choice(cell.fusions, default=_first(cell.fusions, "concat"))}
-    for modality, names in cell.encoders.items():
-        space[f"encoder.{modality}"] = Choice(names, default=names[0])
-    if cell.objectives:
-        space["objective"] = Choice(cell.objectives, default=cell.objectives[0])
-    for prefix, part in _parts(cell, catalog):
-        space |= {f"{prefix}.{name}": parameter for name, parameter in part.space.items()}
-    for prefix, own in (("model", MODEL_SPACE), ("train", TRAIN_SPACE)):
-        space |= {f"{prefix}.{name}": parameter for name, parameter in own.items()}
-    return space
+    """Every parameter of the cell by full name, whatever the others are, as the suite has narrowed them."""
+    space: dict[str, Parameter] = {slot.path: Choice(slot.options, default=slot.default) for slot in cell.slots}
+    for prefix, own in _spaces(cell, catalog):
+        space |= {f"{prefix}.{name}": _searched(parameter, cell.budget) for name, parameter in own.items()}
+    return space | {n: narrowed(space[n], setting) for n, setting in cell.params.items() if n in space}
+
+
+def _searched(parameter: Parameter, budget: Budget) -> Parameter:
+    """Preparations are searched only where the suite says so: each new value prepares the whole data set anew."""
+    closed = parameter.stage == "prepare" and not budget.tune_preparation
+    return replace(parameter, searched=False) if closed else parameter
 
 
 def is_structural(space: Mapping[str, Parameter], name: str) -> bool:
@@ -150,15 +200,9 @@ def is_structural(space: Mapping[str, Parameter], name: str) -> bool:
     return name not in space or space[name].structural or space[name].stage == "prepare"
 
 
-def _parts(cell: Cell, catalog: Catalog) -> Iterator[tuple[str, Part]]:
-    for fusion in cell.fusions:
-        yield f"fusion.{fusion}", catalog.fusions[fusion]
-    for modality, names in cell.encoders.items():
-        for name in names:
-            yield f"encoder.{modality}.{name}", catalog.encoders[name]
-    for objective in cell.objectives:
-        yield f"objective.{objective}", catalog.objectives[objective]
-
-
-def _first(names: Sequence[str], preferred: str) -> str:
-    return preferred if preferred in names else names[0]
+def _spaces(cell: Cell, catalog: Catalog) -> Iterator[tuple[str, Space]]:
+    shelves = catalog.shelves()
+    for slot in cell.slots:
+        for name in slot.parts:
+            yield slot.prefix(name), shelves[f"{slot.role}s"][name].space
+    yield from (("model", MODEL_SPACE), ("train", TRAIN_SPACE))

@@ -248,6 +248,8 @@ def _table(header: str | None, row: Mapping[str, Any]) -> str:
 
 
 def _toml(value: Value | Sequence[Any] | Mapping[str, Any]) -> str:
+    if isinstance(value, Mapping):
+        value = {key: entry for key, entry in value.items() if entry is not None}
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str):

@@ -18,7 +18,7 @@ from pydantic import (
     model_validator,
 )
 
-from mmbench.api.space import Value
+from mmbench.api.space import Range, Setting, Value
 from mmbench.errors import unknown
 from mmbench.store.names import MOST, NAME_RULE, name_problem
 
@@ -66,6 +66,21 @@ def _constant(value: Any) -> Value:
     return value
 
 
+def _setting(value: Any) -> Setting:
+    """A value, a list to choose from, or {low = 1, high = 2}."""
+    if isinstance(value, list):
+        if not value:
+            raise ValueError("must not be an empty list")
+        return tuple(_distinct([_constant(entry) for entry in value]))  # type: ignore[arg-type]
+    if isinstance(value, dict):
+        low, high, log = value.get("low"), value.get("high"), value.get("log")
+        numbers = all(isinstance(end, int | float) and not isinstance(end, bool) for end in (low, high))
+        if not numbers or not (log is None or isinstance(log, bool)):
+            raise ValueError("a range needs two numbers: { low = 0.1, high = 1.0 }, and perhaps log = true")
+        return Range(_constant(low), _constant(high), log)  # type: ignore[arg-type]
+    return _constant(value)
+
+
 def _flat(value: Any) -> Any:
     """{"fusion": {"gated": {"rank": 4}}}, which is what TOML makes of bare dotted keys, as full names."""
     if not isinstance(value, dict):
@@ -78,7 +93,7 @@ def _flat(value: Any) -> Any:
             raise ValueError("tables are nested too deep")
         for key, entry in table.items():
             name = ".".join((*path, key))
-            if isinstance(entry, dict):
+            if isinstance(entry, dict) and not {"low", "high"} <= set(entry) <= {"low", "high", "log"}:
                 stack.append(((*path, key), entry))  # type: ignore[arg-type]
             elif name in flat:
                 raise ValueError(f"{name!r} is there twice")
@@ -91,6 +106,9 @@ Name = Annotated[str, AfterValidator(_name)]
 Part = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 Parts = Annotated[list[Part], BeforeValidator(_listed), Field(min_length=1, max_length=1000), AfterValidator(_distinct)]
 Constant = Annotated[Any, PlainValidator(_constant)]
+Settings = Annotated[
+    dict[Part, Annotated[Any, PlainValidator(_setting)]], BeforeValidator(_flat), Field(max_length=1000)
+]
 Constants = Annotated[dict[Part, Constant], BeforeValidator(_flat), Field(max_length=1000)]
 Severity = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1, le=MOST["trials"])]
@@ -128,7 +146,7 @@ class TaskTable(_Table):
     encoders: Annotated[dict[Part, Parts], Field(max_length=100)] = {}
     modalities: Parts | None = None
     corruptions: Annotated[list[CorruptionTable], Field(max_length=100)] = []
-    params: Constants = {}
+    params: Settings = {}
     give_up: Annotated[float, Field(allow_inf_nan=False)] | None = None
 
     @model_validator(mode="before")
@@ -155,7 +173,7 @@ class ContenderTable(_Table):
     only: Parts | None = None
     each_modality: bool = False
     tasks: Parts | None = None
-    params: Constants = {}
+    params: Settings = {}
 
     @model_validator(mode="after")
     def _one_way_to_narrow(self) -> "ContenderTable":

@@ -1,5 +1,6 @@
 """From a suite to cells: keys that hold every ingredient, names that are checked, spaces that are walked."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import pytest
 
 from mmbench import plugins
-from mmbench.api.space import Parameter
+from mmbench.api.space import Choice, Float, Parameter, Range, Setting
 from mmbench.api.suite import ContenderSpec, CorruptionSpec, Suite
 from mmbench.engine import plan as planning
 from mmbench.engine.space import Cell, Choose, configure, default_params, full_space
@@ -85,7 +86,7 @@ def test_a_key_changes_with_the_code_of_a_part(suite: Suite, tmp_path: Path) -> 
 
 def test_auto_is_every_fusion_that_fits_but_no_baseline(suite: Suite, catalog: Catalog) -> None:
     auto = replace(suite, contenders=(ContenderSpec("auto"),))
-    fusions = cells(auto, catalog)["auto"].fusions
+    fusions = cells(auto, catalog)["auto"].options("fusion")
     assert {"concat", "gated", "low_rank", "mean_logits"} <= set(fusions)
     assert not {"majority", "logistic", "dot"} & set(fusions)
     assert default_params(cells(auto, catalog)["auto"], catalog)["fusion"] == "concat"
@@ -129,6 +130,43 @@ def test_a_task_fixes_parameters_for_whoever_has_them(suite: Suite, catalog: Cat
         cells(fixing(model__wide=32), catalog)
     with pytest.raises(SuiteError, match=r"model.width can't be 33"):
         cells(fixing(model__width=33), catalog)
+
+
+def test_a_suite_fixes_narrows_or_opens_a_parameter(suite: Suite, catalog: Catalog) -> None:
+    def given(**params: Setting) -> Cell:
+        named = {name.replace("__", "."): setting for name, setting in params.items()}
+        return cells(replace(suite, contenders=(ContenderSpec("c", ("concat",), params=named),)), catalog)["c"]
+
+    space = full_space(given(train__lr=2e-5), catalog)
+    assert space["train.lr"] == Choice((2e-5,), default=2e-5, structural=False), "outside of what is searched"
+    space = full_space(given(model__width=(32, 64)), catalog)
+    assert space["model.width"] == Choice((32, 64), default=32)
+    lr = full_space(given(train__lr=Range(1e-5, 1e-3)), catalog)["train.lr"]
+    assert isinstance(lr, Float)
+    assert (lr.low, lr.high, lr.default, lr.log) == (1e-5, 1e-3, 1e-3, True)
+    assert default_params(given(train__lr=Range(1e-5, 1e-3)), catalog)["train.lr"] == 1e-3
+    for setting, said in (
+        (Range(1e-3, 1e-5), "train.lr can't be searched so: it has low 0.001 above high 1e-05"),
+        (Range(0.0, 1.0), "train.lr can't be 0.0: it is a number from 1e-08 to 100.0"),
+        ((1e-3, 1000.0), "train.lr can't be 1000.0"),
+    ):
+        with pytest.raises(SuiteError, match=re.escape(said)):
+            given(train__lr=setting)
+    with pytest.raises(SuiteError, match=r"model\.width can't be a range: it is one of 32, 64"):
+        given(model__width=Range(1, 3))
+
+
+def test_several_objectives_at_once(suite: Suite, catalog: Catalog) -> None:
+    names = ("contrastive+modality_dropout", "ogm_ge")
+    spec = ContenderSpec("c", ("concat",), objective=names)
+    cell = cells(replace(suite, contenders=(spec,)), catalog)["c"]
+    params = default_params(cell, catalog)
+    assert params["objective"] == "contrastive+modality_dropout"
+    used = {name.split(".")[1] for name in params if name.startswith("objective.")}
+    assert used == {"contrastive", "modality_dropout"}
+    assert {"objective.contrastive", "objective.modality_dropout", "objective.ogm_ge"} <= set(cell.parts)
+    with pytest.raises(SuiteError, match="contender 'c': unknown objective 'contrastiv': did you mean"):
+        cells(replace(suite, contenders=(replace(spec, objective=("contrastiv+ogm_ge",)),)), catalog)
 
 
 @pytest.mark.parametrize(

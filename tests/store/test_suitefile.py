@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mmbench.api.space import Range
 from mmbench.api.suite import Budget, ContenderSpec, CorruptionSpec, Suite, TaskSpec
 from mmbench.errors import SuiteError
 from mmbench.store import suitefile
@@ -64,7 +65,7 @@ WRONG = [
     ("severities", "severitie", "[[task.corruption]] 1 \"missing\": unknown key 'severitie': did you mean"),
     ("corruptions =", "corruption = []\ncorruptions =", "write either [[task.corruption]] or corruptions = [...]"),
     ('fusion = "concat"', "fusion = 3", '[[contender]] 1 "concat": fusion: must be a name or a list of names'),
-    ("rank = 4", "rank = [1]", "params fusion.low_rank.rank: must be a number, a string, true or false"),
+    ("rank = 4", "rank = [[1]]", "params fusion.low_rank.rank: must be a number, a string, true or false"),
     ("rank = 4", "rank = nan", "params fusion.low_rank.rank: must be a finite number"),
     ("rank = 4", "rank = 1979-05-27", "params fusion.low_rank.rank: must be a number, a string, true or false"),
     ("rank = 4", "rank = " + "9" * 4000, "params fusion.low_rank.rank: is too large"),
@@ -252,3 +253,35 @@ def test_the_hash_covers_all_but_the_description(starter: Path) -> None:
     assert len(hashes) == len(changed)
     assert same not in hashes
     assert re.fullmatch("[0-9a-f]{64}", same)
+
+
+def test_what_is_given_of_parameters_reads_back(tmp_path: Path) -> None:
+    """A value, a list to choose from, a range; in a table or by dotted keys."""
+    file = tmp_path / "mine.toml"
+    text = (
+        STARTER
+        + """
+[[contender]]
+name = "mine"
+fusion = "concat"
+objective = ["contrastive+ogm_ge", "contrastive"]
+[contender.params]
+train.lr = { low = 1e-5, high = 1e-3, log = true }
+model.width = [32, 64]
+"model.dropout" = 0.1
+"""
+    )
+    file.write_text(text)
+    found = suitefile.read(file)
+    mine = found.contenders[-1]
+    assert mine.params == {"train.lr": Range(1e-5, 1e-3, log=True), "model.width": (32, 64), "model.dropout": 0.1}
+    file.write_text(suitefile.write(found))
+    assert suitefile.read(file) == found
+    for old, new, said in (
+        ("[32, 64]", "[]", "model.width: must not be an empty list"),
+        ("[32, 64]", "[32, 32]", "model.width: 32 is there twice"),
+        ("high = 1e-3", 'high = "x"', "train.lr: a range needs two numbers"),
+    ):
+        file.write_text(text.replace(old, new))
+        with pytest.raises(SuiteError, match=re.escape(said)):
+            suitefile.read(file)

@@ -20,7 +20,7 @@ from mmbench.engine.jobs.workspace import Workspace
 from mmbench.engine.learn.cohort import FEWEST, Cohort, pays
 from mmbench.engine.learn.heads import MatchHead
 from mmbench.engine.learn.train import Fit, Recipe, TimeUpError, Training
-from mmbench.engine.space import full_space, is_structural, part_params
+from mmbench.engine.space import full_space, is_structural, part_params, together
 from mmbench.errors import DataError, MMBenchError, blamed
 
 
@@ -177,7 +177,7 @@ def _may_join(workspace: Workspace, params: Params) -> bool:
     catalog = workspace.catalog
     parts: list[Any] = [catalog.fusions[params["fusion"]]]
     parts += [catalog.encoders[params[f"encoder.{m}"]] for m in workspace.cell.encoders]
-    parts += [catalog.objectives[params["objective"]]] if "objective" in params else []
+    parts += [catalog.objectives[name] for name in together(params["objective"])] if "objective" in params else []
     return all(part.cohort for part in parts)
 
 

@@ -10,7 +10,7 @@ from mmbench.api.space import Params
 from mmbench.engine.jobs.workspace import Workspace
 from mmbench.engine.learn.model import Inputs
 from mmbench.engine.learn.train import Fit
-from mmbench.engine.space import part_params
+from mmbench.engine.space import settings
 from mmbench.errors import TrainingError
 
 
@@ -21,7 +21,7 @@ def fit_estimator(workspace: Workspace, params: Params, seed: int) -> tuple[Any,
     fusion = workspace.catalog.fusions[params["fusion"]]
     vectors = workspace.summaries(params, train)
     specs = {m: FeatureSpec(width=v.shape[1], tokens=1) for m, v in vectors.items()}
-    estimator = fusion.build(specs, workspace.head.outputs, part_params(params, f"fusion.{fusion.name}"))
+    estimator = fusion.build(specs, workspace.head.outputs, settings(fusion, params, f"fusion.{fusion.name}"))
     started = time.perf_counter()
     estimator.fit(vectors, workspace.truth["train"])
     seconds = time.perf_counter() - started

@@ -19,8 +19,9 @@ from mmbench.engine.data.features import MASK, PRESENT
 from mmbench.engine.learn.dropout import Dropout
 from mmbench.engine.learn.heads import NEVER, PAIRS, FeatureMap, Head, MatchHead, gather, join
 from mmbench.engine.learn.naming import inner_names
+from mmbench.engine.learn.objectives import joined
 from mmbench.engine.learn.recurrent import GRU
-from mmbench.engine.space import part_params
+from mmbench.engine.space import settings, together
 from mmbench.errors import PluginError
 from mmbench.plugins import Catalog
 
@@ -169,27 +170,32 @@ def assemble(
     for modality, state in states.items():
         prefix = f"encoder.{modality}"
         encoder = catalog.encoders[params[prefix]]
-        encoders[modality] = encoder.build(state, part_params(params, f"{prefix}.{encoder.name}"))
+        encoders[modality] = encoder.build(state, settings(encoder, params, f"{prefix}.{encoder.name}"))
     device = next(iter(next(iter(sample.values())).values())).device
     names = inner_names(encoders)
     inputs = {names[m]: _spec(encoder.to(device), sample[m], m) for m, encoder in encoders.items()}
     if isinstance(head, MatchHead):
         head = replace(head, left=tuple(names[m] for m in head.left if m in names))
     fusion = catalog.fusions[params["fusion"]]
-    settings = part_params(params, f"fusion.{fusion.name}")
+    own = settings(fusion, params, f"fusion.{fusion.name}")
     output = None
     if fusion.level == "feature":
         width = params["model.width"]
-        module = fusion.build(inputs, width, settings)
+        module = fusion.build(inputs, width, own)
         output = nn.Sequential(
             nn.LayerNorm(width), nn.GELU(), nn.Dropout(params["model.dropout"]), nn.Linear(width, head.outputs)
         )
     else:
-        module = fusion.build(inputs, head.outputs, settings)
+        module = fusion.build(inputs, head.outputs, own)
     model = Model(encoders, module, output, head)
     if "objective" in params:
-        objective = catalog.objectives[params["objective"]]
-        model.objective = objective.build(inputs, head.outputs, part_params(params, f"objective.{objective.name}"))
+        chosen = {name: catalog.objectives[name] for name in together(params["objective"])}
+        model.objective = joined(
+            {
+                name: objective.build(inputs, head.outputs, settings(objective, params, f"objective.{name}"))
+                for name, objective in chosen.items()
+            }
+        )
     return settle(model, device)
 
 

@@ -19,6 +19,7 @@ class Concat(mb.Fusion):
     """
 
     name = "concat"
+    usual = True
     source = "Ngiam et al. 2011, Multimodal Deep Learning"
 
     def build(self, inputs: Mapping[str, mb.FeatureSpec], width: int, params: Params) -> Any:
