@@ -35,6 +35,10 @@ class TrainingError(MMBenchError):
     """One training went wrong by its own fault, such as a loss that became NaN."""
 
 
+class UndefinedError(MMBenchError):
+    """A metric has no value for this truth, whatever is predicted. Raised by a metric; says what the truth lacks."""
+
+
 def unknown(kind: str, name: str, known: Iterable[str]) -> str:
     """Say that `name` is no `kind`, with the nearest known name, or all of them if few."""
     names = sorted(set(known))

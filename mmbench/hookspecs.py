@@ -12,6 +12,7 @@ import pluggy
 from mmbench.api.parts import Corruption, Dataset, Encoder, Fusion, Metric, Objective
 from mmbench.api.record import Record, Trial
 from mmbench.api.suite import Suite
+from mmbench.api.training import Optimizer, Schedule
 
 if TYPE_CHECKING:
     import typer
@@ -39,6 +40,16 @@ def mmbench_fusions() -> list[type[Fusion]]:  # type: ignore[empty-body]
 @hookspec
 def mmbench_objectives() -> list[type[Objective]]:  # type: ignore[empty-body]
     """Objectives: the training signal beyond the task's loss."""
+
+
+@hookspec
+def mmbench_optimizers() -> list[type[Optimizer]]:  # type: ignore[empty-body]
+    """Optimizers: how weights move along their gradients."""
+
+
+@hookspec
+def mmbench_schedules() -> list[type[Schedule]]:  # type: ignore[empty-body]
+    """Schedules: the learning rate over a training."""
 
 
 @hookspec

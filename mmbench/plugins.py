@@ -7,6 +7,7 @@ import hashlib
 import importlib
 import importlib.util
 import inspect
+import os
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -24,6 +25,7 @@ from mmbench.api.data import KINDS
 from mmbench.api.parts import Corruption, Dataset, Encoder, Fusion, Metric, Objective, Part
 from mmbench.api.roles import ROLES, Role
 from mmbench.api.space import check_space
+from mmbench.api.training import Optimizer, Schedule
 from mmbench.errors import PluginError, SuiteError, blamed, unknown
 
 P = TypeVar("P", bound=Part)
@@ -62,6 +64,17 @@ class Shelf(Mapping[str, P], Generic[P]):
     def __iter__(self) -> Iterator[str]:
         return iter(self._parts)
 
+    @property
+    def usual(self) -> P:
+        """The part that says it is taken where a suite names none. Raises PluginError unless there is exactly one."""
+        found = [name for name, part in self._parts.items() if getattr(part, "usual", False)]
+        if len(found) != 1:
+            said = f"{', '.join(found)} each say" if found else "none says"
+            raise PluginError(
+                f"of the {self.role}s {said} `usual = True`: exactly one is taken where a suite names none"
+            )
+        return self._parts[found[0]]
+
     def __len__(self) -> int:
         return len(self._parts)
 
@@ -74,6 +87,8 @@ class Catalog:
     encoders: Shelf[Encoder]
     fusions: Shelf[Fusion]
     objectives: Shelf[Objective]
+    optimizers: Shelf[Optimizer]
+    schedules: Shelf[Schedule]
     metrics: Shelf[Metric]
     corruptions: Shelf[Corruption]
     manager: pluggy.PluginManager
@@ -122,12 +137,13 @@ def _import(source: str) -> tuple[ModuleType, str]:
         if not all(name.isidentifier() for name in source.split(".")):
             raise PluginError(f"plugin {source!r} is neither a .py file nor the name of a module")
         try:
+            _find_here(source.partition(".")[0])
             return importlib.import_module(source), source
         except Exception as error:
             raise PluginError(f"plugin {source!r} fails to import: {blamed(error)}") from error
     if not path.is_file():
         raise PluginError(f"plugin file {source!r} does not exist")
-    name = f"{FILE}{path.stem}_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]}"
+    name = f"{FILE}{path.stem}_{hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:8]}"
     if name in sys.modules:
         return sys.modules[name], name
     spec = importlib.util.spec_from_file_location(name, path)
@@ -141,6 +157,23 @@ def _import(source: str) -> tuple[ModuleType, str]:
         del sys.modules[name]
         raise PluginError(f"plugin file {source!r} fails to import: {blamed(error)}") from error
     return module, name
+
+
+def _find_here(name: str) -> None:
+    """Load a module or package of the current folder that was named, unless one of that name is installed. The folder
+    itself is on no path: what else lies in it was not named."""
+    if name in sys.modules or importlib.util.find_spec(name) is not None:
+        return
+    for file in (Path(name, "__init__.py").absolute(), Path(f"{name}.py").absolute()):
+        spec = importlib.util.spec_from_file_location(name, file) if file.is_file() else None
+        if spec and spec.loader:
+            sys.modules[name] = module = importlib.util.module_from_spec(spec)
+            try:
+                spec.loader.exec_module(module)
+            except BaseException:
+                del sys.modules[name]
+                raise
+            return
 
 
 def _register(manager: pluggy.PluginManager, module: ModuleType, source: str) -> None:

@@ -3,7 +3,6 @@
 The command line and `mmbench.run` use it. It prints nothing: what happens is told as events.
 """
 
-import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
@@ -15,6 +14,7 @@ from mmbench import plugins as plugins_
 from mmbench.api.parts import Dataset
 from mmbench.api.record import Record, Refit
 from mmbench.api.suite import Suite
+from mmbench.engine import cores
 from mmbench.engine import plan as planning
 from mmbench.engine.events import CellFinished, Event, RefitFinished, TargetsKnown, TrialFinished
 from mmbench.engine.plan import Plan
@@ -110,7 +110,7 @@ class Session:
     def execute(self, *, workers: int | None = None, on_event: Listener = lambda event: None) -> Run:
         """Run what is to do and store all of it; `on_event` hears of everything, in order, on this thread.
 
-        workers: processes at work side by side; by default one for each core.
+        workers: processes at work side by side; by default one for each core that may be used.
         Raises MMBenchError where the user can help; KeyboardInterrupt leaves a run that can go on.
         """
         with Store.open(self.folder, self.suite, fresh=self.fresh) as writer:
@@ -121,7 +121,7 @@ class Session:
             for plan in [*planned, *([self.registration()] if self._todo() else [])]:
                 registrations.register(self.folder, plan, self.suite)
             if self._todo():
-                self._work(writer, workers or os.cpu_count() or 1, on_event)
+                self._work(writer, workers or cores.usable(), on_event)
             seal.write(self.folder)
         return find_run(str(self.folder))
 
@@ -253,14 +253,24 @@ def find_folder(run: str, results: str | Path = "results") -> Path:
     raise StoreError(f"no run {run!r} here: {have}")
 
 
+def begun(session: Session) -> dict[str, tuple[int, int]]:
+    """{cell key: how many trials and refits are stored} of the plan's cells that have some, but no record yet.
+
+    Raises StoreError if what is stored is damaged.
+    """
+    counts, records = reading.history(session.folder).counts(), reading.finished(session.folder)
+    open_ = [cell.key for cell in session.plan.cells if cell.key not in records]
+    return {key: counts[key] for key in open_ if key in counts}
+
+
 def estimate(session: Session) -> list[dict[str, Any]]:
     """What `execute` would do at most: for each cell {"task", "contender", "status", "why" (what has changed since its
-    last record), "trials", "trainings", "parameters" (to tune), "fusions"}."""
+    last record), "trials", "trainings" (that are left), "parameters" (to tune), "fusions"}."""
     from mmbench.engine.identity import changes
     from mmbench.engine.space import open_params
 
     rows = []
-    before = _before(session)
+    before, stored = _before(session), {} if session.fresh else begun(session)
     for cell in session.plan.cells:
         status, why = "to do", ""
         if (last := before.get((cell.task.name, cell.contender))) and cell.key not in session.done and not cell.skip:
@@ -269,8 +279,11 @@ def estimate(session: Session) -> list[dict[str, Any]]:
             status = "done"
         elif cell.skip:
             status = f"skipped: {cell.skip}"
+        elif cell.key in stored:
+            status = f"begun: {said(*stored[cell.key])} stored"
         open_ = set() if cell.skip else open_params(cell, session.catalog)
         trials = cell.budget.trials if open_ else 1
+        most = trials + cell.budget.refit_seeds * (2 if open_ else 1)  # the default is refitted, too
         rows.append(
             {
                 "task": cell.task.name,
@@ -278,12 +291,17 @@ def estimate(session: Session) -> list[dict[str, Any]]:
                 "status": status,
                 "why": why,
                 "trials": trials,
-                "trainings": trials + cell.budget.refit_seeds * (2 if open_ else 1),  # the default is refitted, too
+                "trainings": max(0, most - sum(stored.get(cell.key, ()))),
                 "parameters": len(open_),
                 "fusions": list(cell.options("fusion")),
             }
         )
     return rows
+
+
+def said(trials: int, refits: int) -> str:
+    """Both numbers in words: "1 trial and 2 refits"."""
+    return f"{trials} trial{'s' * (trials != 1)} and {refits} refit{'s' * (refits != 1)}"
 
 
 def _before(session: Session) -> dict[tuple[str, str], Record]:

@@ -32,6 +32,7 @@ FLOORS = {
     "__main__": 10,
 }
 ENGINE = {
+    "cores": 0,
     "space": 0,
     "events": 1,
     "identity": 1,

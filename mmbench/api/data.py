@@ -77,6 +77,26 @@ def modality_problem(name: object) -> str | None:
     return None if name.isprintable() else f"modality {name!r} has characters in its name that can't be shown"
 
 
+def columns_problem(columns: Mapping[str, Kind], target: Target) -> str | None:
+    """Why a data set can't have such modalities beside such a target; None if it can."""
+    if not columns:
+        return "columns names no modality"
+    if found := next(filter(None, map(modality_problem, columns)), None):
+        return found
+    if isinstance(target, Match):
+        strangers = sorted({*target.left, *target.right} - set(columns))
+        return f"{strangers[0]!r} is a side of the match, but no modality" if strangers else None
+    if target.column in columns:
+        return f"the target column {target.column!r} is a modality too: every model would be given the answer"
+    return None
+
+
+def policy_problem(unreadable: str) -> str | None:
+    """Why that can't become of what can't be read; None if it can."""
+    policies = ("refuse", "missing")
+    return None if unreadable in policies else f"unreadable is {unreadable!r}; choose from {', '.join(policies)}"
+
+
 @dataclass(frozen=True)
 class Task:
     """A dataset with its target and its tuned metric, as parts see it in `supports(task)`."""

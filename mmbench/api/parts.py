@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
-from mmbench.api.data import Kind, Match, Target, Task, modality_problem
+from mmbench.api.data import Kind, Target, Task, columns_problem, policy_problem
 from mmbench.api.space import Params, Space
 from mmbench.sources import file_hash, walk
 
@@ -191,19 +191,7 @@ class Dataset(Part):
         return tuple(self.columns.values())
 
     def problem(self) -> str | None:
-        if not self.columns:
-            return "columns names no modality"
-        if found := next(filter(None, map(modality_problem, self.columns)), None):
-            return found
-        if isinstance(self.target, Match):
-            strangers = sorted({*self.target.left, *self.target.right} - set(self.columns))
-            if strangers:
-                return f"{strangers[0]!r} is a side of the match, but no modality"
-        elif self.target.column in self.columns:
-            return f"the target column {self.target.column!r} is a modality too: every model would be given the answer"
-        if self.unreadable not in (policies := ("refuse", "missing")):
-            return f"unreadable is {self.unreadable!r}; choose from {', '.join(policies)}"
-        return None
+        return columns_problem(self.columns, self.target) or policy_problem(self.unreadable)
 
     def load(self, cache: Path) -> "DatasetDict":
         """Give the splits `train`, `validation` and `test`, the same rows in the same order each time.
@@ -348,6 +336,7 @@ class Metric(Part):
 
     prediction: Label: probabilities [N, C]; Labels: probabilities [N, L]; Number: [N];
     Match: scores [N, N], row i and column i belong together. truth: [N], [N, L], [N], [N] (the row's index).
+    Both are views that can't be written to.
     """
 
     role = "metric"
@@ -356,6 +345,13 @@ class Metric(Part):
     direction: ClassVar[Literal["max", "min"]] = "max"
     share: ClassVar[bool] = False
     """Whether it lies between 0 and 1 as a share does, and its interval with it."""
+    column: ClassVar[int | None] = 9
+    """Its place among the columns of a board on which another metric is tuned, the lowest first; None: it has none."""
+    interval: ClassVar[bool] = False
+    """Whether a board gives its interval where another metric is tuned: it is drawn for each contender and seed, so
+    `resampled` should be fast."""
+    short: ClassVar[str] = ""
+    """The head of its column, where its name is too long for a narrow one."""
 
     @property
     def about(self) -> str:
@@ -365,13 +361,20 @@ class Metric(Part):
         return task.target.type in self.targets
 
     def score(self, truth: "Array", prediction: "Array") -> float:
+        """A finite number. Raises UndefinedError if this truth has no score, whatever is predicted."""
         raise NotImplementedError
 
     def resampled(self, truth: "Array", prediction: "Array", rows: "Array") -> "Array":
-        """The score of each of R resamples of the items, [R]; rows [R, N] are indices. Override to be fast."""
+        """The score of each of R resamples of the items, [R], NaN where a resample has none; rows [R, N] are indices.
+
+        Override to be fast.
+        """
         import numpy as np
 
-        return np.array([self.score(truth[r], prediction[r]) for r in rows])
+        from mmbench.api.scores import scored
+
+        found = (scored(self, truth[r], prediction[r]) for r in rows)
+        return np.array([np.nan if isinstance(score, str) else score for score in found])
 
 
 class Corruption(Part):

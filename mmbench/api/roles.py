@@ -7,6 +7,7 @@ contract is the class NAMEContract of `mmbench.testing.NAME`, and `mmbench new N
 from dataclasses import dataclass
 
 from mmbench.api.parts import Corruption, Dataset, Encoder, Fusion, Metric, Objective, Part
+from mmbench.api.training import Optimizer, Schedule
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,8 @@ ROLES = (
     Role("encoder", Encoder, needs=("kind",)),
     Role("fusion", Fusion),
     Role("objective", Objective),
+    Role("optimizer", Optimizer),
+    Role("schedule", Schedule),
     Role("metric", Metric, needs=("targets",)),
     Role("corruption", Corruption, needs=("kinds",)),
 )

@@ -65,6 +65,10 @@ class ContenderSpec:
     """None: every fusion that fits, baselines left out."""
     objective: tuple[str, ...] = ()
     """Objectives to choose from, "a+b" for both at once; none: the task's loss alone."""
+    optimizer: tuple[str, ...] = ()
+    """Optimizers to choose from; none: the usual one."""
+    schedule: tuple[str, ...] = ()
+    """Schedules of the learning rate to choose from; none: the usual one."""
     only: tuple[str, ...] | None = None
     """The modalities it may see; None: all."""
     each_modality: bool = False

@@ -3,6 +3,7 @@
 A display is a context and a listener at once: session calls it with each event, on the caller's thread.
 """
 
+import shutil
 import time
 from collections.abc import Collection, Sequence
 from contextlib import suppress
@@ -78,10 +79,10 @@ class Active:
     @property
     def result(self) -> str:
         """Its score on test in one line."""
-        mean = sum(self.scores) / len(self.scores)
+        found = f"{sum(self.scores) / len(self.scores):.4f} ({len(self.scores)} seeds)" if self.scores else "–"
         return (
-            f"{self.cell.task.name}, {self.cell.contender}: test {self.cell.task.metric} {mean:.4f} "
-            f"({len(self.scores)} seeds), {terminal.duration(self.seconds)}"
+            f"{self.cell.task.name}, {self.cell.contender}: test {self.cell.task.metric} {found}, "
+            f"{terminal.duration(self.seconds)}"
         )
 
 
@@ -208,7 +209,7 @@ class Lines(Silent):
         searched = set(self.state.searched)
         super().__call__(event)
         for key in self.state.searched.keys() - searched:
-            if self.state.searched[key].scores:
+            if self.state.searched[key].refits:
                 self._tell(key, self.state.searched[key].result)
         if isinstance(event, CellFinished) and not (event.cell.key in searched and event.record.status == "ok"):
             self._tell(event.cell.key, outcome(event.record))
@@ -296,7 +297,8 @@ def display(cells: "Sequence[Cell]", done: Collection[str], *, title: str, quiet
     if quiet:
         return Silent(len(cells), before)
     console = terminal.console()
-    kind = Board if console.is_terminal else Lines
+    live = console.is_terminal and not console.is_dumb_terminal and shutil.get_terminal_size().columns >= console.width
+    kind = Board if live else Lines
     return kind(len(cells), before, title=title, console=console)
 
 

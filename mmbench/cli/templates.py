@@ -2,6 +2,8 @@
 
 import random
 
+from mmbench.cli import update_templates
+
 PYPROJECT = """\
 [build-system]
 requires = ["hatchling>=1.26"]
@@ -123,6 +125,8 @@ DATASET = '''\
 
 import csv
 import random
+
+from mmbench.cli import update_templates
 from pathlib import Path
 
 import mmbench as mb
@@ -383,6 +387,8 @@ def files(what: str) -> dict[str, str]:
         "fusion": {"$name.py": FUSION},
         "encoder": {"$name.py": ENCODER, "suite.toml": ENCODER_SUITE},
         "objective": {"$name.py": OBJECTIVE, "suite.toml": SUITE + WITH},
+        "optimizer": {"$name.py": update_templates.OPTIMIZER, "suite.toml": SUITE},
+        "schedule": {"$name.py": update_templates.SCHEDULE, "suite.toml": SUITE},
         "metric": {"$name.py": METRIC, "suite.toml": METRIC_SUITE},
         "corruption": {"$name.py": CORRUPTION, "suite.toml": BUDGET + TASK + DAMAGE + CONTENDERS},
         "dataset": {"$name.py": DATASET, "$name.csv": rows(), "suite.toml": SUITE},

@@ -128,6 +128,10 @@ def _contenders(suite: Suite, task: Task, catalog: Catalog, names: Sequence[str]
                 catalog.fusions[name]
             for name in (name for option in spec.objective for name in together(option)):
                 catalog.objectives[name]
+            for name in spec.optimizer:
+                catalog.optimizers[name]
+            for name in spec.schedule:
+                catalog.schedules[name]
             for name in spec.tasks or ():
                 _select(suite.tasks, [name], "task")
         if spec.each_modality:
@@ -204,6 +208,10 @@ def _slots(
         found.append((slot, reason and f"no encoder for {modality}: {reason}"))
     if contender.objective:
         found.append(_slot("objective", "objective", contender.objective, task, catalog))
+    for role, named in (("optimizer", contender.optimizer), ("schedule", contender.schedule)):
+        usual = catalog.shelves()[f"{role}s"].usual.name
+        slot, reason = _slot(role, role, named or (usual,), task, catalog)
+        found.append((replace(slot, named=bool(named)), reason))
     return tuple(slot for slot, _ in found), next((reason for _, reason in found if reason), None)
 
 

@@ -3,7 +3,6 @@
 `run` is a generator of events; whoever drives it stores what must last before asking for the next one.
 """
 
-import os
 import time
 from collections import Counter
 from collections.abc import Generator, Iterator, Mapping, Sequence
@@ -30,6 +29,7 @@ from mmbench.engine.events import (
     WorkerLost,
 )
 from mmbench.engine.executors.local import Pool, Running
+from mmbench.engine.executors.starting import environ
 from mmbench.engine.executors.worker import Assist, Job, LoadData, Measure, Prepare, Search, Setting
 from mmbench.engine.jobs.evaluate import Referee
 from mmbench.engine.outcome import Progressing, outcome, record
@@ -67,7 +67,7 @@ def run(
         cache,
         plan.device,
         catalog.sources,
-        environ=dict(os.environ),
+        environ=environ(cache),
         hidden=(*hidden, *plan.files),
         sources=plan.sources,
     )

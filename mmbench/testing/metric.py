@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from mmbench.api.parts import Metric
+from mmbench.api.scores import UNDEFINED, scored
 
 Array = np.ndarray[Any, Any]
 TARGETS = ("label", "labels", "number", "match")
@@ -49,6 +50,13 @@ def noisy(target: str, truth: Array, seed: int) -> Array:
         return np.asarray(0.4 * exact + 0.6 * draw.random(exact.shape))
     mixed: Array = 0.3 * exact + 0.7 * draw.dirichlet(np.ones(exact.shape[1]), len(exact))
     return mixed
+
+
+def poor(target: str, rows: int) -> Array:
+    """A truth that lacks something: one class, no label, a constant; nothing can be lacking of pairs."""
+    if target == "match":
+        return np.arange(rows)
+    return np.zeros((rows, 5) if target == "labels" else rows, np.float64 if target == "number" else np.int64)
 
 
 class MetricContract:
@@ -111,6 +119,26 @@ class MetricContract:
             rows = np.random.default_rng(0).integers(0, self.rows, (20, self.rows))
             expected = [self.part().score(truth[drawn], prediction[drawn]) for drawn in rows]
             assert self.part().resampled(truth, prediction, rows) == pytest.approx(expected, rel=1e-9)
+
+    def test_a_truth_that_lacks_something_has_a_finite_score_or_is_undefined(self) -> None:
+        """One class, no label, a constant, a single row: a number, or UndefinedError; and a resample of it alike."""
+        for target in self.part.targets:
+            for rows in (self.rows, 1):
+                truth = poor(target, rows)
+                prediction = noisy(target, truth, 1)
+                found = scored(self.part(), truth, prediction)
+                resampled = self.part().resampled(truth, prediction, np.arange(rows)[None])
+                if isinstance(found, str):
+                    assert found.startswith(UNDEFINED), f"raise mmbench.UndefinedError instead: {found}"
+                    assert np.isnan(resampled).all()
+                else:
+                    assert resampled == pytest.approx([found], rel=1e-9)
+
+    def test_what_is_given_may_be_read_only(self) -> None:
+        for target in self.part.targets:
+            truth = truth_of(target, self.rows, seed=0)
+            prediction = noisy(target, truth, 1)
+            assert scored(self.part(), truth, prediction) == self.part().score(truth, prediction)
 
     def test_the_order_of_rows_does_not_matter(self) -> None:
         for target in self.part.targets:

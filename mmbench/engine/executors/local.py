@@ -9,20 +9,22 @@ import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from types import ModuleType
 from typing import Any
 
+from mmbench.engine.executors.starting import starting
 from mmbench.engine.executors.worker import Job, Setting, main
+from mmbench.errors import MMBenchError
 
 PRELOAD = [
     "torch",
     "numpy",
     "optuna",
+    "mmbench.engine.executors.worker",
     "mmbench.engine.jobs.search",
     "mmbench.engine.jobs.evaluate",
     "mmbench.engine.jobs.measure",
@@ -31,17 +33,6 @@ STARTS = 5  # how often a process is tried to be started
 PATIENCE = 5.0  # seconds that a process may take to end after its last word
 SERVER_GONE = 255  # the exit code that multiprocessing makes up when the server, which would know it, is gone
 CRASHES = {"SIGSEGV", "SIGABRT", "SIGBUS", "SIGFPE", "SIGILL", "SIGSYS", "SIGTRAP"}
-
-WORKER = {
-    # Arithmetic on one thread each: the cores belong to the other workers.
-    **dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"),
-    # glibc gives large blocks back to the system at once, and each step of a convolution would fault its pages in anew.
-    "MALLOC_MMAP_MAX_": "0",
-    "MALLOC_TRIM_THRESHOLD_": str(2**40),
-    # A part that goes through a set meets its members in one order in every process and every run.
-    "PYTHONHASHSEED": "0",
-}
-"""What a worker's environment says from its first moment on."""
 
 
 @dataclass(eq=False)
@@ -74,7 +65,7 @@ class Pool:
 
             plugins = [entry.module for entry in entry_points(group="mmbench")]
             self._context.set_forkserver_preload([*PRELOAD, *libraries, *plugins])
-            with _for_workers(), _undisturbed(), _nameless():
+            with starting():
                 forkserver.ensure_running()
         self.running: list[Running] = []
 
@@ -94,17 +85,19 @@ class Pool:
         return self.workers - len(self.running)
 
     def start(self, job: Job) -> None:
-        """Begin `job` in a process of its own. Raises OSError if the machine lets no process start."""
+        """Begin `job` in a process of its own. Raises MMBenchError if the machine lets no process start."""
         for attempt in range(STARTS):
-            ours, theirs = self._context.Pipe(duplex=False)
+            with starting():
+                ours, theirs = self._context.Pipe(duplex=False)
             process = self._context.Process(target=main, args=(job, self.setting, theirs), daemon=True)
             try:
-                with _for_workers(), _undisturbed(), _nameless():  # it may have to start the server again
+                with starting():  # it may have to start the server again
                     process.start()
             except (EOFError, ConnectionError):  # the server was killed this very moment
                 ours.close()
                 if attempt == STARTS - 1:
-                    raise
+                    said = "the server that workers are forked from ends at once, as where memory or processes are few"
+                    raise MMBenchError(f"no worker can be started: {said}; type: mmbench doctor") from None
                 time.sleep(0.1)
             else:
                 self.running.append(Running(job, process, ours))
@@ -147,46 +140,6 @@ class Pool:
         self.running.remove(running)
         running.crashed = code != SERVER_GONE and _own_doing(code)
         return None if running.over else _how(code)
-
-
-@contextmanager
-def _for_workers() -> Iterator[None]:
-    """Processes that start meanwhile have the environment of a worker."""
-    before = {name: os.environ.get(name) for name in WORKER}
-    os.environ.update(WORKER)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
-
-
-@contextmanager
-def _nameless() -> Iterator[None]:
-    """Processes that start meanwhile don't run the main script again, as multiprocessing would have them: a worker
-    needs nothing from it, and a user's script needs no guard."""
-    script = sys.modules["__main__"]
-    sys.modules["__main__"] = ModuleType("__main__")
-    try:
-        yield
-    finally:
-        sys.modules["__main__"] = script
-
-
-@contextmanager
-def _undisturbed() -> Iterator[None]:
-    """The server is born deaf to Ctrl-C: it goes to the whole terminal, and is the parent's to handle."""
-    if sys.platform == "win32":
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _own_doing(code: int | None) -> bool:

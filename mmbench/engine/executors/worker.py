@@ -17,6 +17,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from mmbench.api.files import disk_full, open_streams
 from mmbench.api.record import Refit, Trial
 from mmbench.engine.space import Cell
 from mmbench.errors import DataError, MMBenchError
@@ -165,6 +166,7 @@ def _confine(job: Job, setting: Setting) -> None:
 
 def main(job: Job, setting: Setting, connection: Connection) -> None:
     """The entry of a worker process: one job, then the end."""
+    open_streams()
     _belong_to_parent()
     os.environ.clear()
     os.environ.update(setting.environ)
@@ -188,8 +190,6 @@ def main(job: Job, setting: Setting, connection: Connection) -> None:
     except MMBenchError as error:
         send("failed", _plain(error), None)
     except Exception as error:
-        from mmbench.engine.data.tables import disk_full
-
         text = " ".join(str(error).split())
         if disk_full(error):
             send("failed", DataError(f"{setting.cache} is on a full disk: {text}; free some space and run again"), None)

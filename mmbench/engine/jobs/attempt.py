@@ -12,15 +12,16 @@ from typing import Any, TypeAlias
 
 import torch
 
+from mmbench.api.files import disk_full
 from mmbench.api.record import Status
 from mmbench.api.space import Params
-from mmbench.engine.data.tables import disk_full
 from mmbench.engine.jobs.estimator import fit_estimator
 from mmbench.engine.jobs.workspace import Workspace
 from mmbench.engine.learn.cohort import FEWEST, Cohort, pays
 from mmbench.engine.learn.heads import MatchHead
+from mmbench.engine.learn.optimizer import rule_of
 from mmbench.engine.learn.train import Fit, Recipe, TimeUpError, Training
-from mmbench.engine.space import full_space, is_structural, part_params, together
+from mmbench.engine.space import full_space, is_structural, together
 from mmbench.errors import DataError, MMBenchError, blamed
 
 
@@ -175,7 +176,7 @@ def _may_join(workspace: Workspace, params: Params) -> bool:
     if not workspace.is_trained(params) or isinstance(workspace.head, MatchHead):
         return False
     catalog = workspace.catalog
-    parts: list[Any] = [catalog.fusions[params["fusion"]]]
+    parts: list[Any] = [catalog.fusions[params["fusion"]], rule_of(catalog, params).optimizer]
     parts += [catalog.encoders[params[f"encoder.{m}"]] for m in workspace.cell.encoders]
     parts += [catalog.objectives[name] for name in together(params["objective"])] if "objective" in params else []
     return all(part.cohort for part in parts)
@@ -191,9 +192,13 @@ def _cohort(workspace: Workspace, attempts: Sequence[Attempt]) -> Cohort:
 
 def _recipe(workspace: Workspace, attempt: Attempt) -> Recipe:
     budget = workspace.cell.budget
-    tuned = part_params(attempt.params, "train")
     return Recipe(
-        epochs=budget.epochs, patience=budget.patience, seed=attempt.seed, seconds=budget.trial_seconds, **tuned
+        epochs=budget.epochs,
+        patience=budget.patience,
+        batch_size=attempt.params["train.batch_size"],
+        seed=attempt.seed,
+        rule=rule_of(workspace.catalog, attempt.params),
+        seconds=budget.trial_seconds,
     )
 
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from mmbench.api.parts import Encoder
+from mmbench.api.scores import scored
 from mmbench.api.space import Params, defaults
 from mmbench.api.suite import CorruptionSpec
 from mmbench.engine.data.features import PRESENT, Prepared
@@ -21,6 +22,7 @@ from mmbench.engine.learn.heads import Head, head_for
 from mmbench.engine.learn.model import Inputs, Model, assemble
 from mmbench.engine.learn.train import Augment, Lesson
 from mmbench.engine.space import Cell, encoder_code, part_params
+from mmbench.errors import TrainingError
 from mmbench.plugins import Catalog
 
 WIDENED = 2**27  # bytes of an array of half precision that is kept in single precision
@@ -39,8 +41,12 @@ class Workspace:
         self._prepared = cache(self._prepare)
 
     def score(self, predictions: "np.ndarray[Any, Any]") -> float:
-        """The tuned metric on validation."""
-        return self.catalog.metrics[self.cell.task.metric].score(self.truth["validation"], predictions)
+        """The tuned metric on validation. Raises TrainingError if it has no score there."""
+        metric = self.catalog.metrics[self.cell.task.metric]
+        found = scored(metric, self.truth["validation"], predictions)
+        if isinstance(found, str):
+            raise TrainingError(f"{metric.name} has no score on validation: {found}")
+        return found
 
     def is_trained(self, params: Params) -> bool:
         """Whether the configuration is a torch model; if not, it is a scikit-learn estimator."""
