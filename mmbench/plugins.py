@@ -262,6 +262,8 @@ def _check(part: type[Part], role: Role, shown: str) -> None:
     for kind in part().kinds_read():
         if kind not in KINDS:
             raise PluginError(f"{where}: {unknown('kind of modality', kind, KINDS)}")
+    if problem := part().problem():
+        raise PluginError(f"{where}: {problem}")
     check_space(part.space, where)
 
 

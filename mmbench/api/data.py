@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 Kind: TypeAlias = Literal["tabular", "text", "image", "audio", "series", "video"]
 KINDS: tuple[str, ...] = get_args(Kind)
 SPLITS = ("train", "validation", "test")
+LONGEST_NAME = 100  # of a modality
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,10 @@ class Target:
         """The truth of some rows of a split, which are then all there are."""
         return truth[rows]
 
+    def counts(self, truth: "Array", names: list[str] | None) -> dict[str, int] | None:
+        """{class: rows that have it}, if there are classes."""
+        return None
+
     def words(self, truth: "Array", names: list[str] | None) -> list[str] | None:
         """The truth of each row in words, if it can be said so: what no text modality may hold."""
         return None
@@ -116,6 +121,9 @@ class Label(_OneColumn):
         if labels.size and labels.min() < 0:
             raise DataError(f"target {self.column!r} holds {labels.min()}: every row needs a label")
         return labels
+
+    def counts(self, truth: "Array", names: list[str] | None) -> dict[str, int]:
+        return {name: int((truth == place).sum()) for place, name in enumerate(names or ())}
 
     def names(self, splits: "Mapping[str, Mapping[str, Any]]") -> list[str]:
         from datasets import ClassLabel
@@ -166,6 +174,9 @@ class Labels(_OneColumn):
         same = truth.any(axis=0) == truth.all(axis=0)
         return f"the classes {same.nonzero()[0].tolist()} are in every row or in none" if same.any() else None
 
+    def counts(self, truth: "Array", names: list[str] | None) -> dict[str, int]:
+        return {str(place): int(count) for place, count in enumerate(truth.sum(axis=0))}
+
 
 @dataclass(frozen=True)
 class Number(_OneColumn):
@@ -200,6 +211,10 @@ class Text(_OneColumn):
             raise DataError(f"target {self.column!r} is empty in {empty} of {len(texts)} rows")
         return np.array(texts, dtype=object)
 
+    def counts(self, truth: "Array", names: list[str] | None) -> dict[str, int] | None:
+        """{class: rows that have it}, if there are classes."""
+        return None
+
     def words(self, truth: "Array", names: list[str] | None) -> list[str]:
         return list(truth)
 
@@ -229,6 +244,35 @@ class Match(Target):
         import numpy as np
 
         return np.arange(len(rows))
+
+
+def modality_problem(name: object) -> str | None:
+    """Why a modality can't have that name; None if it can: nearly every name that a table's column may have."""
+    if not isinstance(name, str) or not name.strip():
+        return f"modality {name!r} needs a name: the column's, as text"
+    if len(name) > LONGEST_NAME:
+        return f"modality {name[:20]!r}... has a name of {len(name)} characters; {LONGEST_NAME} are the most"
+    return None if name.isprintable() else f"modality {name!r} has characters in its name that can't be shown"
+
+
+def columns_problem(columns: Mapping[str, Kind], target: Target) -> str | None:
+    """Why a data set can't have such modalities beside such a target; None if it can."""
+    if not columns:
+        return "columns names no modality"
+    if found := next(filter(None, map(modality_problem, columns)), None):
+        return found
+    strangers = sorted({name for side in target.sides for name in side} - set(columns))
+    if strangers:
+        return f"{strangers[0]!r} is a side of the match, but no modality"
+    if given := next((name for name in target.columns if name in columns), None):
+        return f"the target column {given!r} is a modality too: every model would be given the answer"
+    return None
+
+
+def policy_problem(unreadable: str) -> str | None:
+    """Why that can't become of what can't be read; None if it can."""
+    policies = ("refuse", "missing")
+    return None if unreadable in policies else f"unreadable is {unreadable!r}; choose from {', '.join(policies)}"
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ and is found by it in the Catalog. plan, workspace, model and the contract tests
 types of target.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from mmbench.api.data import Target, Task
@@ -72,6 +72,10 @@ class Head(Part):
     def encode(self, state: State, truth: "Array") -> "Array":
         """The truth as the module's `loss` wants it, [N, ...], numbers."""
         return truth
+
+    def renamed(self, state: State, names: Mapping[str, str]) -> State:
+        """The state, where modalities have other names in modules, {modality: name}: torch can't hold them all."""
+        return state
 
     def build(self, state: State, width: int | None, dropout: float, params: Params) -> "nn.Module":
         """The module. `width` is that of the fusion's vector and tokens; None where the fusion gives logits."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
-from mmbench.api.data import Kind, Target, Task
+from mmbench.api.data import Kind, Target, Task, columns_problem, policy_problem
 from mmbench.api.space import Params, Space
 from mmbench.sources import file_hash, walk
 
@@ -60,6 +60,10 @@ class Part:
     def kinds_read(self) -> Sequence[str]:
         """The kinds of modality that it names."""
         return ()
+
+    def problem(self) -> str | None:
+        """What is wrong with what it declares, so that it can't be loaded; None if nothing is."""
+        return None
 
     def concerns(self, task: Task) -> bool:
         """Whether it has to do with such a task at all; if not, no reason is listed why it does not fit."""
@@ -186,6 +190,11 @@ class Dataset(Part):
     licence: ClassVar[str]
     citation: ClassVar[str] = ""
     version: ClassVar[str] = "1"
+    background: "ClassVar[str | tuple[int, int, int]]" = "white"
+    """What lies behind the transparent parts of pictures: a colour by name, as "#rrggbb", or as (r, g, b)."""
+    unreadable: ClassVar[Literal["refuse", "missing"]] = "refuse"
+    """What becomes of a picture, a sound or a row of numbers that can't be read: the data set is refused, or the value
+    counts as missing, which the report of the data and the board say."""
 
     @property
     def about(self) -> str:
@@ -193,6 +202,9 @@ class Dataset(Part):
 
     def kinds_read(self) -> Sequence[str]:
         return tuple(self.columns.values())
+
+    def problem(self) -> str | None:
+        return columns_problem(self.columns, self.target) or policy_problem(self.unreadable)
 
     def load(self, cache: Path) -> "DatasetDict":
         """Give the splits `train`, `validation` and `test`, the same rows in the same order each time.

@@ -72,7 +72,7 @@ class Record:
     directions: Mapping[str, str]
     """{metric: "max" or "min"}"""
     dataset: Mapping[str, Any]
-    """{"name", "fingerprint", "licence", "rows": {split: n}}"""
+    """{"name", "fingerprint", "licence", "rows": {split: n}, "warnings": sentences, if there are any}"""
     modalities: Mapping[str, str]
     params: Mapping[str, Any]
     default_params: Mapping[str, Any]

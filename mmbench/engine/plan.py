@@ -93,6 +93,10 @@ def _task(spec: TaskSpec, catalog: Catalog) -> Task:
         if modality not in dataset.columns:
             raise SuiteError(f"{where}: {unknown('modality', modality, dataset.columns)}")
     modalities = {m: kind for m, kind in dataset.columns.items() if spec.modalities is None or m in spec.modalities}
+    for one in modalities:  # encoder.image.cnn: a choice for "image.cnn", or what is below the cnn of "image"?
+        for other in modalities:
+            if other.startswith(f"{one}.") and other.removeprefix(f"{one}.").partition(".")[0] in catalog.encoders:
+                raise SuiteError(f"{where}: modality {other!r} is named like {one!r} and an encoder; rename its column")
     if dataset.target.type not in metric.targets:
         fitting = [m.name for m in catalog.metrics.values() if dataset.target.type in m.targets]
         raise SuiteError(

@@ -1,22 +1,25 @@
 """Datasets on disk: loaded once by their plugin, kept under the cache by fingerprint, read by split.
 
 The rows hold what contenders may see; the truth stands in files of its own, that of test outside the dataset's
-folder, where processes that tune are kept from reading it (`executors.sandbox`).
+folder, where processes that tune are kept from reading it (`executors.sandbox`). What the rows hold is counted when
+they are made (`intake`, `report`).
 """
 
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmbench.api.data import SPLITS
 from mmbench.api.files import check_readable, disk_full, file_lock, remedy, share
+from mmbench.api.media import is_colour
 from mmbench.api.parts import Dataset
 from mmbench.api.record import pack, unpack
+from mmbench.engine.data import intake, report
 from mmbench.engine.data.column import Column
 from mmbench.engine.identity import fingerprint
 from mmbench.errors import DataError, MMBenchError, blamed
@@ -24,6 +27,8 @@ from mmbench.errors import DataError, MMBenchError, blamed
 if TYPE_CHECKING:
     import numpy as np
     from datasets import DatasetDict
+
+REPORT, TAKEN_IN = "report.json", "taken-in"
 
 
 @dataclass(frozen=True)
@@ -40,6 +45,24 @@ class Table:
         facts: dict[str, Any] = json.loads((self.folder / "facts.json").read_text())
         facts["rows"] = {split: len(self.rows(split, n)) for split, n in facts["rows"].items()}
         return facts
+
+    @property
+    def report(self) -> report.Report | None:
+        """What the whole data set holds, see `report`; None if it was made by an older mmbench and not read since."""
+        try:
+            found: report.Report = json.loads((self.folder / REPORT).read_text())
+        except FileNotFoundError:
+            return None
+        return found
+
+    def warnings(self, modalities: Sequence[str]) -> list[str]:
+        """What the report warns of that concerns some modalities; nothing without a report."""
+        found = report.warnings(self.report or {"warnings": []}, modalities)
+        if found and self.limit is not None:
+            found.append(
+                f"these are counts of the whole data set, of which at most {self.limit:,} rows a split are used"
+            )
+        return found
 
     def rows(self, split: str, n: int) -> "np.ndarray[Any, Any]":
         """Which of the split's n rows are used, in order."""
@@ -64,7 +87,8 @@ class Table:
 
         table = load_from_disk(str(self.folder / "rows" / split), keep_in_memory=False)
         rows = self.rows(split, len(table))[:first]
-        return Column(table.select_columns([modality]).with_format("arrow"), self.dataset.columns[modality], rows)
+        column = table.select_columns([modality]).with_format("arrow")
+        return Column(column, self.dataset.columns[modality], rows, background=self.dataset.background)
 
 
 def where(dataset: Dataset, cache: Path, known: str | None = None) -> Path:
@@ -114,6 +138,33 @@ def materialise(dataset: Dataset, cache: Path, limit: int | None = None, known: 
     return Table(dataset, folder, limit)
 
 
+def examine(table: Table) -> report.Report:
+    """The table's report, made now if an older mmbench has left none. Raises DataError if a value can't be read.
+
+    It counts the classes of test, so that workers who tune can't make one.
+    """
+    from datasets import disable_progress_bars, load_from_disk
+
+    if (found := table.report) is not None:
+        return found
+    disable_progress_bars()
+    whole, seen = replace(table, limit=None), {}
+    for name in SPLITS:
+        split = load_from_disk(str(table.folder / "rows" / name), keep_in_memory=False)
+        seen[name] = {m: intake.look(table.dataset, name, split, m) for m in table.dataset.columns}
+        intake.refuse(table.dataset, name, seen[name])
+    made = report.make(table.dataset, whole.facts, seen, {name: whole.targets(name) for name in SPLITS})
+    try:
+        draft = table.folder / f"{REPORT}.{os.getpid()}.draft"
+        draft.write_text(json.dumps(made))
+        draft.chmod(table.folder.stat().st_mode & 0o666)
+        draft.replace(table.folder / REPORT)
+    except OSError as error:  # a cache that others own
+        said = f"this report can't be kept beside the data ({error.strerror}): boards will lack its warnings"
+        made["warnings"].append({"modality": None, "text": said})
+    return made
+
+
 def _build(dataset: Dataset, cache: Path, draft: Path, truth: Path) -> None:
     import numpy as np
     from datasets import disable_progress_bars
@@ -122,16 +173,20 @@ def _build(dataset: Dataset, cache: Path, draft: Path, truth: Path) -> None:
     from mmbench.api import columns
 
     disable_progress_bars()
+    if not is_colour(dataset.background):
+        raise DataError(f'dataset {dataset.name!r}: background {dataset.background!r} is no colour: write "white", ...')
     splits = _load(dataset, cache)
     facts: dict[str, Any] = {"rows": {}}
     facts["classes"] = _classes(dataset, splits)
+    seen, targets = {}, {}
     for name in SPLITS:
         split = splits[name]
         for modality in dataset.columns:
             if modality not in split.features:
                 raise DataError(f"dataset {dataset.name!r}, split {name!r}: column {modality!r} is missing")
-        split.select_columns(list(dataset.columns)).save_to_disk(str(draft / "rows" / name))  # none of the target's
-        target = columns.targets(split, dataset.target)
+        kept, seen[name] = intake.take_in(dataset, name, split, draft / TAKEN_IN)
+        kept.save_to_disk(str(draft / "rows" / name))  # none of the target's
+        target = targets[name] = columns.targets(split, dataset.target)
         if target.dtype.kind == "f" and not np.isfinite(target).all():
             raise DataError(f"dataset {dataset.name!r}, split {name!r}: a target is missing or not finite")
         if name == "test":
@@ -139,6 +194,8 @@ def _build(dataset: Dataset, cache: Path, draft: Path, truth: Path) -> None:
         else:
             save_file(pack({"target": target}), draft / f"targets-{name}.safetensors")
         facts["rows"][name] = len(split)
+    shutil.rmtree(draft / TAKEN_IN, ignore_errors=True)
+    (draft / REPORT).write_text(json.dumps(report.make(dataset, facts, seen, targets)))
     (draft / "facts.json").write_text(json.dumps(facts))
 
 

@@ -18,6 +18,7 @@ from mmbench.api.parts import Features, FeatureSpec, Fused, State, gather
 from mmbench.api.space import Params
 from mmbench.engine.data.features import MASK, PRESENT
 from mmbench.engine.learn.dropout import Dropout
+from mmbench.engine.learn.naming import inner_names
 from mmbench.engine.learn.objectives import joined
 from mmbench.engine.learn.recurrent import GRU
 from mmbench.engine.space import settings, together
@@ -98,14 +99,17 @@ class Model(nn.Module):
         most_rows: int = Head.most_rows,
     ) -> None:
         super().__init__()
-        self.encoders = nn.ModuleDict(dict(encoders))
+        self.modalities = {name: modality for modality, name in inner_names(encoders).items()}
+        """{the name that parts are given: the modality}"""
+        self.encoders = nn.ModuleDict({name: encoders[modality] for name, modality in self.modalities.items()})
         self.fusion = fusion
         self.head: Any = head
         self.result, self.most_rows = result, most_rows
         self.objective: nn.Module | None = None
 
     def encode(self, batch: Batch) -> dict[str, Features]:
-        return {m: _features(encoder, batch[m], m) for m, encoder in self.encoders.items()}
+        encoders = ((name, self.modalities[name], encoder) for name, encoder in self.encoders.items())
+        return {name: _features(encoder, batch[modality], modality) for name, modality, encoder in encoders}
 
     def arrange(self, features: FeatureMap, target: Tensor) -> tuple[FeatureMap, Tensor]:
         """What the fusion judges in training: the rows as they are, unless the head says otherwise."""
@@ -199,10 +203,12 @@ def assemble(
         encoder = catalog.encoders[params[prefix]]
         encoders[modality] = encoder.build(state, settings(encoder, params, f"{prefix}.{encoder.name}"))
     device = next(iter(next(iter(sample.values())).values())).device
-    inputs = {m: _spec(encoder.to(device), sample[m], m) for m, encoder in encoders.items()}
+    names = inner_names(encoders)
+    inputs = {names[m]: _spec(encoder.to(device), sample[m], m) for m, encoder in encoders.items()}
     fusion = catalog.fusions[params["fusion"]]
     own = settings(fusion, params, f"fusion.{fusion.name}")
     head, state = task
+    state = head.renamed(state, names)
     width = params["model.width"] if fusion.level == "feature" else None
     module = fusion.build(inputs, state["outputs"] if width is None else width, own)
     dropout = 0.0 if width is None else params["model.dropout"]

@@ -1,6 +1,6 @@
 """Cross-modal retrieval: which left belongs to which right."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import mmbench as mb
@@ -37,6 +37,9 @@ class Match(mb.Head):
 
     def fit(self, target: mb.Target, truth: "Array", names: Sequence[str] | None) -> State:
         return {"outputs": 1, "left": list(target.sides[0])}
+
+    def renamed(self, state: State, names: Mapping[str, str]) -> State:
+        return {**state, "left": [names.get(modality, modality) for modality in state["left"]]}
 
     def build(self, state: State, width: int | None, dropout: float, params: Params) -> Any:
         from mmbench_head.modules import match
