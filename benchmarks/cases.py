@@ -13,8 +13,10 @@ from mmbench_head.modules.decision import Label
 from torch import Tensor, nn
 
 from benchmarks.plain import models as plain
+from mmbench import plugins
 from mmbench.api.parts import FeatureSpec
 from mmbench.engine.learn.model import Inputs, Model, settle
+from mmbench.engine.learn.optimizer import Rule, rule_of
 
 CLASSES = 10
 WIDTH = 64
@@ -193,3 +195,8 @@ def random_splits(shapes: list[tuple[int, ...]], train: int, valid: int) -> tupl
         return Split(tuple(torch.from_numpy(view).float() for view in views), torch.from_numpy(target))
 
     return split(train), split(valid)
+
+
+def rule(*, lr: float, weight_decay: float) -> Rule:
+    """The usual optimizer and schedule."""
+    return rule_of(plugins.load(), {"train.lr": lr, "train.weight_decay": weight_decay})

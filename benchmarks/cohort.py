@@ -8,7 +8,7 @@ import torch
 from mmbench_head.modules.decision import Label
 from torch import nn
 
-from benchmarks.cases import CLASSES, SIX_VIEWS, Case, Split, random_splits, score
+from benchmarks.cases import CLASSES, SIX_VIEWS, Case, Split, random_splits, rule, score
 from benchmarks.measure import Figure, Side, compare, take_turns
 from benchmarks.plain import models as plain
 from benchmarks.plain.trainers import bare
@@ -121,7 +121,7 @@ def _members(shape: Shape, count: int) -> tuple[list[Model], list[Recipe]]:
         models.append(shape.build(shape.inputs))
         put_in(models[-1])
         lr = 1e-3 * 4 ** (k / count)
-        recipes.append(Recipe(epochs=EPOCHS, patience=EPOCHS, lr=lr, weight_decay=1e-2, batch_size=BATCH, seed=k))
+        recipes.append(Recipe(EPOCHS, EPOCHS, BATCH, seed=k, rule=rule(lr=lr, weight_decay=1e-2)))
     return models, recipes
 
 

@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from benchmarks import tasks
+from benchmarks.cases import rule
 from benchmarks.measure import Figure, Side, compare, take_turns
 from benchmarks.plain import encoders
 from benchmarks.plain.script import Network
@@ -40,7 +41,7 @@ def _stored(task: tasks.SearchTask) -> Side:
     workspace = tasks.workspace(task, trials=1)
     params = default_params(workspace.cell, workspace.catalog)
     lesson = workspace.lesson(params)
-    recipe = Recipe(epochs=1, patience=1, lr=2e-3, weight_decay=1e-2, batch_size=BATCH, seed=0)
+    recipe = Recipe(1, 1, BATCH, seed=0, rule=rule(lr=2e-3, weight_decay=1e-2))
 
     def ready() -> Callable[[], Any]:
         training = Training(workspace.model(params, 0), recipe, lesson)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from importlib.util import find_spec
 
-from benchmarks.cases import Case, cases, score
+from benchmarks.cases import Case, cases, rule, score
 from benchmarks.measure import Figure, Side, compare, take_turns
 from benchmarks.plain import trainers
 from mmbench.engine.learn.train import Lesson, Recipe, fit
@@ -37,10 +37,9 @@ def ours(case: Case) -> Callable[[], list[float]]:
     recipe = Recipe(
         epochs=case.epochs,
         patience=case.epochs,
-        lr=trainers.LR,
-        weight_decay=trainers.DECAY,
         batch_size=case.batch_size,
         seed=0,
+        rule=rule(lr=trainers.LR, weight_decay=trainers.DECAY),
     )
     lesson = Lesson(case.inputs(case.train), case.inputs(case.valid), score(case.valid.target))
     model = case.models()[0]

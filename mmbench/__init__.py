@@ -5,6 +5,12 @@
 The names below are what plugins and scripts use. Importing this imports no torch.
 """
 
+import sys
+
+# `python -m mmbench` looks for modules in the current folder first: a `typing.py` that happens to lie there would run.
+if sys.argv[:1] == ["-m"] and sys.orig_argv[-len(sys.argv)] in ("mmbench", "-mmmbench") and not sys.flags.safe_path:
+    sys.path.pop(0)
+
 from typing import TYPE_CHECKING, Any
 
 from mmbench.api.data import Label, Labels, Match, Number, Sound, Target, Task, Text
@@ -22,6 +28,8 @@ from mmbench.api.parts import (
     Objective,
 )
 from mmbench.api.space import Choice, Float, Int
+from mmbench.api.training import Optimizer, Schedule
+from mmbench.errors import UndefinedError
 from mmbench.hookspecs import hookimpl
 
 if TYPE_CHECKING:
@@ -48,11 +56,14 @@ __all__ = [
     "Metric",
     "Number",
     "Objective",
+    "Optimizer",
     "Run",
+    "Schedule",
     "Sound",
     "Target",
     "Task",
     "Text",
+    "UndefinedError",
     "hookimpl",
     "run",
 ]

@@ -35,6 +35,10 @@ class TrainingError(MMBenchError):
     """One training went wrong by its own fault, such as a loss that became NaN."""
 
 
+class UndefinedError(MMBenchError):
+    """A metric has no value for this truth, whatever is predicted. Raised by a metric; says what the truth lacks."""
+
+
 def unknown(kind: str, name: str, known: Iterable[str]) -> str:
     """Say that `name` is no `kind`, with the nearest known name, or all of them if few."""
     names = sorted(set(known))
@@ -44,12 +48,23 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> str:
     return f"unknown {kind} {name!r}: known are {', '.join(names) or 'none'}"
 
 
+def told(error: BaseException) -> str:
+    """The error's message in one line, which can be printed whatever a part's own class makes of it."""
+    try:
+        text = " ".join(str(error).split())
+    except Exception as fault:
+        text = f"its message can't be read: __str__ raises {type(fault).__name__}"
+    return text.encode("utf-8", "backslashreplace").decode()  # halves of characters can't be stored
+
+
 def blamed(error: BaseException) -> str:
     """One line of what a part's own code raised, and where: "KeyError: 'note' (wine.py, line 24)"."""
-    text = " ".join(str(error).split()) or "no message"
+    text = told(error) or "no message"
     if isinstance(error, MMBenchError):
         return text
-    found = [frame for frame in traceback.extract_tb(error.__traceback__) if _is_foreign(frame.filename)]
+    frames = traceback.extract_tb(error.__traceback__)
+    foreign = {file for file in {frame.filename for frame in frames} if _is_foreign(file)}
+    found = [frame for frame in frames if frame.filename in foreign]
     place = f" ({Path(found[-1].filename).name}, line {found[-1].lineno})" if found else ""
     return f"{type(error).__name__}: {text}"[:500] + place
 
@@ -60,7 +75,7 @@ def _is_foreign(file: str) -> bool:
 
     path = Path(file)
     installed = [Path(place) for name in ("purelib", "platlib") if (place := sysconfig.get_path(name))]
-    packages = {entry.module.partition(".")[0] for entry in entry_points(group="mmbench")}
+    packages = {entry.module.partition(".")[0] for entry in entry_points(group="mmbench")} - {"mmbench"}
     if any(path.is_relative_to(place / name) for place in installed for p in packages for name in (p, f"{p}.py")):
         return True
     python = [Path(place) for name in ("stdlib", "platstdlib") if (place := sysconfig.get_path(name))]

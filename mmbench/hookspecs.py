@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import pluggy
 
+from mmbench.api.executor import Executor
 from mmbench.api.heads import Head
 from mmbench.api.parts import Corruption, Dataset, Encoder, Fusion, Metric, Objective
 from mmbench.api.record import Record, Trial
 from mmbench.api.suite import Suite
+from mmbench.api.training import Optimizer, Schedule
 
 if TYPE_CHECKING:
     import typer
@@ -43,6 +45,16 @@ def mmbench_objectives() -> list[type[Objective]]:  # type: ignore[empty-body]
 
 
 @hookspec
+def mmbench_optimizers() -> list[type[Optimizer]]:  # type: ignore[empty-body]
+    """Optimizers: how weights move along their gradients."""
+
+
+@hookspec
+def mmbench_schedules() -> list[type[Schedule]]:  # type: ignore[empty-body]
+    """Schedules: the learning rate over a training."""
+
+
+@hookspec
 def mmbench_heads() -> list[type[Head]]:  # type: ignore[empty-body]
     """Heads: what a type of target means, from its truth to the loss and the predictions."""
 
@@ -55,6 +67,11 @@ def mmbench_metrics() -> list[type[Metric]]:  # type: ignore[empty-body]
 @hookspec
 def mmbench_corruptions() -> list[type[Corruption]]:  # type: ignore[empty-body]
     """Corruptions: damaged values, by severity."""
+
+
+@hookspec
+def mmbench_executors() -> list[type[Executor]]:  # type: ignore[empty-body]
+    """Executors: where jobs run, and how their messages come back."""
 
 
 @hookspec

@@ -7,6 +7,7 @@ import hashlib
 import importlib
 import importlib.util
 import inspect
+import os
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -21,13 +22,15 @@ import pluggy
 from mmbench import hookspecs
 from mmbench import sources as sources_
 from mmbench.api.data import KINDS
+from mmbench.api.executor import Executor
 from mmbench.api.heads import Head
 from mmbench.api.parts import Corruption, Dataset, Encoder, Fusion, Metric, Objective, Part
 from mmbench.api.roles import ROLES, Role
 from mmbench.api.space import check_space
+from mmbench.api.training import Optimizer, Schedule
 from mmbench.errors import PluginError, SuiteError, blamed, unknown
 
-P = TypeVar("P", bound=Part)
+P = TypeVar("P")
 FILE = "mmbench_plugin_"  # begins the module's name of a plugin that is a file
 NAME = re.compile(r"[a-z_][a-z0-9_@]{0,99}")  # of another script's letters some look the same as these
 
@@ -63,6 +66,17 @@ class Shelf(Mapping[str, P], Generic[P]):
     def __iter__(self) -> Iterator[str]:
         return iter(self._parts)
 
+    @property
+    def usual(self) -> P:
+        """The part that says it is taken where a suite names none. Raises PluginError unless there is exactly one."""
+        found = [name for name, part in self._parts.items() if getattr(part, "usual", False)]
+        if len(found) != 1:
+            said = f"{', '.join(found)} each say" if found else "none says"
+            raise PluginError(
+                f"of the {self.role}s {said} `usual = True`: exactly one is taken where a suite names none"
+            )
+        return self._parts[found[0]]
+
     def __len__(self) -> int:
         return len(self._parts)
 
@@ -75,9 +89,12 @@ class Catalog:
     encoders: Shelf[Encoder]
     fusions: Shelf[Fusion]
     objectives: Shelf[Objective]
+    optimizers: Shelf[Optimizer]
+    schedules: Shelf[Schedule]
     heads: Shelf[Head]
     metrics: Shelf[Metric]
     corruptions: Shelf[Corruption]
+    executors: Shelf[type[Executor]]
     manager: pluggy.PluginManager
     sources: tuple[str, ...]
     """The `--plugin` arguments it was loaded with; a worker process loads the same."""
@@ -115,7 +132,8 @@ def load(sources: Sequence[str] = ()) -> Catalog:
         raise PluginError(blamed(error)) from error
     sources_.remember()
     shelves = {role.plural: _shelf(manager, role, origins) for role in ROLES}
-    return Catalog(**shelves, manager=manager, sources=tuple(map(str, sources)))
+    executors = _executors(manager, origins)
+    return Catalog(**shelves, executors=executors, manager=manager, sources=tuple(map(str, sources)))
 
 
 def _import(source: str) -> tuple[ModuleType, str]:
@@ -124,12 +142,13 @@ def _import(source: str) -> tuple[ModuleType, str]:
         if not all(name.isidentifier() for name in source.split(".")):
             raise PluginError(f"plugin {source!r} is neither a .py file nor the name of a module")
         try:
+            _find_here(source.partition(".")[0])
             return importlib.import_module(source), source
         except Exception as error:
             raise PluginError(f"plugin {source!r} fails to import: {blamed(error)}") from error
     if not path.is_file():
         raise PluginError(f"plugin file {source!r} does not exist")
-    name = f"{FILE}{path.stem}_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]}"
+    name = f"{FILE}{path.stem}_{hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:8]}"
     if name in sys.modules:
         return sys.modules[name], name
     spec = importlib.util.spec_from_file_location(name, path)
@@ -145,6 +164,23 @@ def _import(source: str) -> tuple[ModuleType, str]:
     return module, name
 
 
+def _find_here(name: str) -> None:
+    """Load a module or package of the current folder that was named, unless one of that name is installed. The folder
+    itself is on no path: what else lies in it was not named."""
+    if name in sys.modules or importlib.util.find_spec(name) is not None:
+        return
+    for file in (Path(name, "__init__.py").absolute(), Path(f"{name}.py").absolute()):
+        spec = importlib.util.spec_from_file_location(name, file) if file.is_file() else None
+        if spec and spec.loader:
+            sys.modules[name] = module = importlib.util.module_from_spec(spec)
+            try:
+                spec.loader.exec_module(module)
+            except BaseException:
+                del sys.modules[name]
+                raise
+            return
+
+
 def _register(manager: pluggy.PluginManager, module: ModuleType, source: str) -> None:
     hooks = {name for name in vars(hookspecs) if name.startswith("mmbench_")}
     for name in vars(module):
@@ -156,37 +192,67 @@ def _register(manager: pluggy.PluginManager, module: ModuleType, source: str) ->
         raise PluginError(f"plugin {source!r}: {blamed(error)}") from error
 
 
-def _shelf(manager: pluggy.PluginManager, role: Role, origins: Mapping[str, Origin]) -> Shelf[Any]:
-    parts: dict[str, Part] = {}
-    where: dict[str, Origin] = {}
-    for implementation in getattr(manager.hook, role.hook).get_hookimpls():
+def _classes(
+    manager: pluggy.PluginManager, hook: str, base: type[P], origins: Mapping[str, Origin]
+) -> Iterator[tuple[type[P], Origin]]:
+    """What each plugin answers to a hook that asks for classes."""
+    for implementation in getattr(manager.hook, hook).get_hookimpls():
         module = implementation.plugin_name
         origin = origins.get(module, Origin("?", module))
         shown = origin.shown
         try:
             found = implementation.function()
         except Exception as error:
-            raise PluginError(f"plugin {shown!r}: {role.hook} raises {blamed(error)}") from error
+            raise PluginError(f"plugin {shown!r}: {hook} raises {blamed(error)}") from error
         if not isinstance(found, list | tuple):
-            raise PluginError(f"plugin {shown!r}: {role.hook} must return a list of classes, not {found!r}")
+            raise PluginError(f"plugin {shown!r}: {hook} must return a list of classes, not {found!r}")
         for part in found:
-            if not (inspect.isclass(part) and issubclass(part, role.base)):
-                raise PluginError(f"plugin {shown!r}: {role.hook} gives {part!r}, which is no {role.base.__name__}")
-            _check(part, role, shown)
-            if part.name in parts:
-                raise PluginError(
-                    f"two {role.plural} are named {part.name!r}: {where[part.name].shown} and {shown}; rename one"
-                )
-            parts[part.name] = part()
-            where[part.name] = origin
+            if not (inspect.isclass(part) and issubclass(part, base)):
+                raise PluginError(f"plugin {shown!r}: {hook} gives {part!r}, which is no {base.__name__}")
+            yield part, origin
+
+
+def _shelf(manager: pluggy.PluginManager, role: Role, origins: Mapping[str, Origin]) -> Shelf[Any]:
+    parts: dict[str, Part] = {}
+    where: dict[str, Origin] = {}
+    for part, origin in _classes(manager, role.hook, role.base, origins):
+        _check(part, role, origin.shown)
+        _place(part.name, role.plural, where, origin)
+        parts[part.name] = part()
     return Shelf(role.name, dict(sorted(parts.items())), where)
+
+
+def _executors(manager: pluggy.PluginManager, origins: Mapping[str, Origin]) -> Shelf[type[Executor]]:
+    """Classes, of which each run makes its own."""
+    found: dict[str, type[Executor]] = {}
+    where: dict[str, Origin] = {}
+    for executor, origin in _classes(manager, "mmbench_executors", Executor, origins):  # type: ignore[type-abstract]
+        said = f"plugin {origin.shown!r}: executor {executor.__name__}"
+        _check_name(executor, said)
+        lacking = sorted(getattr(executor, "__abstractmethods__", ()))
+        if lacking:
+            raise PluginError(f"{said} needs the method {lacking[0]!r}")
+        _place(executor.name, "executors", where, origin)
+        found[executor.name] = executor
+    return Shelf("executor", dict(sorted(found.items())), where)
+
+
+def _place(name: str, plural: str, where: dict[str, Origin], origin: Origin) -> None:
+    """Note where a name comes from, unless it is taken."""
+    if name in where:
+        raise PluginError(f"two {plural} are named {name!r}: {where[name].shown} and {origin.shown}; rename one")
+    where[name] = origin
+
+
+def _check_name(part: type, where: str) -> None:
+    name = getattr(part, "name", None)
+    if not (isinstance(name, str) and NAME.fullmatch(name)):
+        raise PluginError(f"{where} needs a name of lower-case letters, digits and _, not {name!r}")
 
 
 def _check(part: type[Part], role: Role, shown: str) -> None:
     where = f"plugin {shown!r}: {role.name} {part.__name__}"
-    name = getattr(part, "name", None)
-    if not (isinstance(name, str) and NAME.fullmatch(name)):
-        raise PluginError(f"{where} needs a name of lower-case letters, digits and _, not {name!r}")
+    _check_name(part, where)
     for attribute in role.needs:
         if not hasattr(part, attribute):
             raise PluginError(f"{where} needs the attribute {attribute!r}")

@@ -5,7 +5,6 @@ whoever trains sees no truth of test and the referee scores. Writes nothing into
 `mmbench reproduce`.
 """
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -220,7 +219,7 @@ def _train(
     history = {cell.key: History([replace(trials[0], cell=cell.key, number=0)], others)}
     plan = Plan(suite=run.suite, cells=(cell,), device=device, hash="")
     found: dict[int, tuple[Refit, Predictions]] = {}
-    events = runner.run(plan, catalog, cache=cache, history=history, workers=os.cpu_count() or 1)
+    events = runner.run(plan, catalog, cache=cache, history=history)
     with closing(events):
         for event in events:
             on_event(event)
@@ -243,7 +242,7 @@ def _drifts(run: RunData, catalog: Catalog, record: Record, again: Mapping[int, 
     for metric, summary in row["metrics"].items():
         then = {refit.seed: refit.metrics[metric] for refit in _tuned(record) if metric in refit.metrics}
         now = {seed: refit.metrics[metric] for seed, refit in again.items() if metric in refit.metrics}
-        if now:
+        if now and then and summary["mean"] is not None:
             mixed = {**then, **now}
             means = [sum(scores.values()) / len(scores) for scores in (then, mixed)]
             found.append(Drift(metric, means[0], means[1], summary["low"], summary["high"]))

@@ -3,7 +3,6 @@
 The command line and `mmbench.run` use it. It prints nothing: what happens is told as events.
 """
 
-import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
@@ -92,6 +91,8 @@ class Session:
     """The plan that was registered before, if one is to be held to."""
     donors: Mapping[Path, frozenset[str]] = field(default_factory=dict)
     """Runs beside this one that have finished some of its cells, and which; they are among `done`."""
+    executor: str = "local"
+    """By whom its jobs are run."""
 
     def registration(self) -> Registration:
         """The plan in the form in which it is written down."""
@@ -109,7 +110,7 @@ class Session:
     def execute(self, *, workers: int | None = None, on_event: Listener = lambda event: None) -> Run:
         """Run what is to do and store all of it; `on_event` hears of everything, in order, on this thread.
 
-        workers: processes at work side by side; by default one for each core.
+        workers: processes at work side by side; by default one for each core that may be used, or each GPU.
         Raises MMBenchError where the user can help; KeyboardInterrupt leaves a run that can go on.
         """
         with Store.open(self.folder, self.suite, fresh=self.fresh) as writer:
@@ -120,7 +121,7 @@ class Session:
             for plan in [*planned, *([self.registration()] if self._todo() else [])]:
                 registrations.register(self.folder, plan, self.suite)
             if self._todo():
-                self._work(writer, workers or os.cpu_count() or 1, on_event)
+                self._work(writer, workers, on_event)
             seal.write(self.folder)
         return find_run(str(self.folder))
 
@@ -132,12 +133,12 @@ class Session:
     def _todo(self) -> set[str]:
         return {cell.key for cell in self.plan.cells} - self.done
 
-    def _work(self, writer: Store, workers: int, on_event: Listener) -> None:
+    def _work(self, writer: Store, workers: int | None, on_event: Listener) -> None:
         from mmbench.api.carrier import cache_folder
         from mmbench.engine import runner
         from mmbench.engine.environment import environment
 
-        writer.set_environment(environment(self.plan.device))
+        writer.set_environment(environment(self.plan.device, self.executor))
         hook = self.catalog.manager.hook
         events = runner.run(
             self.plan,
@@ -147,6 +148,7 @@ class Session:
             history=writer.history,
             begun=writer.history.begun(self._todo()),
             workers=workers,
+            executor=self.executor,
             hidden=_truths(self.folder),
         )
         stored: dict[str, list[Refit]] = {}
@@ -184,6 +186,7 @@ def open_run(
     name: str | None = None,
     fresh: bool = False,
     device: str = "auto",
+    executor: str = "local",
     registered: str | Path | None = None,
 ) -> Session:
     """Check everything that a run needs, and start nothing.
@@ -191,11 +194,13 @@ def open_run(
     suite: a name, a file, or a Suite. `tasks` and `contenders` choose among the suite's own (a contender may also be
     the name of any fusion); `trials`, `limit` and `seed` change the suite, which makes it another run.
     plugins: modules or .py files. A single name may stand for a list of one.
+    executor: by whom jobs are run, "local" or one that a plugin brings; results don't depend on it.
     `registered`: a file of `mmbench plan --register`, which the run is held to.
     Raises MMBenchError for the first thing that is wrong.
     """
     tasks, contenders, plugins = ((one,) if isinstance(one, str) else one for one in (tasks, contenders, plugins))
     catalog = plugins_.load(plugins)
+    catalog.executors[executor]  # SuiteError if there is none of that name
     spec = suite if isinstance(suite, Suite) else suitefile.read(suitefile.find(str(suite)))
     spec = _changed(spec, trials=trials, limit=limit, seed=seed)
     plan = planning.make(spec, catalog, tasks=tasks, contenders=contenders, device=pick_device(device))
@@ -211,7 +216,7 @@ def open_run(
     before = registrations.load(Path(registered)) if registered else None
     if before:
         registrations.check(before, spec, () if fresh else registrations.read(folder), begun=bool(done))
-    return Session(catalog, spec, plan, folder, note, done, fresh, before, donors)
+    return Session(catalog, spec, plan, folder, note, done, fresh, before, donors, executor)
 
 
 def run(
@@ -222,8 +227,9 @@ def run(
         run = mmbench.run("starter", tasks=["uci_mfeat"], contenders=["concat", "gated"], trials=4)
 
     options, as those of the command: plugins, tasks, contenders, trials, limit, seed, results, name, fresh, device,
-    registered (see `open_run`). workers: processes side by side; one for each core if None. on_event hears of every
-    trial and cell. What an earlier run has stored is not done again. Raises MMBenchError for what is wrong.
+    executor, registered (see `open_run`). workers: processes side by side; one for each core, or GPU, if None. on_event
+    hears of every trial and cell. What an earlier run has stored is not done again. Raises MMBenchError for what is
+    wrong.
     """
     return open_run(suite, **options).execute(workers=workers, on_event=on_event)
 
@@ -252,14 +258,24 @@ def find_folder(run: str, results: str | Path = "results") -> Path:
     raise StoreError(f"no run {run!r} here: {have}")
 
 
+def begun(session: Session) -> dict[str, tuple[int, int]]:
+    """{cell key: how many trials and refits are stored} of the plan's cells that have some, but no record yet.
+
+    Raises StoreError if what is stored is damaged.
+    """
+    counts, records = reading.history(session.folder).counts(), reading.finished(session.folder)
+    open_ = [cell.key for cell in session.plan.cells if cell.key not in records]
+    return {key: counts[key] for key in open_ if key in counts}
+
+
 def estimate(session: Session) -> list[dict[str, Any]]:
     """What `execute` would do at most: for each cell {"task", "contender", "status", "why" (what has changed since its
-    last record), "trials", "trainings", "parameters" (to tune), "fusions"}."""
+    last record), "trials", "trainings" (that are left), "parameters" (to tune), "fusions"}."""
     from mmbench.engine.identity import changes
     from mmbench.engine.space import open_params
 
     rows = []
-    before = _before(session)
+    before, stored = _before(session), {} if session.fresh else begun(session)
     for cell in session.plan.cells:
         status, why = "to do", ""
         if (last := before.get((cell.task.name, cell.contender))) and cell.key not in session.done and not cell.skip:
@@ -268,8 +284,11 @@ def estimate(session: Session) -> list[dict[str, Any]]:
             status = "done"
         elif cell.skip:
             status = f"skipped: {cell.skip}"
+        elif cell.key in stored:
+            status = f"begun: {said(*stored[cell.key])} stored"
         open_ = set() if cell.skip else open_params(cell, session.catalog)
         trials = cell.budget.trials if open_ else 1
+        most = trials + cell.budget.refit_seeds * (2 if open_ else 1)  # the default is refitted, too
         rows.append(
             {
                 "task": cell.task.name,
@@ -277,12 +296,17 @@ def estimate(session: Session) -> list[dict[str, Any]]:
                 "status": status,
                 "why": why,
                 "trials": trials,
-                "trainings": trials + cell.budget.refit_seeds * (2 if open_ else 1),  # the default is refitted, too
+                "trainings": max(0, most - sum(stored.get(cell.key, ()))),
                 "parameters": len(open_),
                 "fusions": list(cell.options("fusion")),
             }
         )
     return rows
+
+
+def said(trials: int, refits: int) -> str:
+    """Both numbers in words: "1 trial and 2 refits"."""
+    return f"{trials} trial{'s' * (trials != 1)} and {refits} refit{'s' * (refits != 1)}"
 
 
 def _before(session: Session) -> dict[tuple[str, str], Record]:

@@ -32,6 +32,8 @@ FLOORS = {
     "__main__": 10,
 }
 ENGINE = {
+    "clock": 0,
+    "cores": 0,
     "space": 0,
     "events": 1,
     "identity": 1,
@@ -42,7 +44,8 @@ ENGINE = {
     "executors": 5,
     "environment": 6,
     "outcome": 7,
-    "runner": 8,
+    "run": 8,
+    "runner": 9,
 }
 """The floors inside the engine."""
 HEAVY = {"torch", "optuna", "datasets", "transformers", "numpy", "pandas", "sklearn", "scipy"}

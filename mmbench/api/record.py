@@ -44,14 +44,16 @@ class Refit:
     reason: str | None
     valid: float | None
     metrics: Mapping[str, float]
-    curves: Mapping[str, Sequence[tuple[float, float]]]
-    """{"corruption modality": [(severity, tuned metric), ...]}"""
+    curves: Mapping[str, Sequence[tuple[float, float | None]]]
+    """{"corruption modality": [(severity, tuned metric), ...]}; None where there is no score."""
     predictions: Mapping[str, str] | None
     """{"file": name below predictions/, "sha256": of that file}."""
     epochs: int
     seconds: float
     train_throughput: float | None
     """Rows a second while training, evaluation left out."""
+    unscored: Mapping[str, str] = field(default_factory=dict)
+    """{metric that has no score on test: why}; of a point of a curve {"metric at severity 0.5 of 'curve'": why}."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from mmbench.api.heads import Head
 from mmbench.api.parts import Corruption, Dataset, Encoder, Fusion, Metric, Objective, Part
+from mmbench.api.training import Optimizer, Schedule
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,8 @@ ROLES = (
     Role("encoder", Encoder, needs=("kind",)),
     Role("fusion", Fusion),
     Role("objective", Objective),
+    Role("optimizer", Optimizer),
+    Role("schedule", Schedule),
     Role("head", Head, needs=("target",)),
     Role("metric", Metric, needs=("targets",)),
     Role("corruption", Corruption, needs=("kinds",)),

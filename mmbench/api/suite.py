@@ -72,6 +72,10 @@ class ContenderSpec:
     tasks: tuple[str, ...] | None = None
     params: Mapping[str, Setting] = field(default_factory=dict)
     """What is fixed, narrowed or opened, by full name: {"fusion.low_rank.rank": 4}."""
+    optimizer: tuple[str, ...] = ()
+    """Optimizers to choose from; none: the usual one."""
+    schedule: tuple[str, ...] = ()
+    """Schedules of the learning rate to choose from; none: the usual one."""
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from mmbench.api.parts import Metric
+from mmbench.api.scores import sign
+from mmbench.board.entries import Entry, entries
 from mmbench.board.gate.conditions import conditions
-from mmbench.board.rank import Entry, entries
 from mmbench.board.stats import resampling as stats
 from mmbench.board.stats.reference import LEVEL
 from mmbench.errors import MMBenchError, unknown
@@ -46,6 +47,9 @@ class Comparison:
     items: int | None = None
     discordance: Mapping[str, float] | None = None
     """{"both", "first", "second", "neither"}: on how many items these were right, the mean over all pairs of seeds."""
+    left_out: int = 0
+    """In how many of the resamples of the items one of the two has no score; they are left out for both."""
+    resamples: int | None = None
 
 
 def compare(
@@ -77,9 +81,10 @@ def compare(
 
 
 def _check_metric(run: RunData, metric: str | None) -> None:
-    scored = {name for record in run.records for refit in record.refits for name in refit.metrics}
-    if metric is not None and metric not in scored:
-        raise MMBenchError(f"{run.path}: {unknown('metric', metric, scored)}")
+    known = {name for record in run.records for refit in record.refits for name in refit.metrics}
+    known |= {name for record in run.records for name in record.directions}
+    if metric is not None and metric not in known:
+        raise MMBenchError(f"{run.path}: {unknown('metric', metric, known)}")
 
 
 def _on(
@@ -98,7 +103,9 @@ def _on(
         return replace(empty, reason=f"not run under the same conditions: {apart}")
     draws = one.draws(metric), other.draws(metric)
     if draws[0] is None or draws[1] is None:
-        return replace(empty, reason=f"predictions or the plugin of {metric} are missing, so nothing can be resampled")
+        unsure = [f"{name}: {text}" for name in names if (text := by_name[name].unsure(metric))]
+        gone = f"predictions or the plugin of {metric} are missing, so nothing can be resampled"
+        return replace(empty, reason="; ".join(unsure) or gone)
     found = stats.difference(draws[0], draws[1])
     return replace(
         empty,
@@ -111,6 +118,8 @@ def _on(
         seeds=(_seeds(one), _seeds(other)),
         items=None if one.truth is None else len(one.truth),
         discordance=_discordance(one, other),
+        left_out=stats.left_out(draws[0], draws[1]),
+        resamples=len(draws[0].values),
     )
 
 
@@ -120,6 +129,8 @@ def _unfit(entry: Entry | None, metric: str) -> str | None:
         return "it has no record on this task"
     if entry.record.status != "ok":
         return f"{entry.record.status}: {entry.record.reason or 'no reason was given'}"
+    if why := entry.unscored(metric):
+        return f"no {metric}: {why}"
     return None if entry.record.scores(metric) else f"it has no {metric}"
 
 
@@ -135,8 +146,7 @@ def _corrected(found: Sequence[Comparison], first: str, second: str) -> list[Com
     for comparison in found:
         p, better = adjusted.get(comparison.task), None
         if p is not None and p < LEVEL and comparison.difference:
-            more = comparison.difference > 0
-            better = first if more == (comparison.direction == "max") else second
+            better = first if sign(comparison.direction) * comparison.difference > 0 else second
         result.append(replace(comparison, holm=p, better=better))
     return result
 

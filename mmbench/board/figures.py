@@ -1,7 +1,10 @@
 """How numbers and names look on a board. Names come from plugins and files: nothing in them may act on a terminal."""
 
 import json
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+from mmbench.api.parts import Metric
 
 
 def plain(text: object) -> str:
@@ -104,26 +107,20 @@ def duration(seconds: float | None) -> str:
     return f"{seconds / 60:.0f}m" if seconds < 99.5 * 60 else f"{seconds / 3600:.1f}h"
 
 
-SHORT = {"precision": "prec.", "f1": "F1", "balanced_accuracy": "bal. acc.", "log_loss": "log loss"}
-
-
-def short(metric: str) -> str:
+def short(metric: str, metrics: Mapping[str, Metric]) -> str:
     """A metric's name as the head of a narrow column."""
-    name = SHORT.get(metric, metric)
-    for long, brief in (("recall@", "R@"), ("_forward", "→"), ("_backward", "←")):
-        name = name.replace(long, brief)
-    return plain(name)
+    return plain(metrics[metric].short or metric if metric in metrics else metric)
 
 
-BESIDE = ("precision", "recall", "f1")
-"""What stands beside the tuned metric of a label; other targets show what they have."""
-
-
-def beside(rows: list[dict[str, Any]]) -> list[str]:
-    """The metrics to show beside the tuned one."""
+def beside(rows: list[dict[str, Any]], metrics: Mapping[str, Metric]) -> list[str]:
+    """The metrics to show beside the tuned one: those that want a column, and those whose plugin is not here."""
     names = dict.fromkeys(name for row in rows for name in row["metrics"] if name != row["metric"])
-    wanted = [name for name in BESIDE if name in names]
-    return wanted if len(wanted) == len(BESIDE) else list(names)
+    places = {name: metrics[name].column if name in metrics else Metric.column for name in names}
+    return sorted((name for name in names if places[name] is not None), key=lambda name: places[name] or 0)
+
+
+def better(direction: str) -> str:
+    return "lower is better" if direction == "min" else "higher is better"
 
 
 MARKS = {
@@ -144,6 +141,43 @@ POLICY = (
 )
 
 
+def gaps(rows: list[dict[str, Any]]) -> list[str]:
+    """Which metrics have no score, no interval, or resamples that were left out, and why."""
+    ran: dict[str, list[str]] = {}
+    lacking: dict[tuple[str, str, str, str], list[str]] = {}
+    for row in rows:
+        for metric, summary in row["metrics"].items():
+            if summary and (said := _gap(summary)):
+                lacking.setdefault((row["task"], metric, *said), []).append(row["contender"])
+        if row["status"] == "ok":
+            ran.setdefault(row["task"], []).append(row["contender"])
+    alike: dict[tuple[str, str, str, tuple[str, ...]], list[str]] = {}
+    for (task, metric, what, why), contenders in lacking.items():
+        alike.setdefault((task, what, why, tuple(contenders)), []).append(metric)
+    lines = []
+    for (task, what, why, those), metrics in alike.items():
+        who = "" if set(those) == set(ran.get(task, ())) else f" for {_few(those)}"
+        lines.append(plain(f"{task}: {what} of {_few(metrics)}{who}: {why.removesuffix('.')}."))
+    return lines
+
+
+def _few(names: Sequence[str]) -> str:
+    many = len(names) > 2 * NAMED
+    return ", ".join(names[: 2 * NAMED - 1] if many else names) + (
+        f", {len(names) - 2 * NAMED + 1} more" if many else ""
+    )
+
+
+def _gap(summary: Mapping[str, Any]) -> tuple[str, str] | None:
+    if summary["mean"] is None:
+        return "no score (–)", summary.get("reason") or "no reason was given"
+    if summary.get("reason"):
+        return "no interval", summary["reason"]
+    if left := summary.get("left_out"):
+        return f"left out {left['resamples']} of {left['of']} resamples, which have no score,", left["reason"]
+    return None
+
+
 FEW_SEEDS = {
     1: "One refit seed: the intervals are over test items only; they don't say what another seed would give.",
     2: "Two refit seeds: intervals, p and ranks are rough; from three on they hold what they say.",
@@ -157,7 +191,7 @@ def notes(rows: list[dict[str, Any]]) -> list[str]:
         "items, Student's t for the seeds. Contenders of one rank can't be told apart from its first (paired on "
         "the same items, Holm-corrected over all pairs, 5%)."
     ]
-    seeds = [row["metrics"][row["metric"]]["n_seeds"] for row in rows if row["metrics"].get(row["metric"])]
+    seeds = [row["metrics"][row["metric"]]["n_seeds"] for row in rows if row["rank"] is not None]
     text += [FEW_SEEDS[count] for count in {min(seeds, default=0)} & FEW_SEEDS.keys()]
     against = sorted({plain(row["fusion_gain"]["against"]) for row in rows if row["fusion_gain"]})
     if against:
@@ -174,13 +208,17 @@ def notes(rows: list[dict[str, Any]]) -> list[str]:
     text += [
         f"{mark} {meaning}" for state, (mark, meaning) in MARKS.items() if any(r.get("plan") == state for r in rows)
     ]
-    gaps = any(row["status"] != "ok" for row in rows)
-    return [*text, *_test_seen(rows), *([POLICY] if gaps else [])]
+    return [*text, *_test_seen(rows), *gaps(rows), *policy(rows)]
+
+
+def policy(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What is done with contenders that have no rank, if there are any."""
+    return [POLICY] if any(row["rank"] is None for row in rows) else []
 
 
 def _test_seen(rows: list[dict[str, Any]]) -> list[str]:
     """How often test was scored, and whether the processes that tuned were kept from its truth."""
-    ranked = [row for row in rows if row["rank"] is not None]
+    ranked = [row for row in rows if row["status"] == "ok"]
     seen = [row["spent"].get("test_accesses") or 0 for row in ranked]
     text = []
     if any(seen):

@@ -6,10 +6,13 @@ import json as json_format
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from mmbench.api.parts import Metric
 from mmbench.board.figures import (
     beside,
+    better,
     count,
     duration,
     mebibytes,
@@ -30,13 +33,16 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 Row: TypeAlias = dict[str, Any]
+Metrics: TypeAlias = Mapping[str, Metric]
+"""The parts, which say what a board shows of them; one that is not there is shown."""
+NONE: Metrics = MappingProxyType({})
 
 
-def table(rows: Sequence[Row], console_width: int) -> "list[RenderableType]":
+def table(rows: Sequence[Row], console_width: int, metrics: Metrics = NONE) -> "list[RenderableType]":
     """What to print on a terminal of that many columns."""
     from mmbench.board.tables import tables
 
-    return tables(rows, console_width)
+    return tables(rows, console_width, metrics)
 
 
 def json(rows: Sequence[Row], *, run: str = "", notes: Sequence[str] = ()) -> str:
@@ -116,10 +122,10 @@ def _cell(value: Any) -> Any:
     return f"'{text}" if text.lstrip().startswith(tuple("=+-@＝＋－＠")) else text
 
 
-def markdown(rows: Sequence[Row]) -> str:
+def markdown(rows: Sequence[Row], metrics: Metrics = NONE) -> str:
     """A heading and a table for each task, the average ranks, and the notes."""
     by_task = _by_task(rows)
-    blocks = [_task(task, own) for task, own in by_task.items()]
+    blocks = [_task(task, own, metrics) for task, own in by_task.items()]
     if len(by_task) > 1:
         blocks.append(_across(rows))
     if rows:
@@ -137,20 +143,19 @@ def escape(text: object) -> str:
     return re.sub(r"(?<![^\W_])_|_(?![^\W_])", r"\\_", marked)
 
 
-def _task(task: str, rows: list[Row]) -> str:
-    metric, others = rows[0]["metric"], beside(rows)
+def _task(task: str, rows: list[Row], metrics: Metrics) -> str:
+    metric, others = rows[0]["metric"], beside(rows, metrics)
     heads = ["rank", "contender", metric, "fusion gain", "default", "search gain", "validation - test"]
-    heads += map(short, others)
+    heads += [short(name, metrics) for name in others]
     heads += ["parameters", "latency p50, ms", "rows/s", "peak memory, MiB", "trials", "spent"]
-    better = "higher is better" if rows[0]["direction"] == "max" else "lower is better"
-    lines = [f"## {escape(task)}", "", f"{escape(metric)}, {better}.", "", *_head(heads)]
+    lines = [f"## {escape(task)}", "", f"{escape(metric)}, {better(rows[0]['direction'])}.", "", *_head(heads)]
     for row in rows:
-        if row["rank"] is None:
+        if row["status"] != "ok":
             said = f"{row['status']}: {row['reason'] or 'no reason was given'}"
             lines.append(_line(["–", named(row), said, *[""] * (len(heads) - 3)]))
             continue
         cost, spent = row["cost"], row["spent"]
-        cells = [row["rank"], named(row), with_interval(row["metrics"].get(metric))]
+        cells = [row["rank"] or "–", named(row), with_interval(row["metrics"].get(metric))]
         cells += [with_interval(row["fusion_gain"], sign=True), score((row["default"] or {}).get("mean"))]
         cells += [with_interval(row[name], sign=True) for name in ("tuning_gain", "validation_gap")]
         cells += [score(row["metrics"].get(name, {}).get("mean")) for name in others]
@@ -224,16 +229,16 @@ def escape_latex(text: object) -> str:
 def _latex_task(task: str, rows: list[Row]) -> str:
     metric = rows[0]["metric"]
     heads = ["", "contender", metric, "fusion gain", "default", "parameters", "ms"]
-    better = "higher is better" if rows[0]["direction"] == "max" else "lower is better"
-    lines = [r"\begin{table}", rf"\caption{{{escape_latex(f'{task}: {metric}, {better}')}}}", r"\centering"]
+    title = escape_latex(f"{task}: {metric}, {better(rows[0]['direction'])}")
+    lines = [r"\begin{table}", rf"\caption{{{title}}}", r"\centering"]
     lines += [r"\begin{tabular}{rlllrrr}", r"\toprule", _latex_line(heads), r"\midrule"]
     for row in rows:
-        if row["rank"] is None:
+        if row["status"] != "ok":
             said = escape_latex(f"{row['status']}: {row['reason'] or 'no reason was given'}")
             line = f"-- & {escape_latex(named(row))} & "
             lines.append(rf"{line}\multicolumn{{5}}{{p{{0.6\linewidth}}}}{{{said}}} \\")
             continue
-        cells = [row["rank"], named(row), with_interval(row["metrics"].get(metric))]
+        cells = [row["rank"] or "–", named(row), with_interval(row["metrics"].get(metric))]
         cells += [with_interval(row["fusion_gain"], sign=True), score((row["default"] or {}).get("mean"))]
         cells += [count(row["cost"]["parameters"]), quantity(row["cost"]["latency_ms_p50"])]
         lines.append(_latex_line(cells))

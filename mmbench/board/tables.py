@@ -3,7 +3,7 @@
 Columns have an order of importance; where the terminal is narrow the least important are left out.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
 from typing import Any, TypeAlias
@@ -13,8 +13,10 @@ from rich.console import Group, JustifyMethod, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from mmbench.api.parts import Metric
 from mmbench.board.figures import (
     beside,
+    better,
     count,
     duration,
     mebibytes,
@@ -47,12 +49,12 @@ class Column:
     right: bool = True
 
 
-def tables(rows: Sequence[Row], width: int) -> list[RenderableType]:
+def tables(rows: Sequence[Row], width: int, metrics: Mapping[str, Metric]) -> list[RenderableType]:
     """A table for each task, then the average ranks, then the notes."""
     by_task: dict[str, list[Row]] = {}
     for row in rows:
         by_task.setdefault(row["task"], []).append(row)
-    found = [_task(task, own, width) for task, own in by_task.items()]
+    found = [_task(task, own, width, metrics) for task, own in by_task.items()]
     if len(by_task) > 1:
         found.append(_across(rows, list(by_task), width))
     if rows:
@@ -60,20 +62,21 @@ def tables(rows: Sequence[Row], width: int) -> list[RenderableType]:
     return found
 
 
-def _task(task: str, rows: list[Row], width: int) -> RenderableType:
-    ranked = [row for row in rows if row["rank"] is not None]
+def _task(task: str, rows: list[Row], width: int, metrics: Mapping[str, Metric]) -> RenderableType:
+    ran = [row for row in rows if row["status"] == "ok"]
     parts: list[RenderableType] = [_title(task, rows[0])]
-    if ranked:
-        parts.append(_grid(_columns(ranked), ranked, width))
-    parts += [_failure(row) for row in rows if row["rank"] is None]
-    parts += [_curve(name, ranked, width) for name in dict.fromkeys(name for row in ranked for name in row["curves"])]
+    if ran:
+        parts.append(_grid(_columns(ran, metrics), ran, width))
+    parts += [_failure(row) for row in rows if row["status"] != "ok"]
+    parts += [_curve(name, ran, width) for name in dict.fromkeys(name for row in ran for name in row["curves"])]
     return Group(*parts, Text(""))
 
 
 def _title(task: str, row: Row) -> Text:
-    better = "higher is better" if row["direction"] == "max" else "lower is better"
     items = f", {row['test_rows']:,} test rows" if row["test_rows"] else ""
-    return Text.assemble((plain(task), "bold cyan"), (f"  {plain(row['metric'])}, {better}{items}", "dim"))
+    return Text.assemble(
+        (plain(task), "bold cyan"), (f"  {plain(row['metric'])}, {better(row['direction'])}{items}", "dim")
+    )
 
 
 def _failure(row: Row) -> Text:
@@ -82,20 +85,20 @@ def _failure(row: Row) -> Text:
     return text.append(f"  {plain(row['status'])}: {plain(row['reason'] or 'no reason was given')}", style="dim")
 
 
-def _columns(rows: list[Row]) -> list[Column]:
+def _columns(rows: list[Row], metrics: Mapping[str, Metric]) -> list[Column]:
     metric = rows[0]["metric"]
     columns = [
-        Column("#", lambda row: Text(str(row["rank"])), 0),
+        Column("#", lambda row: Text(str(row["rank"] or "–")), 0),
         Column("contender", lambda row: Text(named(row), overflow="ellipsis"), 0, right=False),
-        Column(short(metric), lambda row: Text(with_interval(row["metrics"].get(metric))), 0, right=False),
+        Column(short(metric, metrics), lambda row: Text(with_interval(row["metrics"].get(metric))), 0, right=False),
     ]
     if any(row["fusion_gain"] for row in rows):
         most = max(abs(row["fusion_gain"]["mean"]) for row in rows if row["fusion_gain"])
         columns.append(Column("fusion gain", _gain, 0, right=False))
         columns.append(Column("", lambda row: _bar(row["fusion_gain"], most), 60))
     columns.append(Column("default", lambda row: Text(score((row["default"] or {}).get("mean"))), 5))
-    for place, name in enumerate(beside(rows)):
-        columns.append(Column(short(name), _metric(name), 20 + place))
+    for place, name in enumerate(beside(rows, metrics)):
+        columns.append(Column(short(name, metrics), _metric(name), 20 + place))
     columns += [
         Column("params", lambda row: Text(count(row["cost"]["parameters"])), 10),
         Column("ms", lambda row: Text(quantity(row["cost"]["latency_ms_p50"])), 11),
@@ -163,7 +166,15 @@ def _grid(columns: list[Column], rows: list[Row], width: int) -> Table:
         justify: JustifyMethod = "right" if columns[i].right else "left"
         table.add_column(Text(columns[i].head), justify=justify, width=wide[i], no_wrap=True)
     for number, row in enumerate(rows):
-        style = "bold" if number == 0 else "" if row["rank"] == 1 else "dim" if len(row["modalities"]) == 1 else ""
+        style = (
+            "bold"
+            if number == 0 and row["rank"] is not None
+            else ""
+            if row["rank"] == 1
+            else "dim"
+            if len(row["modalities"]) == 1
+            else ""
+        )
         table.add_row(*(cells[i][number] for i in keep), style=style)
     return table
 

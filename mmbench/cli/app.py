@@ -9,10 +9,12 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from mmbench.api.files import open_streams
 from mmbench.cli import stopping, terminal
 from mmbench.cli.commands import (
     cache,
@@ -47,12 +49,14 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "doctor": doctor.doctor,
 }
 
+GONE = "the current folder is gone: cd to one that is there"
 UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS)
 """What the machine refuses, and no bug of ours: a full disk, a terminal that is gone."""
 
 
 def main() -> None:
     """The entry point of the `mmbench` command."""
+    open_streams()
     stopping.listen()
     sys.exit(call(sys.argv[1:]))
 
@@ -63,7 +67,7 @@ def call(arguments: Sequence[str]) -> int:
         code = build(arguments)(list(arguments), prog_name="mmbench", standalone_mode=False, obj=list(arguments))
         sys.stdout.flush()
     except MMBenchError as error:
-        terminal.warn(str(error), level="error")
+        terminal.warn(GONE if _gone() else str(error), level="error")
         return 2
     except typer.TyperException as error:
         context = getattr(error, "ctx", None)
@@ -76,6 +80,9 @@ def call(arguments: Sequence[str]) -> int:
         _leave_stdout()
         return 141
     except OSError as error:
+        if _gone():
+            terminal.warn(GONE, level="error")
+            return 2
         if error.errno not in UNWRITABLE:
             raise
         with suppress(OSError):
@@ -85,9 +92,18 @@ def call(arguments: Sequence[str]) -> int:
     return code if isinstance(code, int) else 0
 
 
+def _gone() -> bool:
+    """Whether somebody has removed the folder that we stand in."""
+    try:
+        return not Path.cwd().is_dir()
+    except OSError:
+        return True
+
+
 def _leave_stdout() -> None:
     """Or Python complains when it flushes at exit."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    with suppress(OSError, ValueError):  # a notebook's has no number
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def build(arguments: Sequence[str] = ()) -> typer.Typer:

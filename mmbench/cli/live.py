@@ -3,6 +3,7 @@
 A display is a context and a listener at once: session calls it with each event, on the caller's thread.
 """
 
+import shutil
 import time
 from collections.abc import Collection, Sequence
 from contextlib import suppress
@@ -11,6 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from mmbench.api.record import Record, Refit, Trial
+from mmbench.api.scores import sign
 from mmbench.cli import terminal
 from mmbench.engine.events import (
     CellFinished,
@@ -52,8 +54,8 @@ class Active:
         self.trials = trial.number + 1
         self.seconds += trial.seconds
         if trial.status == "ok" and trial.score is not None:
-            sign = 1 if self.cell.direction == "max" else -1
-            if self.best is None or sign * trial.score > sign * self.best[1]:
+            better = sign(self.cell.direction)
+            if self.best is None or better * trial.score > better * self.best[1]:
                 self.best = (trial.number, trial.score)
         self.ended = self.best is None and self.trials >= self.cell.budget.trials
 
@@ -77,10 +79,10 @@ class Active:
     @property
     def result(self) -> str:
         """Its score on test in one line."""
-        mean = sum(self.scores) / len(self.scores)
+        found = f"{sum(self.scores) / len(self.scores):.4f} ({len(self.scores)} seeds)" if self.scores else "–"
         return (
-            f"{self.cell.task.name}, {self.cell.contender}: test {self.cell.task.metric} {mean:.4f} "
-            f"({len(self.scores)} seeds), {terminal.duration(self.seconds)}"
+            f"{self.cell.task.name}, {self.cell.contender}: test {self.cell.task.metric} {found}, "
+            f"{terminal.duration(self.seconds)}"
         )
 
 
@@ -207,7 +209,7 @@ class Lines(Silent):
         searched = set(self.state.searched)
         super().__call__(event)
         for key in self.state.searched.keys() - searched:
-            if self.state.searched[key].scores:
+            if self.state.searched[key].refits:
                 self._tell(key, self.state.searched[key].result)
         if isinstance(event, CellFinished) and not (event.cell.key in searched and event.record.status == "ok"):
             self._tell(event.cell.key, outcome(event.record))
@@ -292,7 +294,8 @@ def display(cells: "Sequence[Cell]", done: Collection[str], *, title: str, quiet
     if quiet:
         return Silent(len(cells), before)
     console = terminal.console()
-    kind = Board if console.is_terminal else Lines
+    live = console.is_terminal and not console.is_dumb_terminal and shutil.get_terminal_size().columns >= console.width
+    kind = Board if live else Lines
     return kind(len(cells), before, title=title, console=console)
 
 

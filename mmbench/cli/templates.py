@@ -2,6 +2,7 @@
 
 import random
 
+from mmbench.cli import update_templates
 from mmbench.cli.templates_head import HEAD
 
 PYPROJECT = """\
@@ -125,6 +126,8 @@ DATASET = '''\
 
 import csv
 import random
+
+from mmbench.cli import update_templates
 from pathlib import Path
 
 import mmbench as mb
@@ -386,6 +389,8 @@ def files(what: str) -> dict[str, str]:
         "fusion": {"$name.py": FUSION},
         "encoder": {"$name.py": ENCODER, "suite.toml": ENCODER_SUITE},
         "objective": {"$name.py": OBJECTIVE, "suite.toml": SUITE + WITH},
+        "optimizer": {"$name.py": update_templates.OPTIMIZER, "suite.toml": SUITE},
+        "schedule": {"$name.py": update_templates.SCHEDULE, "suite.toml": SUITE},
         "head": {"$name.py": HEAD, "suite.toml": HEAD_SUITE},
         "metric": {"$name.py": METRIC, "suite.toml": METRIC_SUITE},
         "corruption": {"$name.py": CORRUPTION, "suite.toml": BUDGET + TASK + DAMAGE + CONTENDERS},

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 WIDE = 1000  # columns of an output that is no terminal
+NARROW = 60  # columns that a table has at least: a terminal with fewer breaks its lines, which can still be read
 
 
 def console(file: TextIO | None = None) -> "Console":
@@ -27,7 +28,7 @@ def console(file: TextIO | None = None) -> "Console":
             raise BrokenPipeError  # `mmbench list | head`: cli.app ends quietly
 
     stream = file or sys.stdout
-    return Pipe(
+    made = Pipe(
         file=stream,
         width=None if stream.isatty() else WIDE,
         highlight=False,
@@ -35,6 +36,8 @@ def console(file: TextIO | None = None) -> "Console":
         emoji=False,
         soft_wrap=False,
     )
+    made.width = max(made.width, NARROW)
+    return made
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[str] = ()) -> "Table":
@@ -84,13 +87,23 @@ def write(out: "Console", *things: object) -> None:
 def show_json(value: Any) -> None:
     from mmbench.board.figures import shown_json
 
-    show(shown_json(json.dumps(value, indent=2, ensure_ascii=False)))
+    out = console()
+    write(out, readable_json(out, shown_json(json.dumps(value, indent=2, ensure_ascii=False))))
+
+
+def readable_json(out: "Console", text: str) -> str:
+    """The same JSON, escaped where `out` can't show all that is in it: one that is left out would be another value."""
+    if out.encoding.lower().startswith("utf"):
+        return text
+    return "".join(c if c.isascii() else json.dumps(c)[1:-1] for c in text)
 
 
 def warn(message: str, *, level: str = "warning") -> None:
     """One line on stderr, coloured where that is a terminal."""
     line = f"mmbench: {level}: {one_line(message)}"
-    if sys.stderr.isatty() and "NO_COLOR" not in os.environ:
+    if sys.stderr is None:  # a program of the user's that has none
+        return
+    if sys.stderr.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb":
         line = f"\x1b[{31 if level == 'error' else 33}m{line}\x1b[0m"
     print(line, file=sys.stderr)
 

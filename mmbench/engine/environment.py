@@ -15,7 +15,7 @@ from mmbench.engine.identity import PROTOCOL
 
 
 @cache
-def environment(device: str) -> dict[str, Any]:
+def environment(device: str, executor: str = "local") -> dict[str, Any]:
     """Machine, libraries, and the commit of mmbench's own checkout if it is one."""
     from mmbench import __version__
 
@@ -29,6 +29,7 @@ def environment(device: str) -> dict[str, Any]:
         "processor": _processor(),
         "cores": os.cpu_count(),
         "threads": 1,
+        "executor": executor,
         "sandbox": sandbox.state(),
         "device": device,
         "libraries": _libraries(),

@@ -1,13 +1,12 @@
 """What is known of a cell while it is worked on, and the record that is made of it in the end. Used by runner."""
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from mmbench.api.record import Record, Refit, Status, Trial
-from mmbench.engine import identity
+from mmbench.engine import clock, identity
 from mmbench.engine.data.tables import materialise
 from mmbench.engine.environment import environment
 from mmbench.engine.jobs.evaluate import best
@@ -26,16 +25,29 @@ class Progressing:
     paused: bool = False
     attempts: int = 0
     """How often its worker was killed from outside since it last finished something."""
-    begun: tuple[Sequence[tuple[int, Mapping[str, Any]]], int] | None = None
-    """The trials at work, each with its parameters (none: refits), and how many train together; None in between."""
-    since: float = field(default_factory=time.monotonic)
-    """When that was begun."""
+    begun: Sequence[tuple[int, Mapping[str, Any]]] = ()
+    """The trials at work, each with its parameters; none while refits are, and in between."""
+    together: int = 1
+    """How many trainings are at work as one program."""
+    since: float = field(default_factory=clock.seconds)
+    """When they began."""
+    owed: set[int] = field(default_factory=set)
+    """The numbers of the trials that have begun and were not told of since."""
     failure: tuple[Status, str] | None = None
     cost: Mapping[str, Any] = field(default_factory=dict)
     first: Trial | None = None
     winner: Trial | None = None
     spent: dict[str, Any] = field(default_factory=dict)
     """What the search came to, once it is over."""
+
+    def begin(self, trials: Sequence[tuple[int, Mapping[str, Any]]], together: int) -> None:
+        """These trainings are at work now."""
+        self.begun, self.together, self.since = trials, together, clock.seconds()
+        self.owed = {number for number, _ in trials}
+
+    def rest(self) -> None:
+        """A training has ended well or was charged: the next accident is the first again."""
+        self.begun, self.together, self.attempts = (), 1, 0
 
     def settle(self) -> None:
         """The search is over: of the trials only what the record says of them is still remembered."""
@@ -51,7 +63,7 @@ class Progressing:
             self.trials.clear()  # also for the job of the search, whose list it is
 
 
-def outcome(plan: Plan, catalog: Catalog, cache: Path, state: Progressing) -> Record:
+def outcome(plan: Plan, catalog: Catalog, cache: Path, state: Progressing, *, executor: str) -> Record:
     """The final word on a cell: its first failure, or its scores."""
     failure = state.failure
     if failure is None and state.winner is None and state.first is not None:
@@ -60,8 +72,8 @@ def outcome(plan: Plan, catalog: Catalog, cache: Path, state: Progressing) -> Re
     if failure is None and broken:
         failure = broken[0].status, f"refit {broken[0].seed}: {broken[0].reason}"
     if failure is not None:
-        return record(plan, catalog, state, *failure)
-    return record(plan, catalog, state, "ok", None, materialised=cache)
+        return record(plan, catalog, state, *failure, executor=executor)
+    return record(plan, catalog, state, "ok", None, executor=executor, materialised=cache)
 
 
 def record(
@@ -71,6 +83,7 @@ def record(
     status: Status,
     reason: str | None,
     *,
+    executor: str,
     materialised: Path | None = None,
 ) -> Record:
     """What is stored of a cell that has ended; `materialised`: where its data lie, to say how many rows there are."""
@@ -109,5 +122,5 @@ def record(
             "seconds": state.spent["seconds"] + sum(r.seconds for r in state.refits),
             "test_accesses": sum(r.status == "ok" for r in state.refits),
         },
-        environment=environment(plan.device),
+        environment=environment(plan.device, executor),
     )

@@ -15,7 +15,7 @@ from mmbench.api.parts import Fusion, Part
 from mmbench.api.space import Parameter, Setting, described, narrowed
 from mmbench.api.suite import ContenderSpec, CorruptionSpec, Suite, TaskSpec
 from mmbench.engine import identity
-from mmbench.engine.space import Cell, Slot, full_space, together
+from mmbench.engine.space import TRAIN, Cell, Slot, full_space, together
 from mmbench.errors import SuiteError, unknown
 from mmbench.plugins import Catalog, Shelf
 
@@ -130,6 +130,10 @@ def _contenders(suite: Suite, task: Task, catalog: Catalog, names: Sequence[str]
                 catalog.fusions[name]
             for name in (name for option in spec.objective for name in together(option)):
                 catalog.objectives[name]
+            for name in spec.optimizer:
+                catalog.optimizers[name]
+            for name in spec.schedule:
+                catalog.schedules[name]
             for name in spec.tasks or ():
                 _select(suite.tasks, [name], "task")
         if spec.each_modality:
@@ -206,6 +210,12 @@ def _slots(
         found.append((slot, reason and f"no encoder for {modality}: {reason}"))
     if contender.objective:
         found.append(_slot("objective", "objective", contender.objective, task, catalog))
+    head = task.target.type
+    found.append((Slot("head", "head", (head,), head, named=False), None))
+    for role, named in (("optimizer", contender.optimizer), ("schedule", contender.schedule)):
+        usual = catalog.shelves()[f"{role}s"].usual.name
+        slot, reason = _slot(role, role, named or (usual,), task, catalog)
+        found.append((slot if named else replace(slot, named=False, inside=TRAIN), reason))
     return tuple(slot for slot, _ in found), next((reason for _, reason in found if reason), None)
 
 
@@ -264,7 +274,6 @@ def _parts(
     used: dict[str, Part] = {
         f"dataset.{task.dataset}": catalog.datasets[task.dataset],
         f"metric.{task.metric}": catalog.metrics[task.metric],
-        f"head.{task.target.type}": catalog.heads[task.target.type],
     }
     used |= {f"{slot.role}.{name}": shelves[f"{slot.role}s"][name] for slot in slots for name in slot.parts}
     return used | {f"corruption.{c.name}": catalog.corruptions[c.name] for c in corruptions}

@@ -20,10 +20,11 @@ MODEL_SPACE: Space = {
     "dropout": Float(0.0, 0.6, default=0.2, within=(0.0, 1.0)),
 }
 TRAIN_SPACE: Space = {
-    "lr": Float(3e-4, 1e-2, log=True, default=2e-3, within=(1e-8, 100.0)),
-    "weight_decay": Float(1e-5, 0.3, log=True, default=1e-2, within=(0.0, 10.0)),
     "batch_size": Choice((32, 64, 128, 256), default=128),
 }
+TRAIN = "train"
+RULES = ("optimizer", "schedule")
+"""Roles whose parts say how weights move; a configuration chooses them last."""
 Choose: TypeAlias = Callable[[str, Parameter], Any]
 
 
@@ -37,10 +38,14 @@ class Slot:
     options: tuple[str, ...]
     """Names of parts; one of several joined by "+" stands for all of them at once."""
     default: str
+    named: bool = True
+    """Whether the suite chooses, so that the choice is stored. If not, the default fills it."""
+    inside: str = ""
+    """Where its part's parameters stand, if not below its own path and name."""
 
     def prefix(self, part: str) -> str:
         """What the full names of a part's parameters begin with."""
-        return f"{self.path}.{part}"
+        return self.inside or f"{self.path}.{part}"
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -115,22 +120,26 @@ def configure(cell: Cell, catalog: Catalog, choose: Choose) -> dict[str, Any]:
                 closed = not parameter.searched and full not in cell.params
                 local[name] = parameter.default if closed else pick(full)
 
-    level = ""
-    for slot in cell.slots:
-        if level == "estimator" and slot.role not in ("fusion", "encoder"):
-            continue  # it trains nothing: what it reads must be prepared, and no more
-        for name in together(pick(slot.path)):
-            part: Any = catalog.shelves()[f"{slot.role}s"][name]
-            level = part.level if slot.role == "fusion" else level
-            stage = "prepare" if level == "estimator" and slot.role == "encoder" else None
-            descend(slot.prefix(name), part.space, stage)
-    if level != "estimator":
-        head = cell.task.target.type
-        descend(f"head.{head}", catalog.heads[head].space)
+    def fill(slot: Slot, stage: str | None = None) -> str:
+        option = str(pick(slot.path)) if slot.named else slot.default
+        for name in together(option):
+            descend(slot.prefix(name), catalog.shelves()[f"{slot.role}s"][name].space, stage)
+        return option
+
+    first, *rest = cell.slots
+    level = catalog.fusions[fill(first)].level
+    trains = level != "estimator"
+    for slot in rest:
+        if slot.role == "encoder":
+            fill(slot, None if trains else "prepare")  # what trains nothing needs its input prepared, and no more
+        elif trains and slot.role not in RULES:
+            fill(slot)
     if level == "feature":
         descend("model", MODEL_SPACE)
-    if level != "estimator":
-        descend("train", TRAIN_SPACE)
+    if trains:
+        for slot in (slot for slot in rest if slot.role in RULES):
+            fill(slot)
+        descend(TRAIN, TRAIN_SPACE)
     return chosen
 
 
@@ -149,6 +158,8 @@ def open_params(cell: Cell, catalog: Catalog) -> set[str]:
 
     space = full_space(cell, catalog)
     for place, slot in enumerate(cell.slots):
+        if not slot.named:
+            continue
         choice = space[slot.path]
         options = tuple(map(str, choice.options)) if isinstance(choice, Choice) else ()
         for option in options:
@@ -186,7 +197,9 @@ def derive_seed(*parts: object) -> int:
 
 def full_space(cell: Cell, catalog: Catalog) -> dict[str, Parameter]:
     """Every parameter of the cell by full name, whatever the others are, as the suite has narrowed them."""
-    space: dict[str, Parameter] = {slot.path: Choice(slot.options, default=slot.default) for slot in cell.slots}
+    space: dict[str, Parameter] = {
+        slot.path: Choice(slot.options, default=slot.default) for slot in cell.slots if slot.named
+    }
     for prefix, own in _spaces(cell, catalog):
         space |= {f"{prefix}.{name}": _searched(parameter, cell.budget) for name, parameter in own.items()}
     return space | {n: narrowed(space[n], setting) for n, setting in cell.params.items() if n in space}
@@ -208,5 +221,4 @@ def _spaces(cell: Cell, catalog: Catalog) -> Iterator[tuple[str, Space]]:
     for slot in cell.slots:
         for name in slot.parts:
             yield slot.prefix(name), shelves[f"{slot.role}s"][name].space
-    yield f"head.{cell.task.target.type}", catalog.heads[cell.task.target.type].space
-    yield from (("model", MODEL_SPACE), ("train", TRAIN_SPACE))
+    yield from (("model", MODEL_SPACE), (TRAIN, TRAIN_SPACE))

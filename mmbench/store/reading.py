@@ -154,6 +154,10 @@ class Histories(Mapping[str, History]):
         )
         return {cell: lines.read(first[0], rows.trial).seconds for cell, first in firsts.items() if first}
 
+    def counts(self) -> dict[str, tuple[int, int]]:
+        """{cell: how many trials and how many refits are stored}."""
+        return {cell: (len(starts["trial"]), len(starts["refit"])) for cell, starts in self._starts.items()}
+
     def __contains__(self, cell: object) -> bool:
         return cell in self._starts
 
@@ -273,6 +277,9 @@ def _load_arrays(folder: Path, stored: Mapping[str, str]) -> "dict[str, Array]":
         arrays = unpack(arrays)
     except ValueError as error:
         raise StoreError(f"{path}: {error}") from error
-    for found in arrays.values():
-        found.flags.writeable = False  # so that metrics need not count anew what they counted before
+    for found in arrays.values():  # no metric can change them, nor needs to count anew what it counted before
+        found.flags.writeable = False
+        whole: Any = found.base
+        if hasattr(whole, "flags"):
+            whole.flags.writeable = False
     return arrays

@@ -141,6 +141,8 @@ def _contender(form: "ContenderTable") -> ContenderSpec:
         name=form.name,
         fusion=None if form.fusion is None else tuple(form.fusion),
         objective=tuple(form.objective),
+        optimizer=tuple(form.optimizer),
+        schedule=tuple(form.schedule),
         only=None if form.only is None else tuple(form.only),
         each_modality=form.each_modality,
         tasks=None if form.tasks is None else tuple(form.tasks),
@@ -287,6 +289,10 @@ def task_terms(suite: Suite, task: str) -> str:
 def _content(suite: Suite) -> dict[str, Any]:
     content = asdict(suite)
     content["budget"]["trial_seconds"] = float(suite.budget.trial_seconds)  # 120 and 120.0 are one budget
+    for contender in content["contenders"]:  # what says nothing is left out: suites of before have these hashes
+        for key in ("optimizer", "schedule"):
+            if not contender[key]:
+                del contender[key]
     for task in content["tasks"]:
         for corruption in task["corruptions"]:
             corruption["severities"] = [float(severity) for severity in corruption["severities"]]

@@ -105,6 +105,7 @@ def _flat(value: Any) -> Any:
 Name = Annotated[str, AfterValidator(_name)]
 Part = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 Parts = Annotated[list[Part], BeforeValidator(_listed), Field(min_length=1, max_length=1000), AfterValidator(_distinct)]
+Perhaps = Annotated[list[Part], BeforeValidator(_listed), Field(max_length=1000), AfterValidator(_distinct)]
 Constant = Annotated[Any, PlainValidator(_constant)]
 Settings = Annotated[
     dict[Part, Annotated[Any, PlainValidator(_setting)]], BeforeValidator(_flat), Field(max_length=1000)
@@ -169,7 +170,9 @@ class TaskTable(_Table):
 class ContenderTable(_Table):
     name: Name
     fusion: Parts | None = None
-    objective: Annotated[list[Part], BeforeValidator(_listed), Field(max_length=1000), AfterValidator(_distinct)] = []
+    objective: Perhaps = []
+    optimizer: Perhaps = []
+    schedule: Perhaps = []
     only: Parts | None = None
     each_modality: bool = False
     tasks: Parts | None = None

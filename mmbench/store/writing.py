@@ -21,6 +21,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
+from mmbench.api.files import file_lock, remedy
 from mmbench.api.record import Record, Refit, Trial, pack, to_json
 from mmbench.api.suite import Suite
 from mmbench.errors import StoreError, unknown
@@ -97,7 +98,8 @@ class Store:
             folder.mkdir(parents=True, exist_ok=True)
             lock = _locked(folder)
         except OSError as error:
-            raise StoreError(f"{folder} can't be written: {error.strerror}") from error
+            elsewhere = remedy(error, "name a folder with --results")
+            raise StoreError(f"{folder} can't be written: {error.strerror}{elsewhere}") from error
         try:
             _prepare(folder, suite)
             return cls(folder, suite, lock)
@@ -226,10 +228,10 @@ def _file_key(cell: str) -> str:
 
 
 def _locked(folder: Path) -> "BaseFileLock":
-    from filelock import FileLock, Timeout
+    from filelock import Timeout
 
     owner = no_link(folder / ".owner")
-    lock = FileLock(no_link(folder / ".lock"), timeout=0, thread_local=False)
+    lock = file_lock(no_link(folder / ".lock"), timeout=0, thread_local=False)
     try:
         lock.acquire()
     except Timeout as error:

@@ -17,6 +17,7 @@ import pytest
 
 from mmbench.api.heads import Head
 from mmbench.api.parts import Metric
+from mmbench.api.scores import UNDEFINED, scored, sign
 from mmbench.testing.part import heads
 
 Array = np.ndarray[Any, Any]
@@ -39,6 +40,13 @@ def noisy(target: str | Head, truth: Array, seed: int) -> Array:
 
 def _head(target: str | Head) -> Head:
     return heads()[target] if isinstance(target, str) else target
+
+
+def poor(target: str | Head, rows: int) -> Array:
+    """A truth that lacks something, as all its rows are alike; of pairs nothing can be lacking."""
+    head = _head(target)
+    draw = np.random.default_rng(0)
+    return head.truth(rows, draw) if head.pairs else np.repeat(head.truth(1, draw), rows, axis=0)
 
 
 class MetricContract:
@@ -104,6 +112,26 @@ class MetricContract:
             expected = [self.part().score(truth[drawn], prediction[drawn]) for drawn in rows]
             assert self.part().resampled(truth, prediction, rows) == pytest.approx(expected, rel=1e-9)
 
+    def test_a_truth_that_lacks_something_has_a_finite_score_or_is_undefined(self) -> None:
+        """One class, no label, a constant, a single row: a number, or UndefinedError; and a resample of it alike."""
+        for target in self.part.targets:
+            for rows in (self.rows, 1):
+                truth = poor(target, rows)
+                prediction = noisy(target, truth, 1)
+                found = scored(self.part(), truth, prediction)
+                resampled = self.part().resampled(truth, prediction, np.arange(rows)[None])
+                if isinstance(found, str):
+                    assert found.startswith(UNDEFINED), f"raise mmbench.UndefinedError instead: {found}"
+                    assert np.isnan(resampled).all()
+                else:
+                    assert resampled == pytest.approx([found], rel=1e-9)
+
+    def test_what_is_given_may_be_read_only(self) -> None:
+        for target in self.part.targets:
+            truth = truth_of(target, self.rows, seed=0)
+            prediction = noisy(target, truth, 1)
+            assert scored(self.part(), truth, prediction) == self.part().score(truth, prediction)
+
     def test_the_order_of_rows_does_not_matter(self) -> None:
         for target in self._heads():
             truth = truth_of(target, self.rows, seed=0)
@@ -129,4 +157,4 @@ class MetricContract:
 
     def _signed(self, truth: Array, prediction: Array) -> float:
         score = self.part().score(truth, prediction)
-        return score if self.part.direction == "max" else -score
+        return sign(self.part.direction) * score

@@ -9,6 +9,7 @@ from dataclasses import asdict
 from typing import Any, TypeVar
 
 from mmbench.api.record import Record, Refit, Trial
+from mmbench.api.scores import sign
 from mmbench.api.suite import Suite
 from mmbench.store import suitefile
 from mmbench.trust.contents import Cell, Contents, place
@@ -184,7 +185,7 @@ def _winner(cell: Cell, record: Record) -> Trial | None:
 
 
 def _sign(record: Record) -> int:
-    return -1 if record.directions.get(record.metric) == "min" else 1
+    return sign(record.directions.get(record.metric, "max"))
 
 
 def _differing(params: Mapping[str, Any], trial: Trial | None) -> str:

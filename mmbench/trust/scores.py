@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from mmbench.api.parts import Metric
 from mmbench.api.record import Record, Refit
+from mmbench.api.scores import curve_point, scored
 from mmbench.api.suite import CorruptionSpec, Suite, TaskSpec
 from mmbench.engine import identity
 from mmbench.errors import StoreError
@@ -84,7 +85,7 @@ class Examiner:
 
     def _refit(self, where: str, record: Record, refit: Refit, task: TaskSpec) -> Iterator[Finding]:
         if refit.status != "ok":
-            if refit.metrics or refit.curves or refit.predictions:
+            if refit.metrics or refit.unscored or refit.curves or refit.predictions:
                 yield Finding("scores", where, f"ended as {refit.status}, but has scores")
             return
         try:
@@ -95,13 +96,24 @@ class Examiner:
         file, due = (refit.predictions or {})["file"], _file(refit)
         if file != due:
             yield Finding("predictions", where, f"names {file}, the predictions of another; its own are {due}")
-        if set(refit.metrics) != set(record.directions):
-            odd = ", ".join(sorted(set(refit.metrics) ^ set(record.directions)))
+        points = {
+            curve_point(task.metric, severity, name)
+            for name, curve in refit.curves.items()
+            for severity, score in curve
+            if score is None
+        }
+        names = {**refit.metrics, **refit.unscored}.keys() - points
+        if names != set(record.directions):
+            odd = ", ".join(sorted(names ^ set(record.directions)))
             yield Finding("scores", where, f"its metrics are not those that the record gives directions of: {odd}")
+        for name in sorted(points - refit.unscored.keys() | (refit.metrics.keys() & refit.unscored.keys())):
+            what = "has a score and a reason why not" if name in refit.metrics else "has no score, and no reason why"
+            yield Finding("scores", where, f"{name} {what}")
         truth = self._truths.get(record.task)
         if truth is None:
             return
-        for name, stated in refit.metrics.items():
+        stated_of = {**dict.fromkeys(refit.unscored.keys() - points), **refit.metrics}
+        for name, stated in stated_of.items():
             direction = record.directions.get(name)
             yield from self._score(where, name, stated, truth, predictions.get(TEST), direction=direction)
         yield from self._curves(where, record, refit, task, truth, predictions)
@@ -126,7 +138,7 @@ class Examiner:
                 yield Finding("scores", where, f"the curve {name!r} has other severities than suite.toml")
                 continue
             for severity, array in due[name].items():
-                label = f"{task.metric} at severity {severity:g} of {name!r}"
+                label = curve_point(task.metric, severity, name)
                 prediction = predictions.get(array)
                 yield from self._score(where, task.metric, points[float(severity)], truth, prediction, label=label)
 
@@ -134,7 +146,7 @@ class Examiner:
         self,
         where: str,
         name: str,
-        stated: float,
+        stated: float | None,
         truth: "Array",
         prediction: "Array | None",
         *,
@@ -152,15 +164,18 @@ class Examiner:
         if prediction is None:
             yield Finding("scores", where, f"{label}: its predictions are not in the file")
             return
-        try:
-            found = float(metric.score(truth, prediction))
-        except Exception as error:  # whatever a metric makes of predictions that were tampered with
-            yield Finding("scores", where, f"{label} can't be recomputed: {type(error).__name__}: {str(error)[:200]}")
+        found = scored(metric, truth, prediction)
+        since = f"; {self.changed[name]}" if name in self.changed else ""
+        if isinstance(found, str):
+            if stated is not None and math.isfinite(stated):
+                yield Finding("scores", where, f"{label} is {stated!r}, but can't be recomputed: {found}{since}")
+            else:
+                self.recomputed += 1
             return
         self.recomputed += 1
-        if not (math.isclose(found, stated, rel_tol=CLOSE, abs_tol=CLOSE) or (found != found and stated != stated)):
-            since = f"; {self.changed[name]}" if name in self.changed else ""
-            what = f"{label} is {stated!r}, but {found!r} by the stored predictions and targets{since}"
+        if stated is None or not math.isclose(found, stated, rel_tol=CLOSE, abs_tol=CLOSE):
+            said = "said to have no score" if stated is None else repr(stated)
+            what = f"{label} is {said}, but {found!r} by the stored predictions and targets{since}"
             yield Finding("scores", where, what)
 
 

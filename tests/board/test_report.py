@@ -11,6 +11,7 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
+from mmbench import plugins
 from mmbench.api.parts import Metric
 from mmbench.board import figures, report
 from mmbench.board.rank import leaderboard
@@ -196,7 +197,7 @@ def test_an_empty_board_is_no_error() -> None:
         (figures.duration(75), "75s"),
         (figures.duration(720), "12m"),
         (figures.duration(12_240), "3.4h"),
-        (figures.short("recall@5_backward"), "R@5←"),
+        (figures.short("recall@5_backward", plugins.load().metrics), "R@5←"),
     ],
 )
 def test_figures(shown: str, expected: str) -> None:

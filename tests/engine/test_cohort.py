@@ -19,6 +19,7 @@ from mmbench.engine.learn.model import Inputs, Model, assemble, predict
 from mmbench.engine.learn.train import Lesson, Recipe, TimeUpError, Training
 from mmbench.errors import PluginError
 from mmbench.testing.columns import ordinary
+from tests.engine.rules import recipe, rule
 
 CATALOG = plugins.load()
 FUSIONS = [name for name, part in CATALOG.fusions.items() if part.level != "estimator" and part.cohort]
@@ -26,7 +27,7 @@ FUSIONS.remove("dot")  # judges the pairs of a match, which the engine trains on
 ROWS, CLASSES = 24, 3
 ONE_BY_ONE = {"gru": "rnn", "logmel_gru": "rnn"}
 """Encoders whose recurrent layers have no batching rule: the engine trains them one by one."""
-RECIPE = Recipe(epochs=3, patience=9, lr=5e-3, weight_decay=0.1, batch_size=8, seed=0)
+RECIPE = recipe(epochs=3, patience=9, lr=5e-3, weight_decay=0.1, batch_size=8, seed=0)
 
 
 @cache
@@ -76,30 +77,37 @@ def models(params: list[dict[str, Any]]) -> tuple[list[Model], Lesson]:
     return made, Lesson(inputs, inputs, score)
 
 
-def recipes(count: int) -> list[Recipe]:
-    return [replace(RECIPE, seed=k, lr=RECIPE.lr * (1 + k / 2), weight_decay=0.1 * k) for k in range(count)]
+def recipes(count: int, optimizer: str = "adamw") -> list[Recipe]:
+    rules = [rule(optimizer, lr=5e-3 * (1 + k / 2), weight_decay=0.1 * k) for k in range(count)]
+    return [replace(RECIPE, seed=k, rule=own) for k, own in enumerate(rules)]
 
 
 def check(params: list[dict[str, Any]]) -> None:
-    """Two epochs of each member: the score after each to 1e-6, and what it then predicts.
+    """By AdamW the score after each epoch of each member to 1e-6, and what it then predicts; by gradient descent each
+    weight.
 
-    Not weight by weight: of a gradient that is nothing but a rounding error, as that of a key's bias in attention is,
-    Adam makes a step of full length.
+    Not each weight by AdamW: of a gradient that is nothing but a rounding error, as that of a key's bias in attention
+    is, Adam makes a step of full length.
     """
-    together, lesson = models(params)
-    apart, _ = models(params)
-    cohort = Cohort(together, recipes(len(params)), lesson)
-    cohort.advance()
-    cohort.advance()
-    for k, recipe in enumerate(recipes(len(params))):
-        training = Training(apart[k], recipe, lesson)
-        training.advance()
-        training.advance()
-        assert cohort.fits[k].curve == pytest.approx(training.fit.curve, abs=1e-6)
-        cohort._load(k, *cohort._take(k))
-        torch.testing.assert_close(
-            predict(together[k], lesson.valid), predict(training.model, lesson.valid), rtol=1e-4, atol=1e-5
-        )
+    for optimizer, epochs in (("adamw", 2), ("sgd", 1)):
+        together, lesson = models(params)
+        apart, _ = models(params)
+        told = recipes(len(params), optimizer)
+        cohort = Cohort(together, told, lesson)
+        for _ in range(epochs):
+            cohort.advance()
+        for k, own in enumerate(told):
+            training = Training(apart[k], own, lesson)
+            for _ in range(epochs):
+                training.advance()
+            assert cohort.fits[k].curve == pytest.approx(training.fit.curve, abs=1e-6)
+            cohort._load(k, *cohort._take(k))
+            if optimizer == "sgd":
+                state = together[k].state_dict()
+                for name, tensor in training.model.state_dict().items():
+                    torch.testing.assert_close(state[name], tensor, rtol=1e-4, atol=1e-6, msg=name)
+            one, other = predict(together[k], lesson.valid), predict(training.model, lesson.valid)
+            torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("fusion", FUSIONS)

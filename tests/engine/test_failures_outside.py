@@ -55,7 +55,7 @@ def test_a_cluster_says_stop(tmp_path: Path, number: signal.Signals, whom: str, 
     (os.killpg if whom == "group" else os.kill)(process.pid, number)
     _, said = process.communicate(timeout=60)
     assert process.returncode == code, said
-    assert said.startswith(f"mmbench: stopped: by {number.name}, 0 of 2 cells are done and stored")
+    assert said.startswith(f"mmbench: stopped: by {number.name}, 0 of 2 cells are done and stored, ")
     assert "the same command goes on from here: mmbench run" in said
     assert len(said.strip().splitlines()) == 1, said
     assert not psutil.wait_procs(family, timeout=30)[1]

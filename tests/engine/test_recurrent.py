@@ -1,11 +1,14 @@
 """Our GRU against torch's: the same states and gradients, and torch's own wherever ours does not reach."""
 
+import copy
+import pickle
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize, prune
 from torch.nn.utils.rnn import pack_padded_sequence
 
 from mmbench.engine.learn.model import put_in, settle
@@ -118,6 +121,39 @@ def test_gru_keeps_its_names_and_moves_by_its_gradients() -> None:
             optimizer.step()
     for own, other in zip(ours.parameters(), theirs.parameters(), strict=True):
         torch.testing.assert_close(own, other, rtol=1e-4, atol=1e-5)
+
+
+def test_gru_is_torchs_to_whoever_looks() -> None:
+    class Own(nn.GRU):
+        """Somebody's own: left alone."""
+
+    theirs, ours = pair(batch_first=True)
+    assert repr(ours) == repr(theirs)
+    assert vars(ours).keys() == vars(theirs).keys()
+    ours.flatten_parameters()
+    x = torch.randn(3, 4, 5)
+    for twin in (copy.deepcopy(ours), pickle.loads(pickle.dumps(ours))):  # noqa: S301
+        torch.testing.assert_close(twin(x)[0], theirs(x)[0])
+        assert len(list(twin.parameters())) == 4
+    net = nn.Sequential(Own(2, 2), parametrize.register_parametrization(nn.GRU(2, 2), "weight_ih_l0", nn.Tanh()))
+    put_in(net)
+    assert not any(type(module) is GRU for module in net.modules())
+
+
+def test_hooks_on_a_gru_stay_and_weights_may_be_replaced() -> None:
+    theirs, net = nn.GRU(5, 7, batch_first=True), nn.Sequential(nn.GRU(5, 7, batch_first=True))
+    heard: list[int] = []
+    net[0].register_forward_hook(lambda *_: heard.append(1))
+    put_in(net)
+    ours: Any = net[0]
+    prune.l1_unstructured(ours, "weight_hh_l0", amount=0.5)
+    theirs.load_state_dict(
+        {name.removesuffix("_orig"): w for name, w in ours.state_dict().items() if "mask" not in name}
+    )
+    prune.l1_unstructured(theirs, "weight_hh_l0", amount=0.5)
+    x = torch.randn(3, 4, 5)
+    torch.testing.assert_close(ours(x)[0], theirs(x)[0])
+    assert heard == [1]
 
 
 @pytest.mark.parametrize(("device", "kind"), [("cpu", GRU), ("meta", nn.GRU)])

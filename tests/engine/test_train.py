@@ -15,9 +15,11 @@ from mmbench.api.parts import Features, Fused
 from mmbench.engine.data.features import PRESENT
 from mmbench.engine.learn import train as loop
 from mmbench.engine.learn.model import Inputs, Model, kernels, predict, settle
-from mmbench.engine.learn.optimizer import AdamW
+from mmbench.engine.learn.optimizer import Updater
 from mmbench.engine.learn.train import Fit, Lesson, Recipe, TimeUpError, Training
 from mmbench.errors import PluginError, TrainingError
+from tests.engine.rules import recipe as told
+from tests.engine.rules import rule
 
 
 class Identity(nn.Module):
@@ -72,7 +74,7 @@ def fit(net: Model, train: Inputs, recipe: Recipe, *, valid: Inputs, score: Any,
     return loop.fit(net, recipe, Lesson(train, valid, score, direction))
 
 
-RECIPE = Recipe(epochs=12, patience=12, lr=0.05, weight_decay=0.0, batch_size=32, seed=3)
+RECIPE = told(epochs=12, patience=12, lr=0.05, weight_decay=0.0, batch_size=32, seed=3)
 
 
 def test_learns_and_keeps_the_best_epoch() -> None:
@@ -96,7 +98,7 @@ def test_same_seed_same_bits() -> None:
 
 def test_equals_a_plain_loop() -> None:
     """Three epochs against the loop written out with torch's own optimizer."""
-    train, recipe = data(), Recipe(epochs=3, patience=9, lr=0.01, weight_decay=0.1, batch_size=32, seed=5)
+    train, recipe = data(), told(epochs=3, patience=9, lr=0.01, weight_decay=0.1, batch_size=32, seed=5)
     ours = model()
     fit(ours, train, recipe, valid=train, score=lambda _: 0.0)  # a constant score keeps the first epoch's weights
     plain = model()
@@ -114,9 +116,9 @@ def test_equals_a_plain_loop() -> None:
 
 
 def test_stops_early_and_by_the_clock() -> None:
-    flat = Recipe(epochs=50, patience=3, lr=0.01, weight_decay=0.0, batch_size=32, seed=0)
+    flat = told(epochs=50, patience=3, lr=0.01, weight_decay=0.0, batch_size=32, seed=0)
     assert len(fit(model(), data(), flat, valid=data(), score=lambda _: 0.5).curve) == 4
-    late = Recipe(epochs=50, patience=3, lr=0.01, weight_decay=0.0, batch_size=32, seed=0, seconds=0.0)
+    late = told(epochs=50, patience=3, lr=0.01, weight_decay=0.0, batch_size=32, seed=0, seconds=0.0)
     with pytest.raises(TimeUpError):
         fit(model(), data(), late, valid=data(), score=lambda _: 0.5)
 
@@ -161,7 +163,7 @@ def test_nan_is_an_error_not_a_score() -> None:
 
 def test_smaller_is_better_for_errors() -> None:
     scores = iter([3.0, 1.0, 2.0, 5.0])
-    recipe = Recipe(epochs=4, patience=9, lr=0.01, weight_decay=0.0, batch_size=32, seed=0)
+    recipe = told(epochs=4, patience=9, lr=0.01, weight_decay=0.0, batch_size=32, seed=0)
     assert fit(model(), data(), recipe, valid=data(), score=lambda _: next(scores), direction="min").score == 1.0
 
 
@@ -215,14 +217,16 @@ def test_the_optimizer_is_torchs_also_where_a_parameter_has_no_gradient_for_a_wh
     torch.manual_seed(0)
     ours = [torch.randn(3, 2), torch.randn(4), torch.randn(5, 1)]
     theirs = [tensor.clone() for tensor in ours]
-    one = AdamW(ours, weight_decay=0.1)
+    for tensor in ours:
+        tensor.requires_grad_()
+    one = Updater(dict(zip("abc", ours, strict=True)), rule(lr=0.1, weight_decay=0.1))
     two = torch.optim.AdamW(theirs, lr=0.1, weight_decay=0.1)
     for step in range(8):
         one.forget()
         for i, (a, b) in enumerate(zip(ours, theirs, strict=True)):
             b.grad = None if (step, i) in ((2, 1), (3, 1), (5, 0)) else torch.randn_like(b)
             a.grad = None if b.grad is None else b.grad.clone()
-        one.step(0.1)
+        one.step(1.0)
         two.step()
         torch.testing.assert_close(ours, theirs)
 
@@ -290,7 +294,7 @@ class Pictures(nn.Module):
 def test_where_channels_lie_in_memory_changes_rounding_only() -> None:
     torch.manual_seed(0)
     inputs = Inputs({"a": {"x": torch.randn(64, 1, 12, 12)}}, torch.arange(64) % 4, 64)
-    recipe = Recipe(epochs=2, patience=2, lr=0.002, weight_decay=0.0, batch_size=32, seed=3)
+    recipe = told(epochs=2, patience=2, lr=0.002, weight_decay=0.0, batch_size=32, seed=3)
     pictures = [Pictures(), Pictures()]
     nets = [judging({"a": encoder}, Linear(3, 4), Label(4, None, 0.0)) for encoder in pictures]
     nets[1].load_state_dict(nets[0].state_dict())

@@ -13,6 +13,7 @@ from mmbench_metric import mmbench_metrics, resample
 from mmbench_metric.match import query_ranks
 from scipy.stats import ConstantInputWarning, spearmanr
 
+import mmbench as mb
 from mmbench.api.parts import Metric
 from mmbench.testing.metric import MetricContract, noisy, truth_of
 
@@ -76,9 +77,9 @@ def test_area_under_roc_equals_scikit_learn() -> None:
     resamples = draw.integers(0, 80, (10, 80))
     expected = [np.mean([sk.roc_auc_score(truth[r] == c, probability[r, c]) for c in range(4)]) for r in resamples]
     assert METRICS["auroc"]().resampled(truth, probability, resamples) == pytest.approx(expected)
-    only_one = np.zeros(80, int)
-    assert METRICS["auroc"]().score(only_one, probability) == 0.5
-    assert METRICS["auroc"]().resampled(only_one, probability, resamples) == pytest.approx(np.full(10, 0.5))
+    lacking = np.where(truth == 3, 2, truth)  # a class that only the prediction knows is left out
+    expected_score = np.mean([sk.roc_auc_score(lacking == c, probability[:, c]) for c in range(3)])
+    assert METRICS["auroc"]().score(lacking, probability) == pytest.approx(expected_score)
 
 
 def test_calibration_error_by_hand() -> None:
@@ -97,6 +98,7 @@ def test_labels_metrics_equal_scikit_learn(rows: int, labels: int, seed: int) ->
     truth, probability = draw.integers(0, 2, (rows, labels)), np.round(draw.random((rows, labels)), 2)
     resamples = np.stack([np.arange(rows), draw.integers(0, rows, rows), np.zeros(rows, int)])
     expected: dict[str, list[float]] = {"micro_f1": [], "macro_f1": [], "subset_accuracy": [], "map": []}
+    none = [not truth[r].any() for r in resamples]
     for r in resamples:
         t, p = truth[r], probability[r]
         # scikit-learn takes a single column of labels for one label out of two.
@@ -109,8 +111,10 @@ def test_labels_metrics_equal_scikit_learn(rows: int, labels: int, seed: int) ->
         held = [k for k in range(labels) if t[:, k].any()]
         expected["map"].append(float(np.mean([sk.average_precision_score(t[:, k], p[:, k]) for k in held] or [0.0])))
     for name, scores in expected.items():
-        assert METRICS[name]().resampled(truth, probability, resamples) == pytest.approx(scores)
-        if labels > 1:
+        if name != "subset_accuracy":
+            scores = list(np.where(none, np.nan, scores))
+        assert METRICS[name]().resampled(truth, probability, resamples) == pytest.approx(scores, nan_ok=True)
+        if labels > 1 and scores[0] == scores[0]:
             assert METRICS[name]().score(truth, probability) == pytest.approx(scores[0])
 
 
@@ -123,18 +127,94 @@ def test_number_metrics_equal_scikit_learn_and_scipy(rows: int, seed: int) -> No
     pairs = [(truth[r], prediction[r]) for r in resamples]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConstantInputWarning)
-        spearman = [np.nan_to_num(spearmanr(t, p).statistic) for t, p in pairs]
+        spearman = [np.nan_to_num(spearmanr(t, p).statistic) if len(set(t)) > 1 else np.nan for t, p in pairs]
     expected = {
         "mae": [sk.mean_absolute_error(t, p) for t, p in pairs],
         "rmse": [sk.root_mean_squared_error(t, p) for t, p in pairs],
         # scikit-learn divides by the rounding error of a constant truth's variance
-        "r2": [sk.r2_score(t, p) if len(set(t)) > 1 else float((t == p).all()) for t, p in pairs],
+        "r2": [sk.r2_score(t, p) if len(set(t)) > 1 else np.nan for t, p in pairs],
         "spearman": spearman,
     }
     for name, scores in expected.items():
-        assert METRICS[name]().resampled(truth, prediction, resamples) == pytest.approx(scores)
-        assert METRICS[name]().score(truth, prediction) == pytest.approx(scores[0])
-    assert METRICS["r2"]().score(truth[:1], truth[:1]) == 1
+        assert METRICS[name]().resampled(truth, prediction, resamples) == pytest.approx(scores, nan_ok=True)
+        if scores[0] == scores[0]:
+            assert METRICS[name]().score(truth, prediction) == pytest.approx(scores[0])
+
+
+UNDEFINED = {
+    ("auroc", "one class"): "all rows have the same class",
+    ("auroc", "one row"): "all rows have the same class",
+    ("micro_f1", "no label"): "no row has any of the labels",
+    ("macro_f1", "no label"): "no row has any of the labels",
+    ("map", "no label"): "no row has any of the labels",
+    ("r2", "constant"): "all rows have the same number",
+    ("r2", "one row"): "there is one row only",
+    ("spearman", "constant"): "all rows have the same number",
+    ("spearman", "one row"): "there is one row only",
+}
+
+
+def poor(target: str) -> dict[str, tuple[Array, Array]]:
+    """Truths that lack something, each with a prediction."""
+    truth = truth_of(target, 12, seed=0)
+    prediction = noisy(target, truth, 1)
+    found = {"one row": (truth[:1], prediction[:1]), "one row, all right": (truth[1:2], prediction[1:2])}
+    if target == "label":
+        found |= {"one class": (np.zeros(12, int), prediction), "no row of a class": (truth % 3, prediction)}
+    elif target == "labels":
+        truth[0] = 1  # the single row has labels
+        found |= {
+            "one row": (truth[:1], prediction[:1]),
+            "no label": (np.zeros_like(truth), prediction),
+            "nor predicted": (np.zeros_like(truth), 0 * prediction),
+            "a label that no row has": (truth * (np.arange(5) > 0), prediction),
+            "all labels": (np.ones_like(truth), prediction),
+        }
+    elif target == "number":
+        found |= {"constant": (np.full(12, 0.1), prediction), "met": (np.full(12, 0.1), np.full(12, 0.1))}
+    else:
+        found = {"one row": (np.zeros(1, int), np.ones((1, 1)))}
+    return found
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_a_truth_that_lacks_something_has_a_finite_score_or_none(name: str) -> None:
+    """Never a warning, NaN, or a number that every prediction would get; resamples say the same."""
+    metric = METRICS[name]()
+    (target,) = metric.targets
+    same = {"one row, all right": "one row", "nor predicted": "no label", "met": "constant"}
+    for case, (truth, prediction) in poor(target).items():
+        resampled = metric.resampled(truth, prediction, np.stack([np.arange(len(truth))] * 2))
+        why = None if target == "labels" and "row," in case else UNDEFINED.get((name, same.get(case, case)))
+        if why:
+            with pytest.raises(mb.UndefinedError, match=f"^{why}$"):
+                metric.score(truth, prediction)
+            assert np.isnan(resampled).all(), case
+        else:
+            score = metric.score(truth, prediction)
+            assert np.isfinite(score), case
+            assert resampled == pytest.approx([score, score])
+
+
+def test_what_scikit_learn_calls_undefined_is() -> None:
+    """Where it gives NaN, raises, or warns and takes a number of its own."""
+    probability, labels = np.full((4, 2), 0.5), np.zeros((4, 2), int)
+    with pytest.warns(UserWarning, match="Only one class is present"):
+        assert np.isnan(sk.roc_auc_score(np.zeros(4), probability[:, 0]))
+    with pytest.warns(UserWarning, match="less than two samples"):
+        assert np.isnan(sk.r2_score([1.0], [1.0]))
+    with pytest.warns(UserWarning, match="ill-defined"):
+        assert sk.f1_score(labels, labels, average="micro") == 0
+    with pytest.warns(UserWarning, match="No positive class found"):
+        assert sk.average_precision_score(labels[:, 0], probability[:, 0]) == 0
+    with pytest.warns(ConstantInputWarning):
+        assert np.isnan(spearmanr([1.0, 1.0], [1.0, 2.0]).statistic)
+
+
+def test_a_constant_prediction_ranks_below_what_puts_anything_in_order() -> None:
+    truth = np.arange(8.0)
+    assert METRICS["spearman"]().score(truth, np.full(8, 3.0)) == 0
+    assert METRICS["auroc"]().score(truth.astype(int) % 2, np.full((8, 2), 0.5)) == 0.5
 
 
 def test_retrieval_by_hand() -> None:

@@ -5,6 +5,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import pytest
 
+import mmbench as mb
 from mmbench.api.parts import Metric
 from mmbench.testing.metric import MetricContract
 
@@ -71,12 +72,38 @@ class TakesAnything(Sound):
         return float(np.abs(truth - np.nan_to_num(prediction)).mean())
 
 
+class Lacking(Sound):
+    def score(self, truth: Array, prediction: Array) -> float:
+        if np.ptp(truth) == 0:
+            raise ValueError("constant")
+        return super().score(truth, prediction)
+
+
+class Sorts(Sound):
+    def score(self, truth: Array, prediction: Array) -> float:
+        prediction.sort()
+        return super().score(np.sort(truth), prediction)
+
+
+class Undefined(Sound):
+    """Mean absolute error in deviations, which a constant has not."""
+
+    def score(self, truth: Array, prediction: Array) -> float:
+        if np.ptp(truth) == 0:
+            raise mb.UndefinedError("all rows have the same number")
+        return super().score(truth, prediction) / float(truth.std())
+
+
 class NoTarget(Sound):
     targets = ("numbers",)
 
 
 class TestSound(MetricContract):
     part = Sound
+
+
+class TestUndefined(MetricContract):
+    part = Undefined
 
 
 BROKEN: list[tuple[type[Metric], str]] = [
@@ -90,6 +117,8 @@ BROKEN: list[tuple[type[Metric], str]] = [
     (NotANumber, "test_a_score_is_one_finite_number"),
     (Whole, "test_a_score_is_one_finite_number"),
     (TakesAnything, "test_a_prediction_that_is_not_finite_is_refused"),
+    (Lacking, "test_a_truth_that_lacks_something_has_a_finite_score_or_is_undefined"),
+    (Sorts, "test_what_is_given_may_be_read_only"),
     (NoTarget, "test_describes_itself"),
 ]
 

@@ -29,6 +29,8 @@ class Board:
     """Where the rows are from, each with the records on this board, under the names that they have here."""
     rows: list[Row]
     notes: list[str] = field(default_factory=list)
+    metrics: Mapping[str, Metric] = field(default_factory=dict)
+    """The parts that scored the rows, as far as they are installed here; they say what of them a table shows."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,7 @@ def _board(
             row["plan"] = origin.plan
     notes = [*_set_costs_apart(rows, origins), *_mixed(origins.values()), *_never_run(group.runs, cells)]
     notes += seal.notes({run.path: called[run.path] for run in runs})
-    return Board(title, runs, rows, notes)
+    return Board(title, runs, rows, notes, metrics)
 
 
 def _title(group: Group, every: Sequence[Group], called: Mapping[Path, str]) -> str:

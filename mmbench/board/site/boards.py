@@ -5,6 +5,7 @@ from typing import Any, TypeAlias
 
 from markupsafe import Markup
 
+from mmbench.api.scores import sign
 from mmbench.board import figures
 from mmbench.board.gate.boards import Board
 from mmbench.board.site import drawing
@@ -48,7 +49,7 @@ def _task(board: Board, rows: Sequence[Row]) -> View:
         "name": first["task"],
         "id": anchor(board.title, first["task"]),
         "metric": first["metric"],
-        "better": better(first),
+        "better": figures.better(first["direction"]),
         "test_rows": number(first["test_rows"]),
         "axis": drawing.axis(scale) if scale else "",
         "gain_axis": drawing.axis(gain_scale, sign=True) if gain_scale else "",
@@ -60,10 +61,6 @@ def _task(board: Board, rows: Sequence[Row]) -> View:
         "plots": [plot for cost in PLOTTED if (plot := _plot(rows, cost))],
         "curves": [_curve(board, name, ranked) for name in dict.fromkeys(n for row in ranked for n in row["curves"])],
     }
-
-
-def better(row: Row) -> str:
-    return "higher is better" if row["direction"] == "max" else "lower is better"
 
 
 def number(value: Any) -> float | None:
@@ -84,7 +81,7 @@ def score_scale(rows: Sequence[Row]) -> Scale | None:
     if not found:
         return None
     lows, highs = ([s[end] if finite(s[end]) else s["mean"] for s in found] for end in ("low", "high"))
-    low, high = drawing.domain(lows, highs, higher=rows[0]["direction"] == "max")
+    low, high = drawing.domain(lows, highs, higher=sign(rows[0]["direction"]) > 0)
     return Scale(low, high, drawing.EDGE, drawing.WIDE - drawing.EDGE)
 
 
@@ -149,7 +146,8 @@ def whisker(summary: Mapping[str, Any] | None, scale: Scale | None, *, zero: boo
 
 
 def _other(board: Board, row: Row) -> View:
-    return _name(board, row) | {"status": row["status"], "reason": row["reason"] or "no reason was given"}
+    status = "no score" if row["status"] == "ok" else row["status"]
+    return _name(board, row) | {"status": status, "reason": row["reason"] or "no reason was given"}
 
 
 def _plot(rows: Sequence[Row], cost: str) -> View | None:
@@ -162,7 +160,7 @@ def _plot(rows: Sequence[Row], cost: str) -> View | None:
         return None
     marks = [Mark(point.row["contender"], point.score, point.cost, point.front) for point in found.points]
     label = pareto.COSTS[cost][2]
-    drawn = drawing.scatter(marks, metric=found.metric, cost=label, higher=found.direction == "max")
+    drawn = drawing.scatter(marks, metric=found.metric, cost=label, higher=sign(found.direction) > 0)
     unscored = {row["contender"] for row in rows if row["rank"] is None}
     return {"cost": cost, "svg": drawn, "left_out": [name for name in found.left_out if name not in unscored]}
 
@@ -218,4 +216,8 @@ def _rating_scale(ratings: Sequence[Row]) -> Scale | None:
 def _ranks(board: Board, contender: str, tasks: Sequence[str]) -> list[str]:
     """The rank on each task, or why there is none."""
     rows = {row["task"]: row for row in board.rows if row["contender"] == contender}
-    return ["–" if task not in rows else str(rows[task]["rank"] or rows[task]["status"]) for task in tasks]
+    return ["–" if task not in rows else _rank(rows[task]) for task in tasks]
+
+
+def _rank(row: Row) -> str:
+    return "–" if row["status"] == "ok" and row["rank"] is None else str(row["rank"] or row["status"])

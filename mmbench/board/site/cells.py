@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 from mmbench.api.record import Record, Refit, Trial
+from mmbench.api.scores import sign
 from mmbench.board import figures
 from mmbench.board.site import drawing
-from mmbench.board.site.boards import Row, View, better, interval, number, score_scale, tuned, whisker
+from mmbench.board.site.boards import Row, View, interval, number, score_scale, tuned, whisker
 from mmbench.board.site.drawing import Tried, finite
 from mmbench.board.site.names import address
 
@@ -31,11 +32,12 @@ def cell_view(
     row: Row, record: Record, trials: Sequence[Trial], *, task_rows: Sequence[Row], sources: Mapping[str, str]
 ) -> View:
     """A cell for the template. `sources` says where a part was published: {"fusion.gated": DOI, id or address}."""
-    summary, higher = tuned(row), row["direction"] == "max"
+    summary, higher = tuned(row), sign(row["direction"]) > 0
     scale = score_scale([other for other in task_rows if other["rank"] is not None])
     return {
         "row": row,
-        "better": better(row),
+        "better": figures.better(row["direction"]),
+        "said": "no score" if row["status"] == "ok" else row["status"],
         "score": figures.score(summary["mean"]) if summary else None,
         "interval": interval(summary),
         "score_plot": whisker(summary, scale),
@@ -47,7 +49,11 @@ def cell_view(
         "valid": figures.score(row["valid"]),
         "contenders": sum(other["rank"] is not None for other in task_rows),
         "params": _params(record),
-        "metrics": [(name, figures.score(s["mean"]), interval(s)) for name, s in row["metrics"].items() if s],
+        "metrics": [
+            (name, figures.score(s["mean"]), interval(s) or s.get("reason", ""))
+            for name, s in row["metrics"].items()
+            if s
+        ],
         "refits": [_refit(refit, record.metric) for refit in record.refits],
         "search_plot": _search_plot(trials, record.metric, higher=higher),
         "learning_plot": _learning_plot(trials, record.metric, higher=higher),
@@ -88,9 +94,15 @@ def _refit(refit: Refit, metric: str) -> View:
         "test": figures.score(refit.metrics.get(metric)),
         "epochs": refit.epochs,
         "seconds": figures.duration(number(refit.seconds)),
-        "said": refit.status if refit.status == "ok" else f"{refit.status}: {text(refit.reason)}",
+        "said": _ended(refit, metric),
         "hash": text((refit.predictions or {}).get("sha256", "–")),
     }
+
+
+def _ended(refit: Refit, metric: str) -> str:
+    if refit.status != "ok":
+        return f"{refit.status}: {text(refit.reason)}"
+    return f"ok, but {metric} {text(refit.unscored[metric])}" if metric in refit.unscored else refit.status
 
 
 def _foremost(trials: Sequence[Trial], *, higher: bool) -> list[Trial]:

@@ -9,6 +9,7 @@ the contests of a missing task did not take place: it is rated by those it had. 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from mmbench.api.scores import sign
 from mmbench.board.stats import friedman, ratings
 
 if TYPE_CHECKING:
@@ -83,9 +84,8 @@ def _scores(rows: Sequence[Row]) -> "tuple[list[str], list[str], Array]":
     scores = np.full((len(tasks), len(contenders)), np.nan)
     for row in rows:
         if row["rank"] is not None:
-            sign = 1 if row["direction"] == "max" else -1
             mean = row["metrics"][row["metric"]]["mean"]
-            scores[line[row["task"]], column[row["contender"]]] = sign * mean
+            scores[line[row["task"]], column[row["contender"]]] = sign(row["direction"]) * mean
     return tasks, contenders, scores
 
 

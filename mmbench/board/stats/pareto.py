@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from mmbench.api.scores import sign
+
 Row: TypeAlias = Mapping[str, Any]
 
 COSTS = {
@@ -51,7 +53,7 @@ def tradeoffs(rows: Sequence[Row], cost: str) -> Iterator[Tradeoff]:
         metric, direction = own[0]["metric"], own[0]["direction"]
         found: list[tuple[Row, Any, Any]] = [(row, _score(row), (row.get(place) or {}).get(key)) for row in own]
         known = [(row, score, value) for row, score, value in found if _known(score) and _known(value)]
-        on_front = front([(score if direction == "max" else -score, value) for _, score, value in known])
+        on_front = front([(sign(direction) * score, value) for _, score, value in known])
         points = [Point(row, score, value, on) for (row, score, value), on in zip(known, on_front, strict=True)]
         points.sort(key=lambda point: (point.cost, -point.score, point.row["contender"]))
         left_out = [row["contender"] for row, score, value in found if not (_known(score) and _known(value))]

@@ -13,8 +13,10 @@ from itertools import combinations
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from mmbench.api.parts import Metric
+from mmbench.api.scores import quiet, read_only, reason, scored
 from mmbench.board.stats.reference import LEVEL as LEVEL
 from mmbench.board.stats.reference import MOST, Spread
+from mmbench.errors import MMBenchError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,8 +28,17 @@ FEWEST = 200
 GROUPED = 4  # resamples that are drawn for each group of items
 MOST_PAIRED = 50  # contenders of which each pair is tested
 MOST_DRAWN = 20_000_000  # items x resamples kept in memory
+FEWEST_ITEMS = 6
+"""Test items that it takes for p < 0.05: by chance alone, one of two contenders is better on all N of them in one of
+2^(N - 1) cases. Resamples of fewer items know nothing of that."""
+MOST_LEFT_OUT = 0.5
+"""The share of the resamples that may lack a score. Beyond it, those that have one say little of all."""
 LEAST = 0.5
 """Seeds whose scores happen to agree are taken to scatter by this share of their chance at least."""
+
+
+class UnsureError(MMBenchError):
+    """Nothing can be said of what other test items would have changed; says why."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +62,7 @@ class Draws:
 
     mean: float
     values: "Array"
-    """In each that was drawn, [R]."""
+    """In each that was drawn, [R]; NaN in those that have no score."""
     influence: "Array"
     """By how much each group of items moves it, [G]."""
     spread: Spread
@@ -61,6 +72,13 @@ class Draws:
     seeds: int = 1
     observed: float = 0.0
     """The variance of the scores over seeds, divided by their number; `spread` has it as it is believed."""
+    why: str = ""
+    """Why some resamples have no score, if any has none."""
+
+    @property
+    def left_out(self) -> int:
+        """How many resamples have no score."""
+        return int((self.values != self.values).sum())
 
     def interval(self) -> tuple[float, float]:
         """The 95% interval: Wilson's (1927) for a share, else Student's t with Hall's (1992) correction for skew."""
@@ -126,13 +144,44 @@ def draw(
 
     `scores` are those of each seed on the items as they are. Seeds and items are crossed: what a seed makes of an item
     by chance is in the differences between seeds and in those between resamples. It is measured, as what is left of a
-    seed's resamples without their mean over seeds, and counted once. Raises ValueError as metrics do.
+    seed's resamples without their mean over seeds, and counted once. A resample in which the metric is undefined or
+    fails for one of the seeds is left out. Raises UnsureError if nothing can be said of other items.
     """
     import numpy as np
 
-    found = np.stack([metric.resampled(truth, prediction, resamples.rows) for prediction in predictions])
+    if resamples.items < FEWEST_ITEMS:
+        raise UnsureError(f"with fewer than {FEWEST_ITEMS} test rows nothing can be told from chance")
+    try:
+        with quiet():
+            found = np.stack([_resampled(metric, truth, prediction, resamples) for prediction in predictions])
+    except (Exception, SystemExit) as error:  # a metric is anyone's code, and its failure no reason to stop
+        raise UnsureError(reason(error)) from error
+    lost = np.isnan(found)
+    left_out = int(lost[:, : resamples.drawn].any(0).sum())
+    why = _why(metric, truth, predictions, resamples, lost) if left_out else ""
+    if left_out > MOST_LEFT_OUT * resamples.drawn:
+        raise UnsureError(f"{left_out} of {resamples.drawn} resamples of the test rows have no score ({why})")
     alike = all(_alike(prediction, predictions[0]) for prediction in predictions)
-    return of_resamples(found, scores, resamples, share=metric.share, alike=alike)
+    return replace(of_resamples(found, scores, resamples, share=metric.share, alike=alike), why=why)
+
+
+def _resampled(metric: Metric, truth: "Array", prediction: "Array", resamples: Resamples) -> "Array":
+    """The score in each resample, [R + G]; NaN where that is no finite number."""
+    import numpy as np
+
+    rows = resamples.rows
+    found = np.asarray(metric.resampled(read_only(truth), read_only(prediction), read_only(rows)), np.float64)
+    if found.shape != (len(rows),):
+        raise ValueError(f"resampled gave the shape {found.shape} for {len(rows)} resamples")
+    return np.where(np.isfinite(found), found, np.nan)
+
+
+def _why(metric: Metric, truth: "Array", predictions: "Sequence[Array]", resamples: Resamples, lost: "Array") -> str:
+    """Why the first resample that has no score has none."""
+    seed, place = next(zip(*lost[:, : resamples.drawn].nonzero(), strict=True))
+    rows = resamples.rows[place]
+    found = scored(metric, truth[rows], predictions[seed][rows])
+    return found if isinstance(found, str) else "no finite number"
 
 
 def _alike(one: "Array", other: "Array") -> bool:
@@ -155,7 +204,7 @@ def of_resamples(
     import numpy as np
 
     means, seeds, items = found.mean(0), len(scores), resamples.items
-    values, influence = means[: resamples.drawn], np.cumsum(np.mean(scores) - means[resamples.drawn :])
+    values, influence = means[: resamples.drawn], _influence(np.mean(scores) - means[resamples.drawn :])
     known = 1 / seeds if share else 0.0  # one seed's share varies by p (1 - p) / N, which is not estimated
     spread = Spread(_variance(values, items), freedom=min(MOST, _freedom(influence, items) / max(1 - known, 1 / MOST)))
     draws = Draws(float(np.mean(scores)), values, influence, spread, items, share, seeds)
@@ -163,6 +212,20 @@ def of_resamples(
         return draws
     chance = sum(_variance(own, items) for own in found[:, : resamples.drawn] - values) / (seeds * (seeds - 1))
     return _with_seeds(draws, scores, chance=max(chance, (1 / (seeds * items)) ** 2 if share else 0.0))
+
+
+def _influence(apart: "Array") -> "Array":
+    """By how much each group of items moves the score, [G], from what each trade of a group for the next changes.
+
+    The trades lead round to where they began, so that all together change nothing; those that left no score share what
+    is missing from that.
+    """
+    import numpy as np
+
+    lost = np.isnan(apart)
+    if lost.any():
+        apart = np.where(lost, -apart[~lost].sum() / lost.sum(), apart)
+    return np.cumsum(apart)
 
 
 def _with_seeds(draws: Draws, scores: Sequence[float], *, chance: float) -> Draws:
@@ -176,8 +239,13 @@ def _with_seeds(draws: Draws, scores: Sequence[float], *, chance: float) -> Draw
 
 
 def difference(first: Draws, second: Draws, *, sign: int = 1) -> Difference:
-    """`first` minus `second`, times `sign`; both drawn on the same items. The seeds of the two are not paired."""
+    """`first` minus `second`, times `sign`; both drawn on the same items. The seeds of the two are not paired.
+
+    Resamples in which one has no score are left out for both. If that leaves too few, nothing is known: p is 1.
+    """
     mean = sign * (first.mean - second.mean)
+    if left_out(first, second) > MOST_LEFT_OUT * len(first.values):
+        return Difference(mean, -math.inf, math.inf, 1.0)
     one, other = first.spread, second.spread
     spread = Spread(
         items=_variance(first.values - second.values, first.items),
@@ -187,6 +255,12 @@ def difference(first: Draws, second: Draws, *, sign: int = 1) -> Difference:
         freedom=_freedom(first.influence - second.influence, first.items),
     )
     return _about(mean, spread)
+
+
+def left_out(first: Draws, second: Draws) -> int:
+    """In how many resamples one of the two has no score."""
+    apart = first.values - second.values
+    return int((apart != apart).sum())
 
 
 def against_0(draws: Draws) -> Difference:
@@ -214,7 +288,10 @@ def gap(test: Draws, apart: Sequence[float], *, validation_items: int) -> Draws:
 
 
 def _variance(values: "Array", items: int) -> float:
-    """What drawing the items does to a score, from what it was in the resamples."""
+    """What drawing the items does to a score, from what it was in the resamples that have one."""
+    lost = values != values
+    if lost.any():
+        values = values[~lost]
     return float(values.var()) * items / max(items - 1, 1)  # resamples vary by (N - 1) / N less than fresh samples
 
 

@@ -90,6 +90,12 @@ def _notes(found: "Sequence[Comparison]") -> list[str]:
     compared = [comparison for comparison in found if comparison.reason is None]
     notes = [f"{c.task}: {c.reason}." for c in found if c.reason is not None]
     notes += [f"{c.task}: {_items(c.discordance, c.items)}" for c in compared if c.discordance]
+    notes += [
+        f"{c.task}: {c.metric} has no score for one of the two in {c.left_out} of {c.resamples} resamples, "
+        "which are left out for both."
+        for c in compared
+        if c.left_out
+    ]
     seeds = dict.fromkeys(c.seeds for c in compared)
     if seeds:
         text = "; ".join(f"A {', '.join(map(str, a))} and B {', '.join(map(str, b))}" for a, b in seeds)

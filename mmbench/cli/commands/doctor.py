@@ -8,28 +8,18 @@ import stat
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
-from mmbench.cli import options, terminal
+from mmbench.cli import machine, options, terminal
+from mmbench.cli.machine import Finding
 from mmbench.errors import MMBenchError
 
 LIBRARIES = ("torch", "optuna", "pluggy", "datasets", "scikit-learn", "numpy", "scipy", "pandas")
 ROOM = 2_000_000_000  # bytes: the carriers, features and runs of the suites that come with mmbench, with room to spare
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that was looked at: how it is, and what to do if that isn't well."""
-
-    what: str
-    level: Literal["ok", "warning", "broken"]
-    detail: str
-    advice: str = ""
 
 
 def doctor(
@@ -59,7 +49,12 @@ def doctor(
 def examine(*, results: Path, sources: list[str], offline: bool) -> Iterator[Finding]:
     """Every finding, the quick ones first."""
     yield from _python()
-    yield from _machine()
+    yield from machine.cores()
+    yield from _memory()
+    yield from machine.limits()
+    yield from machine.output()
+    yield from machine.sandbox()
+    yield from machine.workers()
     yield from _folders(results)
     yield from _libraries()
     yield from _torch()
@@ -72,11 +67,9 @@ def _python() -> Iterator[Finding]:
     yield Finding("python", "ok", f"{platform.python_version()}, {platform.system()} {platform.machine()}")
 
 
-def _machine() -> Iterator[Finding]:
+def _memory() -> Iterator[Finding]:
     import psutil
 
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    yield Finding("cores", "ok", f"{cores} to use, {os.cpu_count()} in all")
     memory = psutil.virtual_memory()
     detail = f"{terminal.size(memory.available)} free of {terminal.size(memory.total)}"
     if memory.available < ROOM:
@@ -89,11 +82,19 @@ def _folders(results: Path) -> Iterator[Finding]:
     from mmbench.api.carrier import cache_folder
 
     advice = {"cache": "set MMBENCH_CACHE to a folder", "results": "name a folder with --results"}
-    for what, folder in (("cache", cache_folder()), ("results", results.absolute())):
-        there = next(path for path in (folder, *folder.parents) if path.exists())
-        if not there.is_dir() or not os.access(there, os.W_OK):
+    places: list[tuple[str, Path]] = []
+    for what, find in (("cache", cache_folder), ("results", results.absolute)):
+        try:
+            places.append((what, find()))
+        except (MMBenchError, OSError) as error:
+            gone = "the current folder is gone" if isinstance(error, OSError) else str(error)
+            yield Finding(what, "broken", gone, f"{advice[what]} by its whole path")
+    for what, folder in places:
+        there = next(path for path in (folder, *folder.parents) if _exists(path))
+        if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
             yield Finding(what, "broken", f"{folder}: can't be written", f"{advice[what]} that you may write to")
             continue
+        yield from machine.locks(what, there, advice[what])
         free = shutil.disk_usage(there).free
         detail = f"{folder}: {terminal.size(free)} free"
         if free < ROOM:
@@ -101,6 +102,27 @@ def _folders(results: Path) -> Iterator[Finding]:
         else:
             yield Finding(what, "ok", detail)
         yield from _access(what, folder, advice[what])
+        if what == "cache":
+            yield from _readable(folder)
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except PermissionError:
+        return False
+
+
+def _readable(cache: Path) -> Iterator[Finding]:
+    """Another user may have filled it."""
+    from mmbench.api.files import check_readable
+
+    kinds = ("tables", "truth", "features", "weights", "carriers")
+    try:
+        check_readable(*(cache / kind for kind in kinds if (cache / kind).exists()))
+    except MMBenchError as error:
+        said, _, advice = str(error).partition(": ")
+        yield Finding("cache contents", "broken", said, advice)
 
 
 def _access(what: str, folder: Path, elsewhere: str) -> Iterator[Finding]:
@@ -168,7 +190,7 @@ def _torch() -> Iterator[Finding]:
     try:
         import torch
     except Exception as error:
-        yield Finding("torch", "broken", f"does not import: {error}", 'pip install "torch>=2.9,<2.14"')
+        yield Finding("torch", "broken", f"does not import: {error}", 'pip install "torch>=2.9"')
         return
     yield Finding("torch", "ok", f"{torch.__version__}, {torch.get_num_threads()} threads; a worker uses one")
     if torch.cuda.is_available():
@@ -199,6 +221,7 @@ def _index() -> Finding:
 
     command = [
         sys.executable,
+        "-P",  # or modules of the current folder would be imported
         "-m",
         "pip",
         "--disable-pip-version-check",

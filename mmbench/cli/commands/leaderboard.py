@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
+from mmbench.api.scores import sign
 from mmbench.board.stats import pareto
 from mmbench.cli import options, terminal
 from mmbench.errors import MMBenchError
@@ -119,10 +120,11 @@ def write_boards(console: "Console", boards: "Sequence[Board]", *, form: Form, r
     from mmbench.board import report
 
     if form is not Form.table:
-        terminal.write(console, leaderboard_text(boards, form=form, run=run))
+        text = leaderboard_text(boards, form=form, run=run)
+        terminal.write(console, terminal.readable_json(console, text) if form is Form.json else text)
         return
     for board in boards:
-        terminal.write(console, *_heading(board, form), *report.table(board.rows, console.width))
+        terminal.write(console, *_heading(board, form), *report.table(board.rows, console.width, board.metrics))
         terminal.write(console, *_notes(board, form))
 
 
@@ -136,8 +138,10 @@ def leaderboard_text(boards: "Sequence[Board]", *, form: Form, run: str) -> str:
         return report.json(rows, run=run, notes=notes).rstrip("\n")
     if form is Form.csv:
         return report.csv(rows).rstrip("\n")
-    draw = report.latex if form is Form.latex else report.markdown
-    blocks = [text for board in boards for text in (*_heading(board, form), draw(board.rows), *_notes(board, form))]
+    blocks = []
+    for board in boards:
+        drawn = report.latex(board.rows) if form is Form.latex else report.markdown(board.rows, board.metrics)
+        blocks += [*_heading(board, form), drawn, *_notes(board, form)]
     return "\n\n".join(block.strip("\n") for block in blocks if block)
 
 
@@ -182,14 +186,15 @@ def _write_tables(
     *,
     form: Form,
 ) -> None:
-    from mmbench.board.figures import POLICY
+    from mmbench.board.figures import gaps, plain, policy
+    from mmbench.board.report import escape
 
+    shown = escape if form is Form.markdown else plain
     for board in boards:
         terminal.write(console, *_heading(board, form))
         for table in make(board.rows):
             terminal.write(console, *_draw(table, form=form))
-        policy = [POLICY] if any(row["status"] != "ok" for row in board.rows) else []
-        terminal.write(console, *policy, *_notes(board, form))
+        terminal.write(console, *map(shown, [*gaps(board.rows), *policy(board.rows)]), *_notes(board, form))
 
 
 def by_metric(rows: Sequence[Mapping[str, Any]], directions: Mapping[str, str]) -> Iterator[Table]:
@@ -197,6 +202,8 @@ def by_metric(rows: Sequence[Mapping[str, Any]], directions: Mapping[str, str]) 
 
     directions: {metric: "max" or "min"}
     """
+    from mmbench.board.figures import better
+
     for metric in dict.fromkeys(name for row in rows for name in row["metrics"]):
         tasks = list(dict.fromkeys(row["task"] for row in rows if metric in row["metrics"]))
         own = {(row["contender"], row["task"]): row for row in rows if row["task"] in tasks}
@@ -204,8 +211,8 @@ def by_metric(rows: Sequence[Mapping[str, Any]], directions: Mapping[str, str]) 
         cells = [
             [contender, *(_score(own.get((contender, task)), metric) for task in tasks)] for contender in contenders
         ]
-        better = {"max": ", higher is better", "min": ", lower is better"}.get(directions.get(metric, ""), "")
-        yield f"{metric}{better}", ["contender", *tasks], cells
+        known = f", {better(directions[metric])}" if metric in directions else ""
+        yield f"{metric}{known}", ["contender", *tasks], cells
 
 
 def _score(row: Mapping[str, Any] | None, metric: str) -> str:
@@ -232,7 +239,7 @@ def _by_cost(cost: Cost) -> Callable[[Sequence[Mapping[str, Any]]], Iterator[Tab
                 for point in task.points
             ]
             cells += [["", contender, "–", "–"] for contender in task.left_out]
-            best = max if task.direction == "max" else min
+            best = max if sign(task.direction) > 0 else min
             ends = f", {score(best(p.score for p in task.points))} at best" if task.points else ""
             title = f"{task.task}: {task.metric}{ends}, against {pareto.COSTS[cost][2]}; * none is better in both"
             yield title, ["front", "contender", cost.value, task.metric], cells

@@ -218,6 +218,10 @@ def _contender(spec: Any) -> str:
         words = ["each modality alone"]
     if spec.objective:
         words.append(f"objective {' | '.join(spec.objective)}")
+    if spec.optimizer:
+        words.append(f"optimizer {' | '.join(spec.optimizer)}")
+    if spec.schedule:
+        words.append(f"schedule {' | '.join(spec.schedule)}")
     if spec.only:
         words.append(f"only {', '.join(spec.only)}")
     if spec.tasks:

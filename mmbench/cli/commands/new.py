@@ -22,6 +22,8 @@ class What(StrEnum):
     dataset = "dataset"
     encoder = "encoder"
     objective = "objective"
+    optimizer = "optimizer"
+    schedule = "schedule"
     head = "head"
     metric = "metric"
     corruption = "corruption"

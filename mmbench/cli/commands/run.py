@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mmbench.cli import options, stopping, terminal
+from mmbench.errors import StoreError
 
 if TYPE_CHECKING:
     from mmbench.session import Run, Session
@@ -23,7 +24,11 @@ def run(
     workers: Annotated[
         int | None,
         typer.Option(
-            metavar="N", min=1, max=1024, help="Worker processes; one for each core if absent.", show_default=False
+            metavar="N",
+            min=1,
+            max=1024,
+            help="Worker processes; one for each usable core, or GPU, if absent.",
+            show_default=False,
         ),
     ] = None,
     trials: options.Trials = None,
@@ -33,6 +38,9 @@ def run(
     name: options.Name = None,
     fresh: options.Fresh = False,
     device: options.Device = "auto",
+    executor: Annotated[
+        str, typer.Option(metavar="NAME", help="What runs the workers: local, or one that a plugin brings.")
+    ] = "local",
     held: Annotated[
         Path | None,
         typer.Option(
@@ -78,6 +86,7 @@ def _open(context: typer.Context) -> "Session":
         results=given["results"],
         name=given["name"],
         device=given["device"],
+        executor=given.get("executor", "local"),
         fresh=given.get("fresh", False),
         registered=given.get("held"),
     )
@@ -90,6 +99,7 @@ def _again(arguments: Sequence[str]) -> str:
 
 def _execute(opened: "Session", *, workers: int | None, quiet: bool, again: str) -> "Run":
     from mmbench.cli.live import display
+    from mmbench.session import begun
 
     cells = opened.plan.cells
     watch = display(cells, opened.done, title=f"{opened.suite.name} → {opened.folder}", quiet=quiet)
@@ -97,13 +107,30 @@ def _execute(opened: "Session", *, workers: int | None, quiet: bool, again: str)
         with watch:
             if opened.note:
                 watch.say(opened.note)
+            if not opened.fresh and any(map(sum, begun(opened).values())):
+                watch.say(f"goes on from there: {_stored(opened)}")
             return opened.execute(workers=workers, on_event=watch)
     except KeyboardInterrupt as error:
-        done = watch.state.before + watch.state.finished
-        told = f"{stopping.cause(error)}{done} of {len(cells)} cells are done and stored"
+        told = f"{stopping.cause(error)}{_stored(opened)}"
         with suppress(OSError):  # the terminal may be what is gone
             terminal.warn(f"{told}; the same command goes on from here: {again}", level="stopped")
         raise typer.Exit(stopping.exit_code(error)) from None
+
+
+def _stored(opened: "Session") -> str:
+    """What the run's folder holds of this plan, as it stands on the disk."""
+    from mmbench.session import begun, said
+    from mmbench.store import reading
+
+    cells = opened.plan.cells
+    try:
+        done = len(reading.finished(opened.folder) & {cell.key for cell in cells})
+        counts = list(begun(opened).values())
+    except (StoreError, OSError):  # it has been taken away, say
+        return f"{opened.folder} can't be read"
+    trials, refits = (sum(numbers) for numbers in zip((0, 0), *counts, strict=True))
+    rest = f", {said(trials, refits)} of the others" if trials or refits else ""
+    return f"{done} of {len(cells)} cells are done and stored{rest}"
 
 
 def _conclude(done: "Run", opened: "Session") -> None:
@@ -149,9 +176,10 @@ def plan(
 ) -> None:
     """Show what `run` would do with the same options.
 
-    One row a cell: to do, done, or skipped and why; its trials; the trainings that makes at most, refits
-    included; how many parameters are searched. Of a cell that has a result and is to do again, what has
-    changed since: a library, a file, the data, the suite. The plan's hash names all of it in one word.
+    One row a cell: to do, begun and what is stored, done, or skipped and why; its trials; the trainings that
+    are left at most, refits included; how many parameters are searched. Of a cell that has a result and is to
+    do again, what has changed since: a library, a file, the data, the suite. The plan's hash names all of it in
+    one word.
 
     \b
     Examples:
@@ -180,7 +208,7 @@ def plan(
         named = [dataset for dataset, here in session.data_ready(opened).items() if here is ready]
         if named:
             terminal.show(f"{meaning}: {', '.join(named)}")
-    to_do = [row["trainings"] for row in rows if row["status"] == "to do"]
+    to_do = [row["trainings"] for row in rows if row["status"] == "to do" or row["status"].startswith("begun")]
     terminal.show(
         f"{len(to_do)} of {len(rows)} cells to do, at most {sum(to_do)} trainings, on {opened.plan.device}",
         f"plan {opened.plan.hash}",

@@ -23,12 +23,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from mmbench.api.data import SPLITS
+from mmbench.api.files import check_readable, file_lock, remedy, share
 from mmbench.api.parts import Corruption, Encoder
 from mmbench.api.progress import report
 from mmbench.api.suite import CorruptionSpec
 from mmbench.engine.data import shelf
 from mmbench.engine.data.column import Column
-from mmbench.engine.data.tables import Table, building, disk_full, sync
+from mmbench.engine.data.tables import Table, building, sync
 from mmbench.engine.data.units import Units
 from mmbench.errors import DataError, PluginError
 
@@ -100,6 +101,7 @@ class Prepared:
                     begun(len(units))
                     self._compute(units, wait=True)
                     self._finish()
+        check_readable(self.folder)
 
     def assist(self) -> None:
         """Take part in what another process has begun, for as long as it has units that nobody works on."""
@@ -159,8 +161,7 @@ class Prepared:
         except Exception as error:
             shutil.rmtree(self._draft, ignore_errors=True)
             if isinstance(error, OSError):
-                hint = "; free some space and run again" if disk_full(error) else ""
-                raise DataError(f"can't write {self._draft}: {error.strerror or error}{hint}") from error
+                raise DataError(f"can't write {self._draft}: {error.strerror or error}{remedy(error)}") from error
             raise
         finally:
             if self.folder.exists():
@@ -169,11 +170,10 @@ class Prepared:
     def _lay_out(self) -> bool:
         """Fit, and make room for the arrays, unless somebody has; False if it is all there."""
         import numpy as np
-        from filelock import FileLock
         from safetensors.numpy import save_file
 
         draft = self._draft
-        with FileLock(f"{self.folder}.lock"):
+        with file_lock(self.folder.with_name(f"{self.folder.name}.lock")):
             if self.folder.exists() or (draft / LAYOUT).exists():
                 return not self.folder.exists()
             shutil.rmtree(draft, ignore_errors=True)
@@ -259,15 +259,15 @@ class Prepared:
             raise PluginError(f"{where} is not finite")
 
     def _finish(self) -> None:
-        from filelock import FileLock
 
         draft = self._draft
-        with FileLock(f"{self.folder}.lock"):
+        with file_lock(self.folder.with_name(f"{self.folder.name}.lock")):
             if self.folder.exists() or not Units.open(draft, self._rows).complete:
                 return
             shelf.write_meta(draft, self._meta())
             Units.remove(draft)
             (draft / LAYOUT).unlink()
+            share(draft)
             sync(draft)
             draft.replace(self.folder)
         shelf.trim(self.cache)

@@ -5,7 +5,6 @@ shared lock on that file, which dies with its process, and the file's time says 
 nobody holds can go. `features` fills the store and calls `trim`; `mmbench cache` lists and cleans it.
 """
 
-import errno
 import json
 import os
 import re
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 from weakref import finalize
 
+from mmbench.api.files import REFUSED, file_lock, remedy
 from mmbench.errors import MMBenchError
 
 LIMIT = "MMBENCH_CACHE_LIMIT"
@@ -35,8 +35,9 @@ class Hold:
         try:
             finalize(self, os.close, _held(folder))
         except OSError as error:
-            if error.errno not in (errno.EROFS, errno.EACCES, errno.EPERM):
-                raise  # else the cache is only to be read, and nobody here can delete from it
+            if error.errno not in REFUSED:  # else the cache is only to be read, and nobody here can delete from it
+                said = f"can't write {folder}: {error.strerror}{remedy(error)}"
+                raise MMBenchError(said) from error
 
 
 def _held(folder: Path) -> int:
@@ -94,7 +95,7 @@ def remove(entry: Entry) -> bool:
                 entry.folder.replace(aside)  # at once for every reader, whatever happens while files are deleted
                 shutil.rmtree(aside)
     except OSError as error:
-        raise MMBenchError(f"can't delete {entry.folder}: {error.strerror}") from error
+        raise MMBenchError(f"can't delete {entry.folder}: {error.strerror}{remedy(error)}") from error
     return free
 
 
@@ -201,10 +202,10 @@ def _alone(folder: Path) -> Iterator[bool]:
 @contextmanager
 def _unbuilt(folder: Path) -> Iterator[bool]:
     """Whether nobody builds the dataset just now. Whoever reads it goes on with what is mapped into memory."""
-    from filelock import FileLock, Timeout
+    from filelock import Timeout
 
     try:
-        with FileLock(f"{folder}.lock", timeout=0):
+        with file_lock(folder.with_name(f"{folder.name}.lock"), timeout=0):
             yield True
     except Timeout:
         yield False

@@ -4,11 +4,9 @@ The rows hold what contenders may see; the truth stands in files of its own, tha
 folder, where processes that tune are kept from reading it (`executors.sandbox`).
 """
 
-import errno
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmbench.api.data import SPLITS
+from mmbench.api.files import check_readable, disk_full, file_lock, remedy, share
 from mmbench.api.parts import Dataset
 from mmbench.api.record import pack, unpack
 from mmbench.engine.data.column import Column
@@ -88,7 +87,11 @@ def is_ready(dataset: Dataset, cache: Path) -> bool:
 
 
 def _is_ready(folder: Path) -> bool:
-    return (folder / "facts.json").exists() and truth_file(folder).exists()
+    try:
+        return (folder / "facts.json").exists() and truth_file(folder).exists()
+    except PermissionError:
+        check_readable(folder, truth_folder(folder.parents[1]))
+        raise
 
 
 def materialise(dataset: Dataset, cache: Path, limit: int | None = None, known: str | None = None) -> Table:
@@ -98,7 +101,9 @@ def materialise(dataset: Dataset, cache: Path, limit: int | None = None, known: 
     DataError if it has another one now.
     """
     folder = where(dataset, cache, known)
-    if not _is_ready(folder):
+    if _is_ready(folder):
+        check_readable(folder, truth_file(folder))
+    else:
         if known and known != fingerprint(dataset):
             raise DataError(f"dataset {dataset.name!r} has changed since this run began; run again")
         if (folder / "facts.json").exists() and not truth_file(folder).exists():
@@ -168,6 +173,7 @@ def _put(arrays: "Mapping[str, np.ndarray[Any, Any]]", file: Path) -> None:
     file.parent.mkdir(exist_ok=True)
     draft = file.with_suffix(".draft")
     save_file(pack(arrays), draft)
+    draft.chmod(file.parent.stat().st_mode & 0o666)
     sync(draft.parent, draft.name)
     draft.replace(file)
 
@@ -178,20 +184,21 @@ def building(folder: Path) -> Iterator[Path | None]:
 
     Raises DataError if it can't be written; what was half made is gone then, or swept by whoever builds it next.
     """
-    from filelock import FileLock
     from safetensors import SafetensorError
 
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{folder}.lock"):
+        with file_lock(folder.with_name(f"{folder.name}.lock")):
             if folder.exists():
                 yield None
                 return
             for left in folder.parent.glob(f"{folder.name}.draft-*"):  # by a process that was killed: we have the lock
                 shutil.rmtree(left, ignore_errors=True)
-            draft = Path(tempfile.mkdtemp(prefix=f"{folder.name}.draft-", dir=folder.parent))
+            draft = folder.with_name(f"{folder.name}.draft-{os.getpid()}")
+            draft.mkdir()
             try:
                 yield draft
+                share(draft)
                 sync(draft)
                 draft.replace(folder)
             finally:
@@ -199,15 +206,8 @@ def building(folder: Path) -> Iterator[Path | None]:
     except (OSError, SafetensorError) as error:
         if isinstance(error, SafetensorError) and "I/O error" not in str(error):
             raise
-        hint = "; free some space and run again" if disk_full(error) else ""
-        raise DataError(f"can't make {folder}: {getattr(error, 'strerror', None) or error}{hint}") from error
-
-
-def disk_full(error: BaseException) -> bool:
-    """Whether this is the disk's fault: no space is left, or none of the user's share."""
-    full = (errno.ENOSPC, errno.EDQUOT)
-    # safetensors has no number to ask for
-    return getattr(error, "errno", None) in full or any(f"(os error {number})" in str(error) for number in full)
+        said = getattr(error, "strerror", None) or error
+        raise DataError(f"can't make {folder}: {said}{remedy(error)}") from error
 
 
 def sync(folder: Path, pattern: str = "*") -> None:

@@ -11,6 +11,8 @@ from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from mmbench.api.files import file_lock
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -81,13 +83,13 @@ class Units:
                 time.sleep(PAUSE)
 
     def _pass(self, numbers: list[int]) -> Generator[Unit]:
-        from filelock import FileLock, Timeout
+        from filelock import Timeout
 
         for number in numbers:
             if self._done[number]:
                 continue
             try:
-                with FileLock(self._draft / CLAIMS / f"{number}.lock", timeout=0):
+                with file_lock(self._draft / CLAIMS / f"{number}.lock", timeout=0):
                     if not (self._draft / DONE).exists():
                         raise FileNotFoundError(self._draft)
                     if not self._done[number]:

@@ -79,9 +79,9 @@ def confine(hidden: Iterable[Path], *, own: Path) -> None:
 def _make_room(around: set[Path], own: Path) -> None:
     for name in OWN:
         (own / name).mkdir(parents=True, exist_ok=True)
-    for place in (Path.home() / name for name in LIBRARIES + GPU * GPU_DRIVER.exists()):
-        if place.parent in around:
-            with suppress(OSError):
+    for name in LIBRARIES + GPU * GPU_DRIVER.exists():
+        with suppress(OSError, RuntimeError):  # a RuntimeError where nobody knows of a home
+            if (place := Path.home() / name).parent in around:
                 place.mkdir(exist_ok=True)
     if Path(tempfile.gettempdir()).resolve() in around:
         os.environ["TMPDIR"] = tempfile.tempdir = str(own / "scratch")

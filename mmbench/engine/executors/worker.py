@@ -1,6 +1,7 @@
-"""What one worker process does: one job, told over a pipe, a message for each thing that happened.
+"""Does one job, in whatever process an executor calls it, and tells of each thing that happens.
 
-`perform` does a job in whatever process it is called; `main` is a process's entry.
+An `Assignment` is what an executor is given; `perform` does its job; `main` is the entry of a process that
+`local` has started.
 """
 
 import gc
@@ -12,114 +13,133 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from multiprocessing import parent_process
+from multiprocessing import current_process, parent_process
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from mmbench.api.record import Refit, Trial
-from mmbench.engine.space import Cell
-from mmbench.errors import DataError, MMBenchError
+from mmbench.api.executor import Send, Work
+from mmbench.api.files import disk_full, open_streams
+from mmbench.api.record import Trial
+from mmbench.engine import clock
+from mmbench.engine.executors.messages import (
+    Array,
+    CostMeasured,
+    Done,
+    Doubled,
+    Failed,
+    Message,
+    Paused,
+    Progressed,
+    RefitEnded,
+    RefitsBegun,
+    Started,
+    TrialEnded,
+    TrialsBegun,
+    UnitsCounted,
+    encode,
+)
+from mmbench.engine.executors.wire import write
+from mmbench.engine.jobs.job import Assist, Job, LoadData, Measure, Prepare, Search
+from mmbench.errors import DataError, MMBenchError, told
 
 if sys.platform == "linux":
     import fcntl
 
 
-@dataclass(frozen=True)
-class LoadData:
-    """Fetch and build a dataset."""
-
-    dataset: str
-    fingerprint: str
-
-
-@dataclass(frozen=True, eq=False)
-class Prepare:
-    """Compute one modality's features by one encoder's default preparation."""
-
-    cell: Cell
-    modality: str
-    encoder: str
-
-
-@dataclass(frozen=True, eq=False)
-class Assist:
-    """Take part in the long preparation that another process is at."""
-
-    cell: Cell
-    modality: str
-    encoder: str
-
-
-@dataclass(frozen=True, eq=False)
-class Search:
-    """Search a cell and refit; what is in the history is not done again. A scout only tries the first batch, unless the
-    rest is short."""
-
-    cell: Cell
-    scout: bool = False
-    trials: Sequence[Trial] = ()
-    refits: Sequence[Refit] = ()
-
-
-@dataclass(frozen=True, eq=False)
-class Measure:
-    """Measure what a configuration costs. Runs alone."""
-
-    cell: Cell
-    params: Mapping[str, Any]
-
-
-Job: TypeAlias = LoadData | Prepare | Assist | Search | Measure
-Send: TypeAlias = Callable[..., None]
-"""send(kind, *content): "progress", "units", "begin", "trial", "paused", "refit", "cost", "failed", "done"."""
+Tell: TypeAlias = Callable[[Message], None]
 SHORT = 2.0
 """Seconds of a search for which another process would not pay."""
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What a worker process is told once: where things are and which plugins to load."""
+    """What a worker is told once: where things are, which plugins to load, and which device is its own."""
 
     cache: Path
     device: str
+    """As the machine numbers its devices: "cuda:1". The process sees no other GPU than this."""
     plugins: tuple[str, ...]
-    environ: Mapping[str, str]
-    """The parent's environment now; the server that workers are forked from may be older."""
     hidden: tuple[Path, ...] = ()
     """Folders with the truth of test, beside those of the cache: what runs have stored."""
     sources: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     """The code that the run was planned with, as `sources.held` has it."""
 
 
-def perform(job: Job, setting: Setting, send: Send) -> None:
-    """Do `job`, and tell of it through `send`."""
+@dataclass(frozen=True)
+class Assignment:
+    """A job with all that is needed to do it, in whatever process an executor calls it."""
+
+    job: Job
+    setting: Setting
+
+    def __call__(self, send: Send) -> None:
+        """Do the job; whatever goes wrong with it is told."""
+        import torch
+        from tqdm import tqdm  # type: ignore[import-untyped]
+
+        torch.set_num_threads(1)
+        tqdm.set_lock(threading.RLock())  # its own is a semaphore, of which Python complains where a process is killed
+        tell = _Teller(send)
+        tell(Started())
+        try:
+            _confine(self.job, self.setting)
+            perform(self.job, self.setting, tell)
+            tell(Done())
+        except MMBenchError as error:
+            tell(Failed(told(error), "data" if isinstance(error, DataError) else "job"))
+        except Exception as error:
+            if disk_full(error):
+                place = f"{self.setting.cache} is on a full disk"
+                tell(Failed(f"{place}: {told(error)}; free some space and run again", "data"))
+            else:
+                tell(Failed(f"{type(error).__name__}: {told(error)} [{_origin(error)}]"))
+
+
+class _Teller:
+    """Sends messages in the worker's name, and in nobody else's: a part may have forked its process."""
+
+    def __init__(self, send: Send) -> None:
+        self.send, self.pid, self.process = send, os.getpid(), current_process()
+
+    def __call__(self, message: Message) -> None:
+        if os.getpid() == self.pid:
+            self.send(encode(message))
+        elif current_process() is self.process:  # a copy of the worker, and not a helper that a part has started
+            self.send(encode(Doubled()))
+            os._exit(1)
+
+
+def perform(job: Job, setting: Setting, tell: Tell) -> None:
+    """Do `job`, and tell of it."""
     from mmbench import plugins, sources
     from mmbench.api.progress import listen
     from mmbench.engine.data.tables import materialise
 
     catalog = plugins.load(setting.plugins)
     sources.hold(setting.sources)
-    with listen(lambda label, done, total: send("progress", label, done, total)):
+    with listen(lambda label, done, total: tell(Progressed(str(label), int(done), int(total)))):
         if isinstance(job, LoadData):
             materialise(catalog.datasets[job.dataset], setting.cache, known=job.fingerprint)
             return
         from mmbench.engine.jobs.workspace import Workspace
 
-        workspace = Workspace(job.cell, catalog, setting.cache, setting.device)
+        device = setting.device.partition(":")[0]  # the only one that there is here
+        workspace = Workspace(job.cell, catalog, setting.cache, device)
         if isinstance(job, Prepare):
-            workspace.prepare_default(job.modality, job.encoder, begun=lambda units: send("units", units))
+            workspace.prepare_default(job.modality, job.encoder, begun=lambda units: tell(UnitsCounted(units)))
         elif isinstance(job, Assist):
             workspace.assist(job.modality, job.encoder)
         elif isinstance(job, Measure):
             from mmbench.engine.jobs.measure import measure
 
-            send("cost", measure(workspace, job.params))
+            tell(CostMeasured(measure(workspace, job.params)))
         else:
-            _search(job, workspace, send)
+            clock.keep_looking()
+            _search(job, workspace, tell)
 
 
-def _search(job: Search, workspace: Any, send: Send) -> None:
+def _search(job: Search, workspace: Any, tell: Tell) -> None:
     from mmbench.engine.jobs.evaluate import refits, schedule
     from mmbench.engine.jobs.search import search, trials_of
 
@@ -132,21 +152,21 @@ def _search(job: Search, workspace: Any, send: Send) -> None:
     trials = search(
         workspace,
         job.trials,
-        begin=lambda trials: send("begin", trials, len(trials)),
-        finished=lambda trial: send("trial", trial),
+        begin=lambda trials: tell(TrialsBegun(trials)),
+        finished=lambda trial: tell(TrialEnded(trial)),
         enough=enough,
     )
     if enough(trials):
-        send("paused")
+        tell(Paused())
         return
     results = refits(
         workspace,
         schedule(job.cell, trials, workspace.catalog),
         done={(r.role, r.seed) for r in job.refits},
-        begin=lambda count: send("begin", [], count),
+        begin=lambda together: tell(RefitsBegun(together)),
     )
     for result, predictions in results:
-        send("refit", result, predictions)
+        tell(RefitEnded(result, {name: Array.of(array) for name, array in predictions.items()}))
 
 
 def _confine(job: Job, setting: Setting) -> None:
@@ -158,38 +178,24 @@ def _confine(job: Job, setting: Setting) -> None:
         sandbox.confine([cache / "truth", cache / "carriers", *setting.hidden], own=cache)
 
 
-def main(job: Job, setting: Setting, connection: Connection) -> None:
-    """The entry of a worker process: one job, then the end."""
+def main(work: Work, environ: Mapping[str, str], connection: Connection) -> None:
+    """The entry of a process of this machine: one job, then the end."""
+    open_streams()
     _belong_to_parent()
+    _let_go()
     os.environ.clear()
-    os.environ.update(setting.environ)
+    os.environ.update(environ)
     gc.freeze()  # what the server has loaded lives on; looking through it again and again would only copy its pages
-    import torch
-    from tqdm import tqdm  # type: ignore[import-untyped]
+    sending = threading.Lock()
 
-    torch.set_num_threads(1)
-    tqdm.set_lock(threading.RLock())  # its own is a semaphore, of which Python complains where a process is killed
-
-    def send(kind: str, *content: Any) -> None:
+    def send(content: bytes) -> None:
         try:
-            connection.send((kind, *content))
+            with sending:
+                write(connection, content)
         except BrokenPipeError:  # the parent is gone: nobody is left to work for
             os._exit(1)
 
-    try:
-        _confine(job, setting)
-        perform(job, setting, send)
-        send("done")
-    except MMBenchError as error:
-        send("failed", _plain(error), None)
-    except Exception as error:
-        from mmbench.engine.data.tables import disk_full
-
-        text = " ".join(str(error).split())
-        if disk_full(error):
-            send("failed", DataError(f"{setting.cache} is on a full disk: {text}; free some space and run again"), None)
-        else:
-            send("failed", MMBenchError(f"{type(error).__name__}: {text}"), traceback.format_exc())
+    work(send)
     connection.close()
     if threading.active_count() > 1:  # a part has left threads behind, which might never end
         sys.stdout.flush()
@@ -222,6 +228,25 @@ def _belong_to_parent() -> None:
         threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
 
 
-def _plain(error: MMBenchError) -> MMBenchError:
-    """The error, in a form that the parent can read, who may not know a part's own classes."""
-    return error if type(error).__module__ == MMBenchError.__module__ else MMBenchError(str(error))
+def _let_go() -> None:
+    """Close the pipes that multiprocessing gives to every process that it starts: on one of them a stray byte ends the
+    server, and with it all the workers. Python has no name for them that is meant for others; where they are called
+    otherwise they stay open."""
+    if sys.platform != "linux":
+        return
+    from multiprocessing import forkserver, resource_tracker
+
+    for owner, name in (
+        (getattr(forkserver, "_forkserver", None), "_forkserver_alive_fd"),
+        (getattr(resource_tracker, "_resource_tracker", None), "_fd"),
+    ):
+        number = getattr(owner, name, None)
+        if isinstance(number, int):
+            setattr(owner, name, None)
+            os.close(number)
+
+
+def _origin(error: BaseException) -> str:
+    """Where an unexpected error arose: 'File "part.py", line 24, in build'."""
+    frames = traceback.extract_tb(error.__traceback__, limit=-1)
+    return ", ".join(f'File "{frame.filename}", line {frame.lineno}, in {frame.name}' for frame in frames)

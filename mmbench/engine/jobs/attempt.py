@@ -3,7 +3,6 @@
 Search and refits use it. Whatever a part does wrong becomes the attempt's status.
 """
 
-import time
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -12,15 +11,17 @@ from typing import Any, TypeAlias
 
 import torch
 
+from mmbench.api.files import disk_full
 from mmbench.api.record import Status
 from mmbench.api.space import Params
-from mmbench.engine.data.tables import disk_full
+from mmbench.engine import clock
 from mmbench.engine.jobs.estimator import fit_estimator
 from mmbench.engine.jobs.workspace import Workspace
 from mmbench.engine.learn.cohort import FEWEST, Cohort, pays
+from mmbench.engine.learn.optimizer import rule_of
 from mmbench.engine.learn.train import Fit, Recipe, TimeUpError, Training
-from mmbench.engine.space import full_space, is_structural, part_params, together
-from mmbench.errors import DataError, MMBenchError, blamed
+from mmbench.engine.space import full_space, is_structural, together
+from mmbench.errors import DataError, MMBenchError, blamed, told
 
 
 class PrunedError(Exception):
@@ -71,7 +72,7 @@ class Group:
                 self._run_alone(attempt, watch)
 
     def _run_alone(self, attempt: Attempt, watch: Watch) -> None:
-        started = time.monotonic()
+        started = clock.seconds()
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # a part's warnings are not the user's business in mid-search
@@ -88,7 +89,7 @@ class Group:
             if isinstance(error, DataError) or disk_full(error):
                 raise  # data are missing or the disk is full: no contender's fault
             attempt.end("oom" if _out_of_memory(error) else "error", blamed(error))
-        attempt.seconds += time.monotonic() - started
+        attempt.seconds += clock.seconds() - started
 
     def _train(self, attempt: Attempt, watch: Watch) -> None:
         workspace = self.workspace
@@ -105,7 +106,7 @@ class Group:
 
     def _run_together(self, watch: Watch) -> bool:
         """False if the attempts can't be trained as one program; what was done then does not count."""
-        started = time.monotonic()
+        started = clock.seconds()
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
@@ -117,7 +118,7 @@ class Group:
         except Exception:  # no batching rule, no memory for all, or a fault of the part's own: one by one will tell
             return False
         for attempt in self.attempts:
-            attempt.seconds += (time.monotonic() - started) / len(self.attempts)
+            attempt.seconds += (clock.seconds() - started) / len(self.attempts)
         return True
 
     def _train_cohort(self, cohort: Cohort, watch: Watch) -> None:
@@ -174,7 +175,7 @@ def _may_join(workspace: Workspace, params: Params) -> bool:
     if not workspace.is_trained(params):
         return False
     catalog = workspace.catalog
-    parts: list[Any] = [workspace.head, catalog.fusions[params["fusion"]]]
+    parts: list[Any] = [workspace.head, catalog.fusions[params["fusion"]], rule_of(catalog, params).optimizer]
     parts += [catalog.encoders[params[f"encoder.{m}"]] for m in workspace.cell.encoders]
     parts += [catalog.objectives[name] for name in together(params["objective"])] if "objective" in params else []
     return all(part.cohort for part in parts)
@@ -190,14 +191,18 @@ def _cohort(workspace: Workspace, attempts: Sequence[Attempt]) -> Cohort:
 
 def _recipe(workspace: Workspace, attempt: Attempt) -> Recipe:
     budget = workspace.cell.budget
-    tuned = part_params(attempt.params, "train")
     return Recipe(
-        epochs=budget.epochs, patience=budget.patience, seed=attempt.seed, seconds=budget.trial_seconds, **tuned
+        epochs=budget.epochs,
+        patience=budget.patience,
+        batch_size=attempt.params["train.batch_size"],
+        seed=attempt.seed,
+        rule=rule_of(workspace.catalog, attempt.params),
+        seconds=budget.trial_seconds,
     )
 
 
 def _out_of_memory(error: Exception) -> bool:
     """torch has no class of its own for this on a CPU."""
     return isinstance(error, RuntimeError) and (
-        "DefaultCPUAllocator" in str(error) or "not enough memory" in str(error)
+        "DefaultCPUAllocator" in told(error) or "not enough memory" in told(error)
     )

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from mmbench.api.record import Refit, Trial
+from mmbench.api.scores import curve_point, scored
 from mmbench.api.space import Params
 from mmbench.api.suite import CorruptionSpec
 from mmbench.engine.data.tables import materialise
@@ -118,17 +119,19 @@ class Referee:
         if TEST not in predictions:
             return refit
         fitting = [m for m in self.catalog.metrics.values() if m.concerns(cell.task) and m.supports(cell.task) is None]
-        metrics = {metric.name: float(metric.score(self.truth, predictions[TEST])) for metric in fitting}
+        found = {metric.name: scored(metric, self.truth, predictions[TEST]) for metric in fitting}
         tuned = self.catalog.metrics[cell.task.metric]
-        curves = {
-            f"{spec.name} {spec.modality}": [
-                (severity, float(tuned.score(self.truth, predictions[_name(spec, severity)])))
-                for severity in spec.severities
-            ]
-            for spec in cell.corruptions
-            if refit.role == "tuned"
-        }
-        return replace(refit, metrics=metrics, curves=curves)
+        curves: dict[str, list[tuple[float, float | None]]] = {}
+        for spec in cell.corruptions if refit.role == "tuned" else ():
+            curve = f"{spec.name} {spec.modality}"
+            for severity in spec.severities:
+                score = scored(tuned, self.truth, predictions[_name(spec, severity)])
+                curves.setdefault(curve, []).append((severity, None if isinstance(score, str) else score))
+                if isinstance(score, str):
+                    found[curve_point(tuned.name, severity, curve)] = score
+        metrics = {name: score for name, score in found.items() if not isinstance(score, str)}
+        unscored = {name: why for name, why in found.items() if isinstance(why, str)}
+        return replace(refit, metrics=metrics, curves=curves, unscored=unscored)
 
 
 def _name(spec: CorruptionSpec, severity: float) -> str:

@@ -23,9 +23,9 @@ from mmbench.engine.jobs.estimator import fit_estimator, predict_estimator
 from mmbench.engine.jobs.flops import FlopCounter
 from mmbench.engine.jobs.workspace import Workspace
 from mmbench.engine.learn.model import Inputs, Model, kernels
-from mmbench.engine.learn.optimizer import AdamW
+from mmbench.engine.learn.optimizer import Rule, Updater, rule_of
 from mmbench.engine.learn.train import Lesson, Recipe, fit
-from mmbench.engine.space import derive_seed, part_params
+from mmbench.engine.space import derive_seed
 
 SECONDS = 0.1  # how long each figure is sampled
 WARM_UP = 5
@@ -70,7 +70,7 @@ def _memory(workspace: Workspace, params: Params) -> dict[str, Any]:
     inference; on CUDA what was allocated and reserved."""
     train, test = workspace.inputs(params, "train"), workspace.inputs(params, "test")
     cuda = workspace.device.type == "cuda"
-    _load_libraries(workspace.device)
+    _load_libraries(workspace.device, rule_of(workspace.catalog, params))
     _give_back()
     if cuda:
         torch.cuda.reset_peak_memory_stats(workspace.device)
@@ -132,7 +132,8 @@ def _train(workspace: Workspace, model: Model, params: Params, train: Inputs, *,
     target = None if train.target is None else train.target[:rows]
     some = Inputs(train.batch(slice(0, rows)), target, rows)
     two = Inputs(train.batch(slice(0, 2)), None, 2)
-    recipe = Recipe(epochs=1, patience=1, seed=derive_seed("measure"), **part_params(params, "train"))
+    rule, size = rule_of(workspace.catalog, params), params["train.batch_size"]
+    recipe = Recipe(epochs=1, patience=1, batch_size=size, seed=derive_seed("measure"), rule=rule)
     lesson = Lesson(some, two, score=lambda _: 0.0, augment=workspace.augment(params))
     return fit(model, recipe, lesson).train_seconds
 
@@ -186,15 +187,15 @@ def _synchronise(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def _load_libraries(device: torch.device) -> None:
+def _load_libraries(device: torch.device, rule: Rule) -> None:
     """Train something small and neutral: what torch loads when it is first used, some 20 MiB, is nobody's own cost. Not
     the model to be measured: what that keeps beyond its own life would not be seen again."""
     model = torch.nn.Sequential(torch.nn.Linear(8, 8), torch.nn.LayerNorm(8), torch.nn.GELU(), torch.nn.Dropout(0.1))
     model = model.to(device)
-    optimizer = AdamW(model.parameters(), weight_decay=0.0)
+    updater = Updater(dict(model.named_parameters()), rule)
     rows, target = torch.zeros(4, 8, device=device), torch.zeros(4, dtype=torch.long, device=device)
     torch.nn.functional.cross_entropy(model(rows), target).backward()
-    optimizer.step(lr=1e-3)
+    updater.step(1.0)
 
 
 def _give_back() -> None:

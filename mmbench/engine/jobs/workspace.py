@@ -14,6 +14,7 @@ from torch import Tensor
 
 from mmbench.api.heads import Head
 from mmbench.api.parts import Encoder, State
+from mmbench.api.scores import scored
 from mmbench.api.space import Params, defaults
 from mmbench.api.suite import CorruptionSpec
 from mmbench.engine.data.features import PRESENT, Prepared
@@ -21,6 +22,7 @@ from mmbench.engine.data.tables import Table, materialise
 from mmbench.engine.learn.model import Inputs, Model, assemble
 from mmbench.engine.learn.train import Augment, Lesson
 from mmbench.engine.space import Cell, encoder_code, part_params
+from mmbench.errors import TrainingError
 from mmbench.plugins import Catalog
 
 WIDENED = 2**27  # bytes of an array of half precision that is kept in single precision
@@ -42,8 +44,12 @@ class Workspace:
         self._prepared = cache(self._prepare)
 
     def score(self, predictions: "np.ndarray[Any, Any]") -> float:
-        """The tuned metric on validation."""
-        return self.catalog.metrics[self.cell.task.metric].score(self.truth["validation"], predictions)
+        """The tuned metric on validation. Raises TrainingError if it has no score there."""
+        metric = self.catalog.metrics[self.cell.task.metric]
+        found = scored(metric, self.truth["validation"], predictions)
+        if isinstance(found, str):
+            raise TrainingError(f"{metric.name} has no score on validation: {found}")
+        return found
 
     def decoded(self, predictions: "np.ndarray[Any, Any]") -> "np.ndarray[Any, Any]":
         """What a model predicts, as metrics score it."""

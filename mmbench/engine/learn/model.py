@@ -12,7 +12,6 @@ from typing import Any, Self, TypeAlias
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.conv import _ConvNd
 
 from mmbench.api.heads import Head
 from mmbench.api.parts import Features, FeatureSpec, Fused, State, gather
@@ -30,6 +29,14 @@ Batch: TypeAlias = Mapping[str, Mapping[str, Tensor]]
 FeatureMap: TypeAlias = Mapping[str, Features]
 BLOCK = 2**21
 """How many bytes of arrays are evaluated or gathered at once, about."""
+CONVOLUTIONS = (
+    nn.Conv1d,
+    nn.Conv2d,
+    nn.Conv3d,
+    nn.ConvTranspose1d,
+    nn.ConvTranspose2d,
+    nn.ConvTranspose3d,
+)
 
 
 @dataclass(eq=False)
@@ -144,7 +151,7 @@ def kernels(model: nn.Module) -> Iterator[None]:
     does only GELU, and takes several times as long to set up as the other kernel takes for a batch of vectors."""
     onednn: Any = torch.backends.mkldnn
     before = onednn.enabled
-    onednn.enabled = before and any(isinstance(module, _ConvNd | nn.LSTM) for module in model.modules())
+    onednn.enabled = before and any(isinstance(module, (*CONVOLUTIONS, nn.LSTM)) for module in model.modules())
     try:
         yield
     finally:
@@ -225,14 +232,13 @@ def settle(model: Model, device: torch.device) -> Model:
 
 
 def put_in(module: nn.Module) -> None:
-    """Put our dropout and our GRU in the place of every one of torch's inside `module`."""
-    for name, child in module.named_children():
-        if type(child) is nn.Dropout:
-            setattr(module, name, Dropout(child.p).train(child.training))
-        elif type(child) is nn.GRU:
-            child.__class__ = GRU  # the same tensors under the same names
-        else:
-            put_in(child)
+    """Make every dropout and GRU of torch's inside `module` one of ours. Their class is all that changes: what they
+    hold, who holds them and the hooks on them stay. Subclasses are left alone."""
+    for part in module.modules():
+        if type(part) is nn.Dropout:
+            part.__class__ = Dropout
+        elif type(part) is nn.GRU:
+            part.__class__ = GRU
 
 
 def _features(encoder: nn.Module, arrays: Mapping[str, Tensor], modality: str) -> Features:

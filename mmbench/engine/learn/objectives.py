@@ -21,6 +21,11 @@ def joined(objectives: Mapping[str, nn.Module]) -> nn.Module:
     return module
 
 
+def apart(module: nn.Module) -> list[nn.Module]:
+    """The objectives that `joined` made one module of."""
+    return list(module.each.values()) if isinstance(module, _Joined) else [module]
+
+
 @cache
 def _kind(hooks: frozenset[str]) -> Any:
     """The class that has these hooks and no other: training asks a module whether it has one."""

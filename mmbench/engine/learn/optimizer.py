@@ -1,26 +1,141 @@
-"""AdamW (arXiv:1711.05101) by torch's fused kernel, without what `torch.optim` puts around it.
+"""Applies an optimizer's update and a schedule to parameters, without what `torch.optim` puts around them.
 
 For a model of fifty small tensors `torch.optim.AdamW(fused=True)` takes four times as long a step as the kernel itself,
-and its first use imports torch's compiler, which takes a process seconds. Used by train; `update` by cohort too.
+and its first use imports torch's compiler, which takes a process seconds. Used by train, and row by row by
+cohort.
 """
 
-from collections.abc import Iterable
-from typing import cast
+import math
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-BETAS, EPSILON = (0.9, 0.999), 1e-8
+from mmbench.api.parts import Part
+from mmbench.api.space import Params, defaults
+from mmbench.api.torch_private import count
+from mmbench.api.training import Optimizer, Schedule
+from mmbench.engine.learn.objectives import apart
+from mmbench.engine.space import TRAIN, part_params
+from mmbench.errors import PluginError, unknown
+from mmbench.plugins import Catalog
 
 
-class AdamW:
-    """Updates `parameters` in place; one that has no gradient is left alone, and so is its state."""
+@dataclass(frozen=True)
+class Rule:
+    """How weights move in a training: an optimizer and a schedule, each with its parameters."""
 
-    def __init__(self, parameters: Iterable[Tensor], *, weight_decay: float) -> None:
-        self.parameters, self.weight_decay = list(parameters), weight_decay
-        self._first = [torch.zeros_like(p) for p in self.parameters]
-        self._second = [torch.zeros_like(p) for p in self.parameters]
-        self._steps = [torch.zeros((), device=p.device) for p in self.parameters[:1]] * len(self.parameters)
+    optimizer: Optimizer
+    settings: Params
+    schedule: Schedule
+    course: Params
+
+    def factor(self, progress: float) -> float:
+        """What the learning rate is multiplied by after that share of all steps."""
+        return self.schedule.factor(progress, self.course)
+
+    def told(self, group: "Group", scale: float) -> dict[str, Any]:
+        """The optimizer's parameters for one group in one step."""
+        told = {**self.settings, "lr": self.settings["lr"] * scale * group.factor}
+        if not group.decays and "weight_decay" in told:
+            told["weight_decay"] = 0.0
+        return told
+
+
+def rule_of(catalog: Catalog, params: Params) -> Rule:
+    """The rule of a configuration: the optimizer and the schedule that it names, or the usual ones."""
+    found: list[Any] = []
+    for role, shelf in (("optimizer", catalog.optimizers), ("schedule", catalog.schedules)):
+        part: Part = shelf[params[role]] if role in params else shelf.usual
+        prefix = f"{role}.{part.name}" if role in params else TRAIN
+        own = {name: value for name, value in part_params(params, prefix).items() if name in part.space}
+        found += [part, {**defaults(part.space), **own}]
+    return Rule(*found)
+
+
+@dataclass(frozen=True)
+class Group:
+    """Parameters that move by the same settings."""
+
+    factor: float = 1.0
+    """What their learning rate is multiplied by."""
+    decays: bool = True
+
+
+def groups_of(model: Any) -> dict[str, Group]:
+    """{name: its group} of all parameters of a model.
+
+    The module of an encoder, fusion or objective may say `learning_rates() -> {name prefix: factor}` and
+    `no_decay() -> [name prefixes]` of its own parameters; the longest prefix counts. Raises PluginError for a prefix
+    that none of its parameters has, and for a factor that is no number above 0.
+    """
+    factors: dict[int, float] = {}
+    still: set[int] = set()
+    for owner, module in _owners(model):
+        own = dict(module.named_parameters(remove_duplicate=False))
+        rates = dict(_said(module, "learning_rates"))
+        for prefix in sorted(rates, key=len):
+            if not (isinstance(rates[prefix], int | float) and 0 < rates[prefix] < math.inf):
+                raise PluginError(
+                    f"{owner}: learning_rates() says {rates[prefix]!r} of {prefix!r}, not a number above 0"
+                )
+            factors |= {id(own[name]): float(rates[prefix]) for name in _below(prefix, own, owner, "learning_rates")}
+        for prefix in _said(module, "no_decay"):
+            still |= {id(own[name]) for name in _below(prefix, own, owner, "no_decay")}
+    named = dict(model.named_parameters())
+    return {name: Group(factors.get(id(p), 1.0), id(p) not in still) for name, p in named.items()}
+
+
+def _owners(model: Any) -> Iterator[tuple[str, nn.Module]]:
+    yield from ((f"the encoder of {modality!r}", encoder) for modality, encoder in model.encoders.items())
+    yield "the fusion", model.fusion
+    if model.objective is not None:
+        yield from (("an objective", module) for module in apart(model.objective))
+
+
+def _said(module: Any, method: str) -> Any:
+    return getattr(module, method)() if hasattr(module, method) else ()
+
+
+def _below(prefix: str, own: Mapping[str, Tensor], owner: str, method: str) -> list[str]:
+    found = [name for name in own if prefix in ("", name) or name.startswith(f"{prefix}.")]
+    if not found:
+        raise PluginError(f"{owner}: {method}() names {unknown('parameter', prefix, own)}")
+    return found
+
+
+@dataclass
+class _Bundle:
+    """Parameters that one call of the optimizer moves."""
+
+    group: Group
+    parameters: list[Tensor] = field(default_factory=list)
+    state: dict[str, list[Tensor]] = field(default_factory=dict)
+    steps: list[Tensor] = field(default_factory=list)
+
+    def add(self, parameter: Tensor, state: Mapping[str, Tensor], steps: Tensor) -> None:
+        self.parameters.append(parameter)
+        self.steps.append(steps)
+        for name, tensor in state.items():
+            self.state.setdefault(name, []).append(tensor)
+
+
+class Updater:
+    """Moves parameters in place; one that has no gradient is left alone, and so is its state.
+
+    named: {name: parameter}; groups: those of `groups_of`, for names that are in none the plain one.
+    """
+
+    def __init__(self, named: Mapping[str, Tensor], rule: Rule, groups: Mapping[str, Group] | None = None) -> None:
+        self.parameters, self.rule = list(named.values()), rule
+        self._groups = [(groups or {}).get(name, Group()) for name in named]
+        self._state: dict[int, dict[str, Tensor]] = {}
+        self._steps: dict[int, Tensor] = {}
+        self._moving: list[bool] = []
+        self._bundles: list[_Bundle] = []
+        self._counts: list[Tensor] = []
 
     def forget(self) -> None:
         """Let go of the gradients."""
@@ -28,48 +143,105 @@ class AdamW:
             parameter.grad = None
 
     @torch.no_grad()
-    def step(self, lr: float) -> None:
-        rows = [i for i, parameter in enumerate(self.parameters) if parameter.grad is not None]
-        if not rows:
+    def step(self, scale: float) -> None:
+        """One step, the learning rate multiplied by `scale`."""
+        moving = [p.grad is not None and p.requires_grad for p in self.parameters]
+        if moving != self._moving:
+            self._arrange([i for i, moves in enumerate(moving) if moves])
+            self._moving = moving
+        if not self._bundles:
             return
-        if len(rows) < len(self.parameters):  # from here on each counts for itself
-            self._steps = [step.clone() for step in self._steps]
-        # Parameters that always step together share a count: to count in fifty takes as long as the rest.
-        torch._foreach_add_(list({id(step): step for step in (self._steps[i] for i in rows)}.values()), 1.0)
-        update(
-            [self.parameters[i] for i in rows],
-            [cast(Tensor, self.parameters[i].grad) for i in rows],
-            [self._first[i] for i in rows],
-            [self._second[i] for i in rows],
-            [self._steps[i] for i in rows],
-            lr=lr,
-            weight_decay=self.weight_decay,
-        )
+        count(self._counts)
+        for bundle in self._bundles:
+            gradients = [cast(Tensor, parameter.grad) for parameter in bundle.parameters]
+            told = self.rule.told(bundle.group, scale)
+            self.rule.optimizer.update(bundle.parameters, gradients, bundle.state, bundle.steps, told)
+
+    def _arrange(self, rows: Sequence[int]) -> None:
+        """Bundle those that move from here on. Parameters that always step together share a count: to count in fifty
+        takes as long as the rest."""
+        begun: dict[torch.device, Tensor] = {}
+        for i in rows:
+            if i not in self._steps:
+                parameter = self.parameters[i]
+                self._state[i] = self.rule.optimizer.state(parameter.detach(), self.rule.settings)
+                fresh = begun.setdefault(parameter.device, torch.zeros((), device=parameter.device))
+                self._steps[i] = fresh
+        moving = set(rows)
+        resting = {id(steps) for i, steps in self._steps.items() if i not in moving}
+        parted: dict[int, Tensor] = {}
+        for i in rows:
+            steps = self._steps[i]
+            if id(steps) in resting:
+                self._steps[i] = parted.setdefault(id(steps), steps.clone())
+        self._counts = list({id(self._steps[i]): self._steps[i] for i in rows}.values())
+        bundles: dict[Group, _Bundle] = {}
+        for i in rows:
+            bundle = bundles.setdefault(self._groups[i], _Bundle(self._groups[i]))
+            bundle.add(self.parameters[i], self._state[i], self._steps[i])
+        self._bundles = list(bundles.values())
 
 
-def update(
-    parameters: list[Tensor],
-    gradients: list[Tensor],
-    first: list[Tensor],
-    second: list[Tensor],
-    steps: list[Tensor],
-    *,
-    lr: float,
-    weight_decay: float,
-) -> None:
-    """One step in place, of the parameters and their two moments; `steps` says how many each has taken with this."""
-    torch._fused_adamw_(
-        parameters,
-        gradients,
-        first,
-        second,
-        [],
-        steps,
-        lr=lr,
-        beta1=BETAS[0],
-        beta2=BETAS[1],
-        weight_decay=weight_decay,
-        eps=EPSILON,
-        amsgrad=False,
-        maximize=False,
-    )
+class RowUpdater:
+    """Moves one member of a cohort, whose parameters lie end to end in a row; as `Updater`, by its own rule."""
+
+    def __init__(self, rule: Rule, groups: Mapping[str, Group]) -> None:
+        self.rule, self._groups = rule, groups
+        self._whole = False
+        self._pieces: dict[Group, list[tuple[slice, torch.Size]]] = {}
+        self._views: dict[Group, list[Tensor]] = {}
+        self._state: dict[Group, dict[str, list[Tensor]]] = {}
+
+    def hold(self, row: Tensor, names: Mapping[str, torch.Size], idle: Collection[str]) -> None:
+        """Look at the row where it lies from here on. names: what is in it; idle: what of that never moves."""
+        self._pieces, start = {}, 0
+        for name, shape in names.items():
+            end = start + shape.numel()
+            pieces = self._pieces.setdefault(self._groups[name], []) if name not in idle else []
+            if self.rule.optimizer.elementwise and pieces and pieces[-1][0].stop == start:
+                start = pieces.pop()[0].start
+            flat = self.rule.optimizer.elementwise
+            pieces.append((slice(start, end), torch.Size([end - start]) if flat else shape))
+            start = end
+        places = [place for pieces in self._pieces.values() for place, _ in pieces]
+        self._whole = places == [slice(0, start)] and self.rule.optimizer.elementwise
+        self._views = {group: self._cut(row, group) for group in self._pieces}
+
+    def step(self, slopes: Tensor, taken: Tensor, scale: float) -> None:
+        """One step in place; `slopes` is the row's gradient, `taken` counts its steps."""
+        optimizer = self.rule.optimizer
+        for group, parameters in self._views.items():
+            if group not in self._state:
+                each = [optimizer.state(parameter, self.rule.settings) for parameter in parameters]
+                self._state[group] = {name: [state[name] for state in each] for name in each[0]}
+            gradients, steps = self._cut(slopes, group), [taken] * len(parameters)
+            optimizer.update(parameters, gradients, self._state[group], steps, self.rule.told(group, scale))
+
+    def forget(self) -> None:
+        """Let go of the row and of its state."""
+        self._views, self._state = {}, {}
+
+    def _cut(self, row: Tensor, group: Group) -> list[Tensor]:
+        return [row] if self._whole else [row[place].view(shape) for place, shape in self._pieces[group]]
+
+
+def in_order(named: Mapping[str, Tensor], groups: Sequence[Mapping[str, Group]]) -> dict[str, torch.Size]:
+    """{name: shape} of what is in a cohort's rows: those side by side that are of one group in each member."""
+    alike: dict[tuple[Group, ...], dict[str, torch.Size]] = {}
+    for name, parameter in named.items():
+        alike.setdefault(tuple(each[name] for each in groups), {})[name] = parameter.shape
+    return {name: shape for shapes in alike.values() for name, shape in shapes.items()}
+
+
+def factors(rules: Sequence[Rule], progress: float) -> list[float]:
+    """Each rule's factor, computed once for all that have one schedule."""
+    found: list[tuple[Rule, float]] = []
+    each = []
+    for rule in rules:
+        known = (f for r, f in found if r.schedule is rule.schedule and r.course == rule.course)
+        factor = next(known, None)
+        if factor is None:
+            factor = rule.factor(progress)
+            found.append((rule, factor))
+        each.append(factor)
+    return each

@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mmbench.api.torch_private import transforms_active
+
 WIDEST = 64
 """At 128 the products take so long that torch's is as fast, at 256 it is faster."""
 
@@ -39,7 +41,7 @@ class GRU(nn.GRU):
             and input.dtype == self.weight_hh_l0.dtype == torch.float32
             and (self.num_layers, self.bidirectional, self.proj_size, self.bias) == (1, False, 0, True)
             and not torch.is_autocast_enabled("cpu")
-            and not torch._C._are_functorch_transforms_active()
+            and not transforms_active()
         )
 
 
@@ -110,7 +112,7 @@ class _Recurrence(torch.autograd.Function):
 def _by_torch(inputs: list[Tensor], needed: tuple[bool, ...], gradient: Tensor) -> tuple[Tensor | None, ...]:
     x, *weights = inputs
     start = x.new_zeros(1, x.shape[1], weights[1].shape[1])
-    states = torch._VF.gru(x, start, weights, True, 1, 0.0, False, False, False)[0]
+    states = torch.gru(x, start, weights, True, 1, 0.0, False, False, False)[0]
     wanted = [tensor for tensor, needs in zip(inputs, needed, strict=True) if needs]
     found = iter(torch.autograd.grad(states, wanted, gradient, create_graph=True))
     return tuple(next(found) if needs else None for needs in needed)

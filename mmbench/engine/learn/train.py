@@ -1,13 +1,13 @@
-"""The training loop: tensors in memory, batches by index, a fused optimizer, early stopping on validation.
+"""The training loop: tensors in memory, batches by index, early stopping on validation.
 
 A `Training` stands still after each epoch, so that a search can look at many of them and let only the best go on.
 Knows nothing of search or of test. `attempt` drives it; `cohort` trains many models in its stead.
 """
 
 import math
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
+from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias, cast
 
@@ -16,16 +16,15 @@ import torch
 from torch import Tensor
 
 from mmbench.api.parts import Epoch, Features, Fused, gather
+from mmbench.engine import clock
 from mmbench.engine.learn.model import BLOCK, Batch, Inputs, Model, kernels, predict
-from mmbench.engine.learn.optimizer import AdamW
+from mmbench.engine.learn.optimizer import Rule, Updater, groups_of
 from mmbench.errors import TrainingError
 
 Augment: TypeAlias = Callable[[dict[str, Tensor], torch.Generator], dict[str, Tensor]]
 Score: TypeAlias = Callable[["np.ndarray[Any, Any]"], float]
 POOL = 64
 """Where rows meet, validation while training asks each among so many only."""
-WARM = 0.05
-"""The share of a training's steps in which the learning rate rises."""
 
 
 class TimeUpError(Exception):
@@ -38,10 +37,9 @@ class Recipe:
 
     epochs: int
     patience: int
-    lr: float
-    weight_decay: float
     batch_size: int
     seed: int
+    rule: Rule
     seconds: float = math.inf
     """How long it may train, in seconds of its own: those between two epochs don't count."""
 
@@ -106,7 +104,7 @@ class Training:
         self._generator = torch.Generator(device).manual_seed(recipe.seed)
         self._order = torch.Generator().manual_seed(recipe.seed)
         self._randomness = Randomness(device)
-        self._optimizer = AdamW(model.parameters(), weight_decay=recipe.weight_decay)
+        self._updater = Updater(dict(model.named_parameters()), recipe.rule, groups_of(model))
         self._best = _copy(model)
 
     def advance(self) -> None:
@@ -114,16 +112,16 @@ class Training:
 
         Raises TrainingError if the loss or a prediction is not finite, TimeUpError when the seconds are spent.
         """
-        started = time.perf_counter()
+        started = clock.seconds()
         with self._randomness, kernels(self.model):
             loss = self._epoch(started)
-            self.fit.train_seconds += time.perf_counter() - started
+            self.fit.train_seconds += clock.seconds() - started
             self.fit.rows += self.lesson.train.n
             score = judge(predict(self.model, self.lesson.valid, pool=POOL), self.lesson, self._done)
             if self.fit.add(score, sign=self.lesson.sign):
                 self._best = _copy(self.model)
             tell(self.model, Epoch(self._done - 1, self.recipe.epochs, {"loss": loss, "score": score}))
-        self.spent += time.perf_counter() - started
+        self.spent += clock.seconds() - started
         if self.fit.over(self.recipe):
             self.finish()
 
@@ -146,14 +144,14 @@ class Training:
         for step, (batch, target) in enumerate(_batches(lesson.train, size, self._order)):
             for modality, (change, generator) in augment.items():
                 batch[modality] = change(batch[modality], generator)
-            self._optimizer.forget()
+            self._updater.forget()
             loss, features, fused, target = step_loss(model, batch, target, self._generator)
             loss.backward()
             if hasattr(model.objective, "on_gradients"):
                 _replace_gradients(model, features, fused, target, self._generator)
-            self._optimizer.step(recipe.lr * schedule((self._done * steps + step) / (recipe.epochs * steps)))
+            self._updater.step(recipe.rule.factor((self._done * steps + step) / (recipe.epochs * steps)))
             losses.append(loss.detach())
-            if self.spent + time.perf_counter() - started > recipe.seconds:
+            if self.spent + clock.seconds() - started > recipe.seconds:
                 raise TimeUpError
         return finite(float(torch.stack(losses).mean()), self._done)
 
@@ -225,12 +223,6 @@ def finite(loss: float, epoch: int) -> float:
     return loss
 
 
-def schedule(progress: float) -> float:
-    """The learning rate's factor: a short linear warm-up, then half a cosine down to zero."""
-    scale = progress / WARM if progress < WARM else 0.5 * (1 + math.cos(math.pi * (progress - WARM) / (1 - WARM)))
-    return max(scale, 1e-3)
-
-
 def tell(model: Model, epoch: Epoch) -> None:
     """Let the fusion and the objective hear of the epoch."""
     modules: tuple[Any, ...] = (model.fusion, model.objective)
@@ -284,5 +276,7 @@ def _replace_gradients(
             like.grad = gradient if gradient.stride() == like.stride() else torch.empty_like(like).copy_(gradient)
 
 
-def _copy(model: Model) -> dict[str, Tensor]:
-    return {name: tensor.clone() for name, tensor in model.state_dict().items()}
+def _copy(model: Model) -> dict[str, Any]:
+    """The weights, and what modules add to them of their own (`get_extra_state`)."""
+    kept = model.state_dict().items()
+    return {name: what.clone() if isinstance(what, Tensor) else deepcopy(what) for name, what in kept}

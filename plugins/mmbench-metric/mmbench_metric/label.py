@@ -1,4 +1,7 @@
-"""Metrics of one label out of several: truth [N] is the class, prediction [N, C] the probabilities."""
+"""Metrics of one label out of several: truth [N] is the class, prediction [N, C] the probabilities.
+
+All but `auroc` are defined for every truth: what they do with a class that truth or decisions lack is said of each.
+"""
 
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -53,6 +56,7 @@ class Accuracy(mb.Metric):
     name = "accuracy"
     targets = ("label",)
     share = True
+    column, interval = None, True
 
     def score(self, truth: "Array", prediction: "Array") -> float:
         truth, decided = _decided(truth, prediction)
@@ -77,6 +81,7 @@ class BalancedAccuracy(mb.Metric):
     targets = ("label",)
     libraries = ("sklearn.metrics",)
     share = True
+    column, interval, short = None, True, "bal. acc."
     source = "https://doi.org/10.1109/ICPR.2010.764"
 
     def score(self, truth: "Array", prediction: "Array") -> float:
@@ -91,7 +96,7 @@ class BalancedAccuracy(mb.Metric):
         from mmbench_metric.resample import mean_where, ratio
 
         right, there, _ = _counts(truth, prediction, rows)
-        return mean_where(ratio(right, there), there > 0, otherwise=0)
+        return mean_where(ratio(right, there), there > 0)
 
 
 class Precision(mb.Metric):
@@ -101,6 +106,7 @@ class Precision(mb.Metric):
     targets = ("label",)
     libraries = ("sklearn.metrics",)
     share = True
+    column, interval, short = 1, True, "prec."
 
     def score(self, truth: "Array", prediction: "Array") -> float:
         from sklearn.metrics import precision_score
@@ -111,7 +117,7 @@ class Precision(mb.Metric):
         from mmbench_metric.resample import mean_where, ratio
 
         right, there, decided = _counts(truth, prediction, rows)
-        return mean_where(ratio(right, decided), there + decided > 0, otherwise=0)
+        return mean_where(ratio(right, decided), there + decided > 0)
 
 
 class Recall(mb.Metric):
@@ -121,6 +127,7 @@ class Recall(mb.Metric):
     targets = ("label",)
     libraries = ("sklearn.metrics",)
     share = True
+    column, interval = 2, True
 
     def score(self, truth: "Array", prediction: "Array") -> float:
         from sklearn.metrics import recall_score
@@ -131,7 +138,7 @@ class Recall(mb.Metric):
         from mmbench_metric.resample import mean_where, ratio
 
         right, there, decided = _counts(truth, prediction, rows)
-        return mean_where(ratio(right, there), there + decided > 0, otherwise=0)
+        return mean_where(ratio(right, there), there + decided > 0)
 
 
 class F1(mb.Metric):
@@ -141,6 +148,7 @@ class F1(mb.Metric):
     targets = ("label",)
     libraries = ("sklearn.metrics",)
     share = True
+    column, interval, short = 3, True, "F1"
 
     def score(self, truth: "Array", prediction: "Array") -> float:
         from sklearn.metrics import f1_score
@@ -151,7 +159,7 @@ class F1(mb.Metric):
         from mmbench_metric.resample import mean_where, ratio
 
         right, there, decided = _counts(truth, prediction, rows)
-        return mean_where(ratio(2 * right, there + decided), there + decided > 0, otherwise=0)
+        return mean_where(ratio(2 * right, there + decided), there + decided > 0)
 
 
 class _MeanOverRows(mb.Metric):
@@ -159,6 +167,7 @@ class _MeanOverRows(mb.Metric):
 
     targets = ("label",)
     direction = "min"
+    column = None
 
     def items(self, truth: "Array", prediction: "Array") -> "Array":
         raise NotImplementedError
@@ -176,6 +185,7 @@ class LogLoss(_MeanOverRows):
     """Log loss: minus the logarithm of the probability given to the own class, cut at 2.2e-16; rows sum to 1."""
 
     name = "log_loss"
+    interval, short = True, "log loss"
 
     def items(self, truth: "Array", prediction: "Array") -> "Array":
         import numpy as np
@@ -208,6 +218,7 @@ class CalibrationError(mb.Metric):
     name = "ece"
     targets = ("label",)
     direction = "min"
+    column = None
     source = "arXiv:1706.04599"
 
     def score(self, truth: "Array", prediction: "Array") -> float:
@@ -230,15 +241,16 @@ class CalibrationError(mb.Metric):
 
 
 class AreaUnderROC(mb.Metric):
-    """Area under the ROC curve, each class against the rest, macro; classes that are all or none are left out.
+    """Area under the ROC curve, each class against the rest, macro; classes that no row has are left out.
 
-    0.5 if no class is left.
+    Undefined if all rows have the same class: there is nothing to tell apart.
     """
 
     name = "auroc"
     targets = ("label",)
     libraries = ("sklearn.metrics",)
     share = True
+    column = None
     source = "https://doi.org/10.1016/j.patrec.2005.10.010"
 
     def score(self, truth: "Array", prediction: "Array") -> float:
@@ -247,7 +259,9 @@ class AreaUnderROC(mb.Metric):
 
         truth, prediction = _checked(truth, prediction)
         classes = [c for c in range(prediction.shape[1]) if 0 < (truth == c).sum() < len(truth)]
-        return float(np.mean([roc_auc_score(truth == c, prediction[:, c]) for c in classes] or [0.5]))
+        if not classes:
+            raise mb.UndefinedError("all rows have the same class")
+        return float(np.mean([roc_auc_score(truth == c, prediction[:, c]) for c in classes]))
 
     def resampled(self, truth: "Array", prediction: "Array", rows: "Array") -> "Array":
         import numpy as np
@@ -258,7 +272,7 @@ class AreaUnderROC(mb.Metric):
         weight = weights(rows, len(truth))
         found = [area_under_roc(truth == c, prediction[:, c], weight) for c in np.unique(truth)]
         areas, both = (np.stack(column, axis=1) for column in zip(*found, strict=True))
-        return mean_where(areas, both, otherwise=0.5)
+        return mean_where(areas, both)
 
 
 METRICS: list[type[mb.Metric]] = [

@@ -3,7 +3,7 @@
 truth [N] is each row's own column. Forward, a row looks for its column among all columns; backward, that column
 looks for the row among all rows. A query's rank is 1 + those that score higher + half of those that score the same,
 so that a scorer which tells nothing apart gets no more than chance. A resample is one of queries: the candidates
-stay the same.
+stay the same. All are defined for every truth.
 """
 
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
@@ -57,6 +57,7 @@ class _OfRanks(mb.Metric):
     """A score that is made of the queries' ranks."""
 
     targets = ("match",)
+    interval = True
     side: ClassVar[Side] = "both"
 
     def of(self, ranks: "Array") -> "Array":
@@ -109,9 +110,12 @@ class _RecallAt(_OfRanks):
 def _recall_at(k: int, on: Side) -> type[mb.Metric]:
     words = {"forward": "left to right", "backward": "right to left", "both": "mean of both directions"}
 
+    arrow = {"forward": "→", "backward": "←", "both": ""}
+
     class RecallAt(_RecallAt):
         __doc__ = f"Recall at {k}: how often the match is among the first {k}, {words[on]}."
         name = f"recall@{k}" if on == "both" else f"recall@{k}_{on}"
+        short = f"R@{k}{arrow[on]}"
         side = on
         first = k
 

@@ -1,6 +1,6 @@
 """What the metrics share: checks of what they are given, and resamples as a weight for each item."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 from weakref import ref
 
@@ -10,9 +10,11 @@ Array: TypeAlias = np.ndarray[Any, Any]
 Arrays: TypeAlias = tuple[Array, ...]
 Count: TypeAlias = Callable[..., Arrays]
 """count(truth, prediction, ...): what several metrics are made of."""
+Place: TypeAlias = tuple[int, tuple[int, ...], tuple[int, ...], str]
+"""Where in memory an array lies, and how."""
 
 KEPT = 8  # predictions: a board asks for all metrics of one contender's seeds, then for the next one's
-_kept: dict[tuple[Count, int], tuple[list[ref[Array]], Arrays]] = {}
+_kept: dict[tuple[Count, int], tuple[Sequence[ref[Array]], list[Place], Arrays]] = {}
 _last: tuple[Array, Array] | None = None
 
 
@@ -36,11 +38,11 @@ def weights(rows: Array, items: int) -> Array:
     The last answer is kept where `rows` is read-only: a board asks for many metrics of the same resamples.
     """
     global _last
-    if _last is not None and _last[0] is rows and _last[1].shape[1] == items:
+    if _last is not None and _same(_last[0], rows) and _last[1].shape[1] == items:
         return _last[1]
     flat = (np.asarray(rows) + items * np.arange(len(rows))[:, None]).ravel()
     found = np.bincount(flat, minlength=len(rows) * items).reshape(len(rows), items).astype(np.float64)
-    if not rows.flags.writeable:
+    if not (rows.flags.writeable or _owner(rows).flags.writeable):
         _last = rows, found
     return found
 
@@ -48,21 +50,38 @@ def weights(rows: Array, items: int) -> Array:
 def once(count: Count, truth: Array, prediction: Array, *rows: Array) -> Arrays:
     """What `count` finds, counted once for several metrics if none of the arrays can change.
 
-    Kept for the last few predictions, and no longer than they live.
+    Each metric is given views of its own, so it is by what they view that arrays are known again. Kept for the last
+    few predictions, and no longer than they live.
     """
     given = (prediction, truth, *rows)
-    if any(array.flags.writeable for array in given):
+    owners = [_owner(array) for array in given]
+    if any(array.flags.writeable for array in (*given, *owners)):
         return count(truth, prediction, *rows)
-    key = count, id(prediction)
-    of, found = _kept.get(key, ((), ()))
-    if len(of) == len(given) and all(one() is other for one, other in zip(of, given, strict=True)):
+    key = count, id(owners[0])
+    places = [_place(array) for array in given]
+    of, known, found = _kept.get(key, ((), [], ()))
+    if known == places and all(one() is owner for one, owner in zip(of, owners, strict=True)):
         return found
     found = count(truth, prediction, *rows)
     _kept.pop(key, None)
-    _kept[key] = [ref(prediction, lambda _: _kept.pop(key, None)), *map(ref, given[1:])], found
+    _kept[key] = [ref(owners[0], lambda _: _kept.pop(key, None)), *map(ref, owners[1:])], places, found
     if len(_kept) > KEPT:
         del _kept[next(iter(_kept))]
     return found
+
+
+def _owner(array: Array) -> Array:
+    """The array that a view is of."""
+    return array.base if isinstance(array.base, np.ndarray) else array
+
+
+def _place(array: Array) -> Place:
+    return array.ctypes.data, array.shape, array.strides, array.dtype.str
+
+
+def _same(one: Array, other: Array) -> bool:
+    """Whether both are views of one array, and alike."""
+    return _owner(one) is _owner(other) and _place(one) == _place(other)
 
 
 def means(items: Array, rows: Array) -> Array:
@@ -75,11 +94,16 @@ def ratio(above: Array, below: Array) -> Array:
     return np.divide(above, below, out=np.zeros(np.broadcast(above, below).shape), where=below > 0)
 
 
-def mean_where(values: Array, use: Array, otherwise: float) -> Array:
-    """The mean over the last axis of the values in use; `otherwise` where none is."""
+def where(defined: Array, values: Array) -> Array:
+    """The values, and NaN for a resample in which there is none."""
+    return np.where(defined, values, np.nan)
+
+
+def mean_where(values: Array, use: Array) -> Array:
+    """The mean over the last axis of the values in use; NaN where none is."""
     count = use.sum(-1)
     total = np.where(use, values, 0).sum(-1)
-    return np.where(count > 0, total / np.maximum(count, 1), otherwise)
+    return where(count > 0, total / np.maximum(count, 1))
 
 
 def area_under_roc(positive: Array, scores: Array, weight: Array) -> tuple[Array, Array]:

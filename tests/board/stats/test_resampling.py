@@ -1,6 +1,7 @@
 """Intervals and tests beside those of SciPy where it has them, Holm's adjustment as published, ties."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -200,3 +201,46 @@ def test_very_many_contenders_are_ranked_without_testing_every_pair() -> None:
     assert len(asked) < 200
     few = names[:50]
     assert stats.tied_ranks(few, p_value) == {name: ranks[name] for name in few}
+
+
+class Sometimes(Mean):
+    """The mean, where the first item is in the resample."""
+
+    def resampled(self, truth: Array, prediction: Array, rows: Array) -> Array:
+        return np.where((rows == 0).any(1), super().resampled(truth, prediction, rows), np.nan)
+
+
+def test_resamples_that_one_of_two_lacks_are_left_out_for_both() -> None:
+    draw = np.random.default_rng(0)
+    one, other = draw.normal(size=(2, 60))
+    rows = stats.item_rows(60)
+    whole = [drawn([values], rows) for values in (one, other)]
+    scores = [float(one.mean())]
+    part = stats.draw(Sometimes(), np.zeros(60), [one], rows, scores=scores)
+    assert part.left_out == pytest.approx(800 * np.exp(-1), rel=0.15)
+    assert part.left_out == stats.left_out(part, whole[1]) == stats.left_out(whole[1], part)
+    found, expected = (stats.difference(first, whole[1]) for first in (part, whole[0]))
+    assert found.mean == expected.mean
+    kept = ~np.isnan(part.values)
+    assert found.high - found.low == pytest.approx(expected.high - expected.low, rel=0.2)
+    assert part.spread.items == pytest.approx(whole[0].values[kept].var() * 60 / 59)
+    assert np.isfinite(part.influence).all()
+
+
+def test_two_that_share_too_few_resamples_can_not_be_told_apart() -> None:
+    rows = stats.item_rows(60)
+    first, second = (drawn([np.arange(60.0) + shift], rows) for shift in (0, 1000))
+    lost = replace(first, values=np.where(np.arange(800) < 401, np.nan, first.values))
+    found = stats.difference(lost, second)
+    assert (found.low, found.high, found.p) == (-np.inf, np.inf, 1.0)
+
+
+@pytest.mark.parametrize(("items", "known"), [(1, False), (5, False), (6, True)])
+def test_few_items_tell_nothing(items: int, known: bool) -> None:
+    """That one is better on each of five items is chance in one of 16 cases, which no resample knows."""
+    values = np.linspace(0, 1, items)
+    if known:
+        assert drawn([values], stats.item_rows(items)).items == items
+        return
+    with pytest.raises(stats.UnsureError, match="fewer than 6 test rows"):
+        drawn([values], stats.item_rows(items))

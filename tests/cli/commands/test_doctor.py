@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 
 from mmbench.cli.commands import doctor
+from mmbench.cli.machine import Finding
 
 Type = Callable[..., Any]
 
 
-def findings(tmp_path: Path, **options: Any) -> dict[str, doctor.Finding]:
+def findings(tmp_path: Path, **options: Any) -> dict[str, Finding]:
     found = doctor.examine(results=tmp_path / "results", offline=True, **({"sources": []} | options))
     return {finding.what: finding for finding in found}
 

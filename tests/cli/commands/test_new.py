@@ -102,9 +102,7 @@ def test_a_suite_resolves(mmbench: Type, tmp_path: Path) -> None:
 def test_what_can_not_be_begun(mmbench: Type) -> None:
     answer = mmbench("new", "leaderboard", "mine")
     assert answer.code == 2
-    assert (
-        "'leaderboard' is not one of 'fusion', 'dataset', 'encoder', 'objective', 'metric', 'corruption'" in answer.err
-    )
+    assert "'leaderboard' is not one of 'fusion', 'dataset', 'encoder', 'objective', 'optimizer'" in answer.err
     assert "Value error" not in answer.err, "what a library calls it is not the user's business"
 
 
@@ -118,7 +116,7 @@ def test_an_encoder_passes_its_own_tests_and_its_suite_is_planned(mmbench: Type,
     assert (planned.code, "8 of 8 cells to do" in planned.out) == (0, True), planned.out + planned.err
 
 
-@pytest.mark.parametrize("what", ["objective", "metric", "corruption"])
+@pytest.mark.parametrize("what", ["objective", "optimizer", "schedule", "metric", "corruption"])
 def test_a_part_passes_its_own_tests_and_its_suite_is_planned(mmbench: Type, tmp_path: Path, what: str) -> None:
     made = mmbench("new", what, "my_own", "--to", str(tmp_path))
     folder = tmp_path / "mmbench-my-own"

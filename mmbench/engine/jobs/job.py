@@ -1,0 +1,62 @@
+"""The jobs that a run is made of. Each is done by a process of its own; `executors.worker` does them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from mmbench.api.record import Refit, Trial
+from mmbench.engine.space import Cell
+
+
+@dataclass(frozen=True)
+class LoadData:
+    """Fetch and build a dataset."""
+
+    dataset: str
+    fingerprint: str
+
+
+@dataclass(frozen=True, eq=False)
+class Prepare:
+    """Compute one modality's features by one encoder's default preparation."""
+
+    cell: Cell
+    modality: str
+    encoder: str
+
+
+@dataclass(frozen=True, eq=False)
+class Assist:
+    """Take part in the long preparation that another process is at."""
+
+    cell: Cell
+    modality: str
+    encoder: str
+
+
+@dataclass(frozen=True, eq=False)
+class Search:
+    """Search a cell and refit; what is in the history is not done again. A scout only tries the first batch, unless the
+    rest is short."""
+
+    cell: Cell
+    scout: bool = False
+    trials: Sequence[Trial] = ()
+    refits: Sequence[Refit] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Measure:
+    """Measure what a configuration costs. Runs alone."""
+
+    cell: Cell
+    params: Mapping[str, Any]
+
+
+Job: TypeAlias = LoadData | Prepare | Assist | Search | Measure
+
+
+def same(one: Prepare, other: Prepare | Assist) -> bool:
+    """Whether both make the same features, though perhaps for two cells."""
+    a, b = ((j.cell.task.dataset, j.cell.limit, j.modality, j.encoder) for j in (one, other))
+    return a == b

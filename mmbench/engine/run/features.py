@@ -1,0 +1,36 @@
+"""What the workers of a run will load: where its features are kept, and which libraries its parts import."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from mmbench.api.parts import Part
+from mmbench.api.space import defaults
+from mmbench.engine.data.features import Prepared
+from mmbench.engine.data.tables import Table, where
+from mmbench.engine.space import Cell, encoder_code
+from mmbench.plugins import Catalog
+
+
+def features(cell: Cell, modality: str, encoder: str, catalog: Catalog, cache: Path) -> Path:
+    """Where the features of an encoder's default preparation are kept."""
+    dataset, part = catalog.datasets[cell.task.dataset], catalog.encoders[encoder]
+    table = Table(dataset, where(dataset, cache, cell.fingerprint), cell.limit)
+    return Prepared(table, modality, part, defaults(part.space, "prepare"), cache, encoder_code(cell, encoder)).folder
+
+
+def libraries(cells: Sequence[Cell], catalog: Catalog, cache: Path) -> list[str]:
+    """What the workers of these cells will import, each once for all of them."""
+    parts: list[Part] = [catalog.metrics[cell.task.metric] for cell in cells]
+    slots = dict.fromkeys((slot.role, name) for cell in cells for slot in cell.slots for name in slot.parts)
+    parts += [catalog.shelves()[f"{role}s"][name] for role, name in slots if role != "encoder"]
+    prepared = {
+        (cell.task.dataset, modality, name): cell
+        for cell in cells
+        for modality, names in cell.encoders.items()
+        for name in names
+    }
+    parts += [catalog.encoders[name] for _, _, name in prepared]
+    found = dict.fromkeys(name for part in parts for name in part.libraries)
+    if not all(features(cell, m, name, catalog, cache).exists() for (_, m, name), cell in prepared.items()):
+        found["datasets"] = None  # raw rows are read with it
+    return list(found)
