@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from mmbench_head.modules.decision import Label
 from torch import Tensor, nn
 
