@@ -106,7 +106,7 @@ def test_no_page_names_this_machine() -> None:
 
 
 def test_the_figures_of_speed_stand_in_the_notebook() -> None:
-    """The page rounds: a ratio in it is one of the notebook or the inverse of one, and a commit is one of its commits."""
+    """The page rounds: a ratio is one of the notebook or the inverse of one, and a commit is one of its commits."""
     page, notebook = (
         (ROOT / name).read_text(encoding="utf-8") for name in ("docs/speed.md", "benchmarks/notebook/speed.md")
     )
