@@ -142,7 +142,8 @@ class Model(nn.Module):
     def together(self) -> Self:
         """The same modules for a cohort: the head in the form that is fastest for many models at once."""
         head = self.head.together() if hasattr(self.head, "together") else self.head
-        twin = type(self)(dict(self.encoders.items()), self.fusion, head, result=self.result, most_rows=self.most_rows)
+        encoders = {self.modalities[name]: encoder for name, encoder in self.encoders.items()}
+        twin = type(self)(encoders, self.fusion, head, result=self.result, most_rows=self.most_rows)
         twin.objective = self.objective
         return twin
 
