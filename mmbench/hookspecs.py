@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import pluggy
 
 from mmbench.api.executor import Executor
-from mmbench.api.heads import Head
 from mmbench.api.parts import Corruption, Dataset, Encoder, Fusion, Metric, Objective
+from mmbench.api.parts.head import Head
+from mmbench.api.parts.training import Optimizer, Schedule
 from mmbench.api.record import Record, Trial
 from mmbench.api.suite import Suite
-from mmbench.api.training import Optimizer, Schedule
 
 if TYPE_CHECKING:
     import typer

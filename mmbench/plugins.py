@@ -23,11 +23,11 @@ from mmbench import hookspecs
 from mmbench import sources as sources_
 from mmbench.api.data import KINDS
 from mmbench.api.executor import Executor
-from mmbench.api.heads import Head
 from mmbench.api.parts import Corruption, Dataset, Encoder, Fusion, Metric, Objective, Part
+from mmbench.api.parts.head import Head
+from mmbench.api.parts.training import Optimizer, Schedule
 from mmbench.api.roles import ROLES, Role
 from mmbench.api.space import check_space
-from mmbench.api.training import Optimizer, Schedule
 from mmbench.errors import PluginError, SuiteError, blamed, unknown
 
 P = TypeVar("P")

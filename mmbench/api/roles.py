@@ -6,9 +6,9 @@ contract is the class NAMEContract of `mmbench.testing.NAME`, and `mmbench new N
 
 from dataclasses import dataclass
 
-from mmbench.api.heads import Head
 from mmbench.api.parts import Corruption, Dataset, Encoder, Fusion, Metric, Objective, Part
-from mmbench.api.training import Optimizer, Schedule
+from mmbench.api.parts.head import Head
+from mmbench.api.parts.training import Optimizer, Schedule
 
 
 @dataclass(frozen=True)

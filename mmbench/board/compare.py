@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from mmbench.api.parts import Metric
-from mmbench.api.scores import sign
+from mmbench.api.parts.scores import sign
 from mmbench.board.entries import Entry, entries
 from mmbench.board.gate.conditions import conditions
 from mmbench.board.stats import resampling as stats

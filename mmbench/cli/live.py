@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from mmbench.api.parts.scores import sign
 from mmbench.api.record import Record, Refit, Trial
-from mmbench.api.scores import sign
 from mmbench.cli import terminal
 from mmbench.engine.events import (
     CellFinished,

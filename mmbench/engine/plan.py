@@ -10,8 +10,8 @@ from pathlib import Path
 
 from mmbench import sources
 from mmbench.api.data import Task
-from mmbench.api.heads import Head
 from mmbench.api.parts import Fusion, Part
+from mmbench.api.parts.head import Head
 from mmbench.api.space import Parameter, Setting, described, narrowed
 from mmbench.api.suite import ContenderSpec, CorruptionSpec, Suite, TaskSpec
 from mmbench.engine import identity

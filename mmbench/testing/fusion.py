@@ -7,7 +7,7 @@
         part = Mine
 
 A part of the levels "feature" and "decision" meets the tests of its module, one of the level "estimator" those of
-`mmbench.testing.estimator`. Each rule's reason is its docstring.
+`mmbench.testing.rules.estimator`. Each rule's reason is its docstring.
 """
 
 import copy
@@ -25,9 +25,9 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from mmbench.api.parts import Epoch, Features, FeatureSpec, Fused, Fusion
 from mmbench.api.space import Float, Params, defaults
-from mmbench.testing import features as given
-from mmbench.testing.estimator import EstimatorRules
-from mmbench.testing.part import assert_describes_itself, heads, leaves, settings, tasks, tried
+from mmbench.testing.rules import features as given
+from mmbench.testing.rules.estimator import EstimatorRules
+from mmbench.testing.rules.part import assert_describes_itself, heads, leaves, settings, tasks, tried
 
 ROWS = 7
 

@@ -17,12 +17,12 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
-from mmbench.api.heads import Head
 from mmbench.api.parts import Features, Fused, State
+from mmbench.api.parts.head import Head
 from mmbench.api.record import pack, unpack
 from mmbench.api.space import check_space, defaults
-from mmbench.testing import features as given
-from mmbench.testing.part import Array, leaves, settings, tried
+from mmbench.testing.rules import features as given
+from mmbench.testing.rules.part import Array, leaves, settings, tried
 
 ROWS, WIDTH, TOKENS = 6, 16, 3
 

@@ -15,10 +15,10 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
-from mmbench.api.heads import Head
 from mmbench.api.parts import Metric
-from mmbench.api.scores import UNDEFINED, scored, sign
-from mmbench.testing.part import heads
+from mmbench.api.parts.head import Head
+from mmbench.api.parts.scores import UNDEFINED, scored, sign
+from mmbench.testing.rules.part import heads
 
 Array = np.ndarray[Any, Any]
 

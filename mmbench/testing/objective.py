@@ -22,8 +22,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from mmbench.api.parts import Epoch, Features, FeatureSpec, Fused, Objective, State
 from mmbench.api.space import Params, defaults
-from mmbench.testing import features as given
-from mmbench.testing.part import Array, assert_describes_itself, heads, leaves, settings, tasks, tried
+from mmbench.testing.rules import features as given
+from mmbench.testing.rules.part import Array, assert_describes_itself, heads, leaves, settings, tasks, tried
 
 ROWS = 8
 METHODS = ("on_features", "loss", "on_gradients", "on_epoch")

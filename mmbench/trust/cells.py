@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, TypeVar
 
+from mmbench.api.parts.scores import sign
 from mmbench.api.record import Record, Refit, Trial
-from mmbench.api.scores import sign
 from mmbench.api.suite import Suite
 from mmbench.store import suitefile
 from mmbench.trust.contents import Cell, Contents, place

@@ -18,7 +18,7 @@ from mmbench.engine.learn.cohort import LARGEST, Cohort, NoCohortError, pays
 from mmbench.engine.learn.model import Inputs, Model, assemble, predict
 from mmbench.engine.learn.train import Lesson, Recipe, TimeUpError, Training
 from mmbench.errors import PluginError
-from mmbench.testing.columns import ordinary
+from mmbench.testing.rules.columns import ordinary
 from tests.engine.rules import recipe, rule
 
 CATALOG = plugins.load()

@@ -1,4 +1,4 @@
-"""One by one, or not at all: modules whose training leaves traces, each alone and in a cohort."""
+"""One by one, or not at all: modules that one program for all would train otherwise, each alone and in a cohort."""
 
 from collections.abc import Callable
 
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from mmbench.api.parts import Epoch
 from mmbench.api.torch_private import Places
 from mmbench.engine.learn.cohort import Cohort
-from tests.engine.alike import MEMBERS, WIDTH, Plain, Tied, alone, lesson, models, same, told
+from tests.engine.members import MEMBERS, WIDTH, Plain, Tied, alone, lesson, models, same, told
 
 
 class Frozen(Plain):

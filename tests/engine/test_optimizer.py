@@ -8,7 +8,7 @@ from mmbench_head.modules.decision import Label
 from torch import Tensor, nn
 
 from mmbench import plugins
-from mmbench.api.training import Optimizer
+from mmbench.api.parts.training import Optimizer
 from mmbench.engine.learn.model import Model
 from mmbench.engine.learn.optimizer import Group, RowUpdater, Updater, groups_of, in_order, rule_of
 from mmbench.errors import PluginError

@@ -14,8 +14,8 @@ from mmbench_head.text import END, PADDING, Text
 
 from mmbench import plugins
 from mmbench.api.data import Task
-from mmbench.api.heads import Head
 from mmbench.api.parts import Fused, State
+from mmbench.api.parts.head import Head
 from mmbench.testing.head import HeadContract
 
 

@@ -33,7 +33,9 @@ def test_by_hand() -> None:
     prediction = texts("a  red cat", "birds two", "a bird", "")
     exact, f1 = METRICS["exact_match"], METRICS["token_f1"]
     assert exact.score(truth, prediction) == 1 / 4
-    assert list(exact.right(truth, prediction)) == [1, 0, 0, 0]  # type: ignore[arg-type]
+    right = exact.right(truth, prediction)
+    assert right is not None
+    assert right.tolist() == [1, 0, 0, 0]
     assert f1.score(truth, prediction) == pytest.approx((1 + 1 + 0 + 0) / 4)
     assert f1.score(texts("a b c"), texts("a b x y")) == pytest.approx(2 * 2 / 7)
     assert f1.score(texts(" "), texts("")) == 1
@@ -80,7 +82,7 @@ def test_without_its_library_a_metric_names_the_extra(name: str, needs: str, mon
     assert METRICS[name].supports(task) is None
     monkeypatch.setattr(text, "find_spec", lambda module: None)
     assert METRICS[name].supports(task) == f"needs {needs}: pip install 'mmbench[text]'"
-    with pytest.raises(PluginError, match=rf"{name} needs {needs}: pip install 'mmbench\\[text\\]'"):
+    with pytest.raises(PluginError, match=f"{name} needs {needs}: pip install"):
         METRICS[name].score(texts("a"), texts("a"))
 
 

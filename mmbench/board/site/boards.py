@@ -5,7 +5,7 @@ from typing import Any, TypeAlias
 
 from markupsafe import Markup
 
-from mmbench.api.scores import sign
+from mmbench.api.parts.scores import sign
 from mmbench.board import figures
 from mmbench.board.gate.boards import Board
 from mmbench.board.site import drawing

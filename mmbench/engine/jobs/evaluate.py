@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
+from mmbench.api.parts.scores import curve_point, scored
 from mmbench.api.record import Refit, Trial
-from mmbench.api.scores import curve_point, scored
 from mmbench.api.space import Params
 from mmbench.api.suite import CorruptionSpec
 from mmbench.engine.data.tables import materialise

@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mmbench.api.heads import Head
 from mmbench.api.parts import Encoder, State
-from mmbench.api.scores import scored
+from mmbench.api.parts.head import Head
+from mmbench.api.parts.scores import scored
 from mmbench.api.space import Params, defaults
 from mmbench.api.suite import CorruptionSpec
 from mmbench.engine.data.features import PRESENT, Prepared

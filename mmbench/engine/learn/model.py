@@ -12,8 +12,8 @@ from typing import Any, Self, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from mmbench.api.heads import Head
 from mmbench.api.parts import Features, FeatureSpec, Fused, State, gather
+from mmbench.api.parts.head import Head
 from mmbench.api.space import Params
 from mmbench.engine.data.features import MASK, PRESENT
 from mmbench.engine.learn.dropout import Dropout

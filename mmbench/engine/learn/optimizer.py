@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from mmbench.api.parts import Part
+from mmbench.api.parts.training import Optimizer, Schedule
 from mmbench.api.space import Params, defaults
 from mmbench.api.torch_private import count
-from mmbench.api.training import Optimizer, Schedule
 from mmbench.engine.learn.objectives import apart
 from mmbench.engine.space import TRAIN, part_params
 from mmbench.errors import PluginError, unknown

@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from mmbench.api.data import Target, Task
-from mmbench.api.parts import Fusion, Part, State
+from mmbench.api.parts.fusion import Fusion
+from mmbench.api.parts.part import Part, State
 from mmbench.api.space import Params
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ import numpy as np
 from torch import Tensor
 
 from mmbench.api.data import Task
-from mmbench.api.heads import Head
 from mmbench.api.parts import Part, State
+from mmbench.api.parts.head import Head
 from mmbench.api.space import Choice, Int, Space, Value, active, check_space, defaults
 from mmbench.plugins import load
 

@@ -1,4 +1,4 @@
-"""Small models that are trained alone and in a cohort, to be compared. Used by the tests of both."""
+"""Small models of which several train as one program, and alone. Used by the tests of cohorts."""
 
 from collections.abc import Callable
 from typing import Any

@@ -7,11 +7,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from mmbench.api.heads import Head
 from mmbench.api.parts import FeatureSpec, Fusion
+from mmbench.api.parts.head import Head
 from mmbench.api.space import Params, defaults
-from mmbench.testing.features import INPUTS
-from mmbench.testing.part import heads, settings, tasks, tried
+from mmbench.testing.rules.features import INPUTS
+from mmbench.testing.rules.part import heads, settings, tasks, tried
 
 Array = np.ndarray[Any, Any]
 ROWS = 40

@@ -1,4 +1,4 @@
-"""What one program for all would train otherwise than each alone is refused, and nothing else."""
+"""What can't train as one program is refused: then each trains alone, which is always right."""
 
 import functools
 from collections.abc import Callable, Sequence
@@ -14,7 +14,15 @@ from torch import Tensor, nn
 from mmbench.api.parts import Epoch
 from mmbench.engine.learn.cohort import NoCohortError
 from mmbench.engine.learn.likeness import difference, obstacle
-from tests.engine.alike import CLASSES, WIDTH, Plain, Tied, models, same, together
+from tests.engine.members import (
+    CLASSES,
+    WIDTH,
+    Plain,
+    Tied,
+    models,
+    same,
+    together,
+)
 
 
 @dataclass
