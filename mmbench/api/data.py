@@ -37,7 +37,7 @@ class Sound:
 
 
 class Columns(Protocol):
-    """A split's columns as a target reads them (`mmbench.api.columns.Columns`). Raises DataError for what isn't so."""
+    """A split's columns as a target reads them (`mmbench.api.columns.Columns`). Raises DataError for other contents."""
 
     def __len__(self) -> int:
         """How many rows there are."""
@@ -57,7 +57,7 @@ class Columns(Protocol):
 
 
 class Target:
-    """What is to be predicted, as a data set says it: what its column holds, and how the truth is read from it.
+    """What is to be predicted, as a data set declares it: what its column holds, and how the truth (labels) is read.
 
     What is learned of it is the head's business: the `mmbench.Head` whose name is this `type`. A type of your own is a
     frozen dataclass that inherits this, and a head. A truth is an array of numbers or of texts, [N, ...].
@@ -270,7 +270,7 @@ def columns_problem(columns: Mapping[str, Kind], target: Target) -> str | None:
 
 
 def policy_problem(unreadable: str) -> str | None:
-    """Why that can't become of what can't be read; None if it can."""
+    """Why that is not a way to treat unreadable values; None if it is."""
     policies = ("refuse", "missing")
     return None if unreadable in policies else f"unreadable is {unreadable!r}; choose from {', '.join(policies)}"
 

@@ -29,24 +29,24 @@ from typing import ClassVar, Protocol, Self, TypeAlias
 
 Send: TypeAlias = Callable[[bytes], None]
 Handle: TypeAlias = Hashable
-"""What an executor calls a job at work; its own affair."""
+"""An executor's name for a running job; opaque to others."""
 
 
 class Work(Protocol):
     """A job, as an executor gets it: it can be pickled, and is called once, in a fresh process."""
 
     def __call__(self, send: Send) -> None:
-        """Do the job and tell of it by `send`. Failures of parts are among the messages; it returns all the same."""
+        """Do the job and report by `send`. Failures of parts are sent as messages, not raised."""
 
 
 @dataclass(frozen=True)
 class Seat:
-    """Where one job at a time can be at work."""
+    """A place where one job at a time can run."""
 
     name: str
     """No two seats of an executor share one."""
     device: str = "cpu"
-    """The device that is its own: "cpu" or "cuda:1", as its machine numbers them."""
+    """Its device: "cpu" or "cuda:1", as its machine numbers them."""
     cores: int = 1
 
 
@@ -68,24 +68,24 @@ class Request:
 
 
 class Ending(Enum):
-    """How a job's process came to its end."""
+    """How a job's process ended."""
 
     DONE = "done"
     """It returned."""
     EXITED = "exited"
-    """It ended itself, before its job was done."""
+    """It exited before its job was done."""
     CRASHED = "crashed"
     """By a signal that it caused, such as a segmentation fault."""
     UNRULY = "unruly"
-    """It was ended, since it sent what is no message, or not its own."""
+    """It was killed because it sent something that is not a message of its job."""
     HUNG = "hung"
-    """It was ended, since it gave no sign of life."""
+    """It was killed because it hung."""
     KILLED = "killed"
-    """From outside."""
+    """Killed from outside."""
     OUT_OF_MEMORY = "out of memory"
-    """From outside, most likely by the kernel that ran out of memory."""
+    """Killed from outside, most likely by the kernel, out of memory."""
     LOST = "lost"
-    """Nobody knows: its node, or what it was started by, is gone."""
+    """Unknown: its node, or what started it, is lost."""
 
     @property
     def own_doing(self) -> bool:
@@ -95,7 +95,7 @@ class Ending(Enum):
 
 @dataclass(frozen=True)
 class End:
-    """The last that is heard of a job."""
+    """The last message about a job."""
 
     ending: Ending
     code: int | None = None
@@ -126,20 +126,20 @@ class Executor(ABC):
     """Starts jobs on seats. Made for one run, and used as a context manager: leaving it calls `stop`."""
 
     name: ClassVar[str]
-    """What `--executor` says: lower-case letters, digits and _."""
+    """The value of `--executor`: lower-case letters, digits and _."""
 
     @abstractmethod
     def __init__(self, request: Request) -> None:
-        """Get ready for a run. Raises MMBenchError if what is asked for can't be had."""
+        """Get ready for a run. Raises MMBenchError if the request can't be met."""
 
     @property
     @abstractmethod
     def seats(self) -> Sequence[Seat]:
-        """The seats that there are now, those with a job at work included."""
+        """The present seats, busy ones included."""
 
     @abstractmethod
     def start(self, work: Work, seat: Seat) -> Handle:
-        """Begin a job on a seat that is free."""
+        """Start a job on a free seat."""
 
     @abstractmethod
     def messages(self, timeout: float) -> Iterator[tuple[Handle, bytes | End]]:
@@ -148,7 +148,7 @@ class Executor(ABC):
 
     @abstractmethod
     def kill(self, handle: Handle) -> None:
-        """End a job at once, if it is still at work; its `End` is told like any other."""
+        """End a job at once, if it is still running; its `End` is reported like any other."""
 
     @abstractmethod
     def stop(self) -> None:

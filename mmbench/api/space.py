@@ -132,7 +132,7 @@ def _range_problem(low: float, high: float, default: float, log: bool) -> str | 
 
 
 def check_space(space: Space, where: str) -> None:
-    """Raise PluginError for the first parameter of `space` that makes no sense; `where` names the part."""
+    """Raise PluginError for the first invalid parameter of `space`; `where` names the part."""
     for name, parameter in space.items():
         if not isinstance(parameter, _Parameter):
             raise PluginError(f"{where}: space[{name!r}] must be an Int, Float or Choice, not {parameter!r}")
@@ -150,7 +150,7 @@ def check_space(space: Space, where: str) -> None:
 
 
 def narrowed(parameter: Parameter, setting: Setting) -> Parameter:
-    """The parameter as a suite has it. Raises ValueError, in words, if it can't be so."""
+    """The parameter as a suite narrows it. Raises ValueError, which says why, if that is impossible."""
     if isinstance(setting, Range):
         return _ranged(parameter, setting)
     values = setting if isinstance(setting, tuple) else (setting,)

@@ -1,8 +1,8 @@
 """Seconds that pass for this process: not those in which it was stopped (Ctrl-Z, SIGSTOP, a frozen container).
 
-The limits of trials are kept by it. That a machine sleeps needs no care, for time.monotonic stands still then; but it
-goes on while a process is stopped, and no system counts that. So somebody looks at the clock again and again, and time
-that went by between two looks without the process getting on is taken off. In a worker a thread looks (`keep_looking`);
+Limits of trials are measured by it. A sleeping machine needs no care, as time.monotonic stands still then; but it runs
+while a process is stopped, and no system counts that. So the clock is read again and again, and time that passed
+between two readings while the process was stopped is subtracted. In a worker a thread reads it (`keep_looking`);
 in the process that runs the suite it is the loop that listens to workers (`look`).
 """
 

@@ -27,7 +27,7 @@ class Dataset(Part):
     background: "ClassVar[str | tuple[int, int, int]]" = "white"
     """What lies behind the transparent parts of pictures: a colour by name, as "#rrggbb", or as (r, g, b)."""
     unreadable: ClassVar[Literal["refuse", "missing"]] = "refuse"
-    """What becomes of a picture, a sound or a row of numbers that can't be read: the data set is refused, or the value
+    """What happens to a picture, a sound or a row of numbers that can't be read: the data set is refused, or the value
     counts as missing, which the report of the data and the board say."""
 
     @property
@@ -51,7 +51,7 @@ class Dataset(Part):
 
     def files(self) -> Sequence[Path]:
         """The files and folders of this machine that `load` reads, if any. As they contain test labels, processes
-        that tune are kept from reading them, where the system can do that (see SECURITY.md)."""
+        that tune can't read them, where the system supports that (see SECURITY.md)."""
         return ()
 
     def origin(self) -> str:

@@ -104,7 +104,7 @@ class Fused:
 
 @dataclass(frozen=True)
 class Epoch:
-    """What `on_epoch` hears after each epoch: its index from 0, how many there may be, and the scores so far."""
+    """What `on_epoch` is given after each epoch: its index from 0, how many there may be, and the scores so far."""
 
     index: int
     total: int

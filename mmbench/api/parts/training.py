@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Optimizer(Part):
-    """Moves weights along their gradients.
+    """Updates weights from their gradients.
 
     `space` has "lr", the learning rate, whose factor over the training is the schedule's; where it has "weight_decay",
     parameters that are not to decay get 0. The others are the optimizer's own.
@@ -23,8 +23,8 @@ class Optimizer(Part):
 
     role = "optimizer"
     elementwise: ClassVar[bool] = True
-    """Whether each weight moves by its own gradient and state alone, so that parameters may be given end to end as one
-    long vector. False for what looks at a parameter's shape or norm."""
+    """Whether each weight is updated by its own gradient and state alone, so that parameters may be given end to end as
+    one long vector. False for what looks at a parameter's shape or norm."""
     cohort: ClassVar[bool] = True
     """Whether it may train many configurations in one program."""
 
@@ -54,7 +54,7 @@ class Optimizer(Part):
 
 
 class Schedule(Part):
-    """Moves the learning rate over a training."""
+    """Changes the learning rate over a training."""
 
     role = "schedule"
 
