@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from mmbench_head.modules.decision import Label
 from torch import Tensor, nn
 
 from benchmarks.plain import models as plain
 from mmbench import plugins
 from mmbench.api.parts import FeatureSpec
-from mmbench.engine.learn.heads import LabelHead
 from mmbench.engine.learn.model import Inputs, Model, settle
 from mmbench.engine.learn.optimizer import Rule, rule_of
 
@@ -166,7 +166,7 @@ def _transformer(few: int, dropout: float) -> Case:
         encoders = {m: Projection(n, width=WIDTH, dropout=dropout) for m, (_, n) in shapes.items()}
         specs = {m: FeatureSpec(width=WIDTH, tokens=tokens) for m, (tokens, _) in shapes.items()}
         fusion = LateTransformer(specs, 128, layers=2, heads=4, dropout=dropout)
-        return Model(encoders, fusion, plain.head(128, CLASSES, 2 * dropout), LabelHead(CLASSES))
+        return Model(encoders, fusion, Label(CLASSES, 128, 2 * dropout))
 
     def build_plain() -> nn.Module:
         fusion = plain.Attending([WIDTH] * 2, 128, layers=2, heads=4, dropout=dropout)
@@ -181,7 +181,7 @@ def _concat(encoders: Mapping[str, nn.Module], width: int, dropout: float) -> Mo
     from mmbench_fusion.modules.vector import Concat
 
     specs = {m: FeatureSpec(width=32 if isinstance(e, _Series) else WIDTH, tokens=1) for m, e in encoders.items()}
-    return Model(encoders, Concat(specs, width), plain.head(width, CLASSES, dropout), LabelHead(CLASSES))
+    return Model(encoders, Concat(specs, width), Label(CLASSES, width, dropout))
 
 
 def random_splits(shapes: list[tuple[int, ...]], train: int, valid: int) -> tuple[Split, Split]:

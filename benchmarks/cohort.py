@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import cast
 
 import torch
+from mmbench_head.modules.decision import Label
 from torch import nn
 
 from benchmarks.cases import CLASSES, SIX_VIEWS, Case, Split, random_splits, rule, score
@@ -13,7 +14,6 @@ from benchmarks.plain import models as plain
 from benchmarks.plain.trainers import bare
 from mmbench.api.parts import FeatureSpec
 from mmbench.engine.learn.cohort import Cohort, pays
-from mmbench.engine.learn.heads import LabelHead
 from mmbench.engine.learn.model import Inputs, Model, put_in
 from mmbench.engine.learn.train import Lesson, Recipe, Training
 
@@ -95,7 +95,7 @@ def _model(encoders: Mapping[str, nn.Module], *, each: int, width: int) -> Model
     from mmbench_fusion.modules.vector import Concat
 
     specs = {m: FeatureSpec(width=each, tokens=1) for m in encoders}
-    return Model(encoders, Concat(specs, width), plain.head(width, CLASSES, 0.1), LabelHead(CLASSES))
+    return Model(encoders, Concat(specs, width), Label(CLASSES, width, 0.1))
 
 
 def _lesson(shape: Shape, *, rows: int) -> Lesson:

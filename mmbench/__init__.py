@@ -13,7 +13,7 @@ if sys.argv[:1] == ["-m"] and sys.orig_argv[-len(sys.argv)] in ("mmbench", "-mmm
 
 from typing import TYPE_CHECKING, Any
 
-from mmbench.api.data import Label, Labels, Match, Number, Sound, Task
+from mmbench.api.data import Label, Labels, Match, Number, Sound, Target, Task, Text
 from mmbench.api.parts import (
     Corruption,
     Dataset,
@@ -26,8 +26,9 @@ from mmbench.api.parts import (
     Metric,
     Objective,
 )
+from mmbench.api.parts.head import Head
+from mmbench.api.parts.training import Optimizer, Schedule
 from mmbench.api.space import Choice, Float, Int
-from mmbench.api.training import Optimizer, Schedule
 from mmbench.errors import UndefinedError
 from mmbench.hookspecs import hookimpl
 
@@ -47,6 +48,7 @@ __all__ = [
     "Float",
     "Fused",
     "Fusion",
+    "Head",
     "Int",
     "Label",
     "Labels",
@@ -58,7 +60,9 @@ __all__ = [
     "Run",
     "Schedule",
     "Sound",
+    "Target",
     "Task",
+    "Text",
     "UndefinedError",
     "hookimpl",
     "run",

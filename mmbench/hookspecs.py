@@ -11,9 +11,10 @@ import pluggy
 
 from mmbench.api.executor import Executor
 from mmbench.api.parts import Corruption, Dataset, Encoder, Fusion, Metric, Objective
+from mmbench.api.parts.head import Head
+from mmbench.api.parts.training import Optimizer, Schedule
 from mmbench.api.record import Record, Trial
 from mmbench.api.suite import Suite
-from mmbench.api.training import Optimizer, Schedule
 
 if TYPE_CHECKING:
     import typer
@@ -51,6 +52,11 @@ def mmbench_optimizers() -> list[type[Optimizer]]:  # type: ignore[empty-body]
 @hookspec
 def mmbench_schedules() -> list[type[Schedule]]:  # type: ignore[empty-body]
     """Schedules: the learning rate over a training."""
+
+
+@hookspec
+def mmbench_heads() -> list[type[Head]]:  # type: ignore[empty-body]
+    """Heads: what a type of target means, from its truth to the loss and the predictions."""
 
 
 @hookspec

@@ -24,9 +24,10 @@ from mmbench import sources as sources_
 from mmbench.api.data import KINDS
 from mmbench.api.executor import Executor
 from mmbench.api.parts import Corruption, Dataset, Encoder, Fusion, Metric, Objective, Part
+from mmbench.api.parts.head import Head
+from mmbench.api.parts.training import Optimizer, Schedule
 from mmbench.api.roles import ROLES, Role
 from mmbench.api.space import check_space
-from mmbench.api.training import Optimizer, Schedule
 from mmbench.errors import PluginError, SuiteError, blamed, unknown
 
 P = TypeVar("P")
@@ -90,6 +91,7 @@ class Catalog:
     objectives: Shelf[Objective]
     optimizers: Shelf[Optimizer]
     schedules: Shelf[Schedule]
+    heads: Shelf[Head]
     metrics: Shelf[Metric]
     corruptions: Shelf[Corruption]
     executors: Shelf[type[Executor]]
@@ -260,6 +262,8 @@ def _check(part: type[Part], role: Role, shown: str) -> None:
     for kind in part().kinds_read():
         if kind not in KINDS:
             raise PluginError(f"{where}: {unknown('kind of modality', kind, KINDS)}")
+    if problem := part().problem():
+        raise PluginError(f"{where}: {problem}")
     check_space(part.space, where)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmbench import plugins as plugins_
+from mmbench.api.parts import Dataset
 from mmbench.api.record import Record, Refit
 from mmbench.api.suite import Suite
 from mmbench.engine import plan as planning
@@ -117,6 +118,8 @@ class Session:
             self.catalog.manager.hook.mmbench_run_started(suite=self.suite, folder=self.folder)
             for donor, cells in self.donors.items():
                 adopting.adopt(writer, donor, cells, self._said_of_suite())
+            for record in reading.superseded(self.folder, {cell.key for cell in self.plan.cells}):
+                writer.add_record(record)  # what is asked for now is what counts
             planned = [self.registered] if self.registered else []
             for plan in [*planned, *([self.registration()] if self._todo() else [])]:
                 registrations.register(self.folder, plan, self.suite)
@@ -329,14 +332,15 @@ def data_ready(session: Session) -> dict[str, bool]:
 
 def prepare(
     target: str, *, plugins: Sequence[str] = (), on_progress: Callable[[str, int, int], None] = lambda *_: None
-) -> list[tuple[str, Path]]:
+) -> list[tuple[str, Path, list[str]]]:
     """Fetch and build the data of a suite or of one dataset, and the weights that its encoders load.
 
-    Gives (what, where) for each. Raises DataError if something can't be had.
+    Gives (what, where, what it holds in lines) for each. Raises DataError if something can't be had.
     """
     from mmbench.api.carrier import cache_folder
     from mmbench.api.progress import listen
-    from mmbench.engine.data.tables import materialise
+    from mmbench.engine.data.report import lines
+    from mmbench.engine.data.tables import examine, materialise
 
     catalog = plugins_.load(plugins)
     encoders: Mapping[str, None] = {}
@@ -346,14 +350,25 @@ def prepare(
         plan = planning.make(suitefile.read(suitefile.find(target)), catalog)
         datasets = list(dict.fromkeys(cell.task.dataset for cell in plan.cells))
         encoders = dict.fromkeys(name for cell in plan.cells for names in cell.encoders.values() for name in names)
-    found = []
+    found: list[tuple[str, Path, list[str]]] = []
     with listen(on_progress):
         for name in datasets:
-            found.append((f"dataset {name}", materialise(catalog.datasets[name], cache_folder()).folder))
+            table = materialise(catalog.datasets[name], cache_folder())
+            found.append((f"dataset {name}", table.folder, lines(examine(table))))
         for name in encoders:
             for carrier in catalog.encoders[name].carriers:
-                found.append((f"weights of {name}", carrier.fetch()))
+                found.append((f"weights of {name}", carrier.fetch(), []))
     return found
+
+
+def data_report(dataset: Dataset) -> list[str] | None:
+    """What a data set holds, in lines; None if the cache does not have it, or has it unread by an older mmbench."""
+    from mmbench.api.carrier import cache_folder
+    from mmbench.engine.data.report import lines
+    from mmbench.engine.data.tables import Table, where
+
+    found = Table(dataset, where(dataset, cache_folder())).report
+    return lines(found) if found else None
 
 
 def _changed(suite: Suite, *, trials: int | None, limit: int | None, seed: int | None) -> Suite:

@@ -157,6 +157,37 @@ def test_a_plugin_knows_the_contract_only() -> None:
     assert not wrong
 
 
+def types_named(path: Path) -> Iterator[str]:
+    """Where a file asks for a type of target, or for a head, by name: `isinstance(x, Label)`, `target == "match"`."""
+    from mmbench import plugins
+
+    types = {word for name in plugins.load().heads for word in (name, name.capitalize(), f"{name.capitalize()}Head")}
+    for node in ast.walk(tree(path)):
+        words: set[str] = set()
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("isinstance", "issubclass"):
+            words = {name.rpartition(".")[2] for name in re.findall(r"[\w.]+", ast.unparse(node.args[1]))}
+        elif isinstance(node, ast.Compare):
+            sides = [ast.unparse(side) for side in (node.left, *node.comparators)]
+            about = any(re.search(r"target|head|type|metric", side) for side in sides)
+            words = set(re.findall(r"'(\w+)'", " ".join(sides))) if about else set()
+        if words & types:
+            yield f"{name(path)}: {ast.unparse(node)}"
+
+
+def test_only_heads_know_types_of_target() -> None:
+    assert not [found for path in CORE for found in types_named(path)]
+
+
+def test_a_type_of_target_that_is_asked_for_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules[__name__], "ROOT", tmp_path)
+    file = tmp_path / "asks.py"
+    for code in ("isinstance(t, mb.Match)", "target.type == 'label'", "'number' in metric.targets"):
+        file.write_text(code)
+        assert len(list(types_named(file))) == 1, code
+    file.write_text("kind == 'text' or isinstance(x, str) or {'number': 1}")
+    assert not list(types_named(file))
+
+
 def test_nothing_heavy_is_imported_at_module_level() -> None:
     wrong = {}
     for path in CORE:

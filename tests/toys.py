@@ -68,6 +68,21 @@ class ToyLabels(Toy):
         )
 
 
+class ToyText(Toy):
+    """The same views; the target is two words, the first told by left, the second by right."""
+
+    name = "toy_text"
+    target = mb.Text("words")
+    rows = {"train": 960, "validation": 100, "test": 120}
+
+    def load(self, cache: Path) -> Any:
+        splits = super().load(cache)
+        first, second = ("red", "green"), ("cat", "house")
+        return splits.map(
+            lambda row: {"words": f"{first[row['label'] % 2]} {second[row['label'] // 2]}"}, remove_columns="label"
+        )
+
+
 class ToyMatch(Toy):
     """Each row's left belongs to its right: both show the same two numbers."""
 
@@ -237,7 +252,7 @@ def _module(inputs: Any, width: int, disturb: Any) -> Any:
 
 @mb.hookimpl
 def mmbench_datasets() -> list[type[mb.Dataset]]:
-    return [Toy, ToyNumber, ToyLabels, ToyMatch]
+    return [Toy, ToyNumber, ToyLabels, ToyText, ToyMatch]
 
 
 @mb.hookimpl

@@ -2,7 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    Array: TypeAlias = np.ndarray[Any, Any]
 
 SCHEMA = 2
 Status: TypeAlias = Literal["ok", "pruned", "oom", "timeout", "error", "skipped"]
@@ -67,7 +72,7 @@ class Record:
     directions: Mapping[str, str]
     """{metric: "max" or "min"}"""
     dataset: Mapping[str, Any]
-    """{"name", "fingerprint", "licence", "rows": {split: n}}"""
+    """{"name", "fingerprint", "licence", "rows": {split: n}, "warnings": sentences, if there are any}"""
     modalities: Mapping[str, str]
     params: Mapping[str, Any]
     default_params: Mapping[str, Any]
@@ -114,3 +119,50 @@ def refit_from_json(data: Mapping[str, Any]) -> Refit:
 
 def record_from_json(data: Mapping[str, Any]) -> Record:
     return Record(**{**data, "refits": [refit_from_json(r) for r in data.get("refits", ())]})
+
+
+BYTES, ENDS = ":utf8", ":ends"
+
+
+def pack(arrays: "Mapping[str, Array]") -> "dict[str, Array]":
+    """Arrays as a safetensors file holds them. An array of texts becomes two: NAME:utf8, the bytes of all of them, and
+    NAME:ends, where each ends. Raises ValueError for an array of anything but numbers and texts."""
+    import numpy as np
+
+    packed: dict[str, Array] = {}
+    for name, array in arrays.items():
+        if name.endswith((BYTES, ENDS)):
+            raise ValueError(f"no array can be named {name!r}")
+        if array.dtype.kind in "biuf":
+            packed[name] = np.ascontiguousarray(array)
+            continue
+        if array.ndim != 1 or not all(isinstance(text, str) for text in array):
+            raise ValueError(f"{name!r} holds neither numbers nor a text a row, but {array.dtype} {array.shape}")
+        encoded = [text.encode() for text in array]
+        packed[name + BYTES] = np.frombuffer(b"".join(encoded), np.uint8)
+        packed[name + ENDS] = np.cumsum([len(text) for text in encoded], dtype=np.int64)
+    return packed
+
+
+def unpack(packed: "Mapping[str, Array]") -> "dict[str, Array]":
+    """What `pack` was given. Raises ValueError if the texts are not such as it writes."""
+    import numpy as np
+
+    arrays: dict[str, Array] = {}
+    for name, array in packed.items():
+        own = name.removesuffix(BYTES)
+        if name.endswith(ENDS) and name.removesuffix(ENDS) + BYTES in packed:
+            continue
+        if own == name:
+            arrays[name] = array
+            continue
+        ends = packed.get(own + ENDS)
+        if ends is None or array.dtype != np.uint8 or ends.dtype != np.int64 or array.ndim != 1 or ends.ndim != 1:
+            raise ValueError(f"{own!r} is no array of texts")
+        starts = np.concatenate([[0], ends[:-1]]).astype(np.int64)
+        if (ends < starts).any() or (ends[-1] if len(ends) else 0) != len(array):
+            raise ValueError(f"the texts of {own!r} do not end where they should")
+        content = array.tobytes()
+        texts = [content[start:end].decode() for start, end in zip(starts.tolist(), ends.tolist(), strict=True)]
+        arrays[own] = np.array(texts, dtype=object)
+    return arrays

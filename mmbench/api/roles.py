@@ -7,7 +7,8 @@ contract is the class NAMEContract of `mmbench.testing.NAME`, and `mmbench new N
 from dataclasses import dataclass
 
 from mmbench.api.parts import Corruption, Dataset, Encoder, Fusion, Metric, Objective, Part
-from mmbench.api.training import Optimizer, Schedule
+from mmbench.api.parts.head import Head
+from mmbench.api.parts.training import Optimizer, Schedule
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ ROLES = (
     Role("objective", Objective),
     Role("optimizer", Optimizer),
     Role("schedule", Schedule),
+    Role("head", Head, needs=("target",)),
     Role("metric", Metric, needs=("targets",)),
     Role("corruption", Corruption, needs=("kinds",)),
 )

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 Tensors: TypeAlias = "Sequence[Tensor]"
-FUSED = ("cpu", "cuda")
-"""The devices on which torch updates many tensors in one call."""
 
 
 @cache
@@ -36,30 +34,46 @@ def missing() -> list[str]:
 
 
 def adamw(
-    parameters: Tensors, gradients: Tensors, first: Tensors, second: Tensors, steps: Tensors, *, lr: float, **told: Any
+    parameters: Tensors,
+    gradients: Tensors,
+    first: Tensors,
+    second: Tensors,
+    steps: Tensors,
+    *,
+    lr: float,
+    betas: tuple[float, float],
+    weight_decay: float,
+    epsilon: float,
 ) -> None:
-    """One step of AdamW in place, of parameters and both moments; `steps` counts each parameter's, this one too.
-
-    told: betas (two), weight_decay, epsilon.
-    """
+    """One step of AdamW in place, of parameters and both moments; `steps` counts each parameter's, this one too."""
     kernel = _fused("_fused_adamw_", parameters)
     if kernel:
-        _adaptive(kernel, parameters, gradients, first, second, steps, lr=lr, **told)
+        _adaptive(kernel, (parameters, gradients, first, second, [], steps), lr, betas, weight_decay, epsilon)
         return
     for parameter in parameters:
-        parameter.mul_(1 - lr * told["weight_decay"])
-    _moments(parameters, gradients, first, second, steps, lr=lr, **told)
+        parameter.mul_(1 - lr * weight_decay)
+    _moments(parameters, gradients, first, second, steps, lr=lr, betas=betas, epsilon=epsilon)
 
 
 def adam(
-    parameters: Tensors, gradients: Tensors, first: Tensors, second: Tensors, steps: Tensors, *, lr: float, **told: Any
+    parameters: Tensors,
+    gradients: Tensors,
+    first: Tensors,
+    second: Tensors,
+    steps: Tensors,
+    *,
+    lr: float,
+    betas: tuple[float, float],
+    weight_decay: float,
+    epsilon: float,
 ) -> None:
-    """One step of Adam in place, told as `adamw` is; the decay is part of the gradient."""
+    """One step of Adam in place, as `adamw`; the decay is part of the gradient."""
     kernel = _fused("_fused_adam_", parameters)
     if kernel:
-        _adaptive(kernel, parameters, gradients, first, second, steps, lr=lr, **told)
+        _adaptive(kernel, (parameters, gradients, first, second, [], steps), lr, betas, weight_decay, epsilon)
         return
-    _moments(parameters, _decayed(parameters, gradients, told["weight_decay"]), first, second, steps, lr=lr, **told)
+    slopes = _decayed(parameters, gradients, weight_decay)
+    _moments(parameters, slopes, first, second, steps, lr=lr, betas=betas, epsilon=epsilon)
 
 
 def sgd(parameters: Tensors, gradients: Tensors, velocities: Tensors, *, lr: float, **told: Any) -> None:
@@ -81,7 +95,7 @@ def sgd(parameters: Tensors, gradients: Tensors, velocities: Tensors, *, lr: flo
 
 def adagrad(parameters: Tensors, gradients: Tensors, sums: Tensors, steps: Tensors, *, lr: float, **told: Any) -> None:
     """One step of Adagrad in place; `sums` are those of the squared gradients. told: weight_decay, epsilon."""
-    kernel = _fused("_fused_adagrad_", parameters) if parameters[0].device.type == "cpu" else None
+    kernel = _fused("_fused_adagrad_", parameters) if parameters[0].is_cpu else None
     if kernel:
         _divide(kernel, parameters, gradients, sums, steps, lr=lr, **told)
         return
@@ -205,15 +219,25 @@ def _found(name: str) -> Any:
 
 
 def _fused(name: str, parameters: Tensors) -> Any:
-    return private(name) if parameters[0].device.type in FUSED else None
+    return private(name) if parameters[0].is_cpu or parameters[0].is_cuda else None
 
 
-def _adaptive(kernel: Any, *lists: Tensors, betas: Any, epsilon: float, **told: Any) -> None:
-    *most, steps = lists
-    kernel(*most, [], steps, beta1=betas[0], beta2=betas[1], eps=epsilon, amsgrad=False, maximize=False, **told)
+def _adaptive(
+    kernel: Any, lists: tuple[Any, ...], lr: float, betas: tuple[float, float], weight_decay: float, epsilon: float
+) -> None:
+    kernel(
+        *lists,
+        lr=lr,
+        beta1=betas[0],
+        beta2=betas[1],
+        weight_decay=weight_decay,
+        eps=epsilon,
+        amsgrad=False,
+        maximize=False,
+    )
 
 
-def _moments(*lists: Tensors, lr: float, betas: Any, weight_decay: float, epsilon: float) -> None:
+def _moments(*lists: Tensors, lr: float, betas: tuple[float, float], epsilon: float) -> None:
     for parameter, gradient, mean, square, step in zip(*lists, strict=True):
         mean.lerp_(gradient, 1 - betas[0])
         square.mul_(betas[1]).addcmul_(gradient, gradient, value=1 - betas[1])
@@ -350,7 +374,8 @@ def _counts(_: Any) -> None:
 
 
 def _tried_adaptive(kernel: Any) -> None:
-    _adaptive(kernel, *_some(5), lr=0.1, betas=(0.9, 0.99), weight_decay=0.0, epsilon=1e-8)
+    *lists, steps = _some(5)
+    _adaptive(kernel, (*lists, [], steps), 0.1, (0.9, 0.99), 0.0, 1e-8)
 
 
 PRIVATE: dict[str, Callable[[Any], object]] = {

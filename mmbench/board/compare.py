@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from mmbench.api.parts import Metric
-from mmbench.api.scores import sign
+from mmbench.api.parts.scores import sign
 from mmbench.board.entries import Entry, entries
 from mmbench.board.gate.conditions import conditions
 from mmbench.board.stats import resampling as stats
@@ -152,7 +152,7 @@ def _corrected(found: Sequence[Comparison], first: str, second: str) -> list[Com
 
 
 def _discordance(one: Entry, other: Entry) -> dict[str, float] | None:
-    """Items by who was right; None unless the target is one label and predictions are its probabilities."""
+    """Items by who was right; None where no metric says which ones are."""
     a, b = _right(one), _right(other)
     if a is None or b is None:
         return None
@@ -166,11 +166,15 @@ def _discordance(one: Entry, other: Entry) -> dict[str, float] | None:
 
 
 def _right(entry: Entry) -> "Array | None":
-    """For each item [N] the share of the seeds that decide for its label."""
+    """For each item [N] the share of the seeds that are right."""
     import numpy as np
 
     predictions = entry.predictions.get("tuned")
-    metric = entry.metrics.get(entry.record.metric)
-    if not predictions or entry.truth is None or metric is None or "label" not in metric.targets:
+    if not predictions or entry.truth is None:
         return None
-    return np.asarray(np.mean([prediction.argmax(1) == entry.truth for prediction in predictions], axis=0))
+    for metric in (entry.metrics[name] for name in entry.record.directions if name in entry.metrics):
+        found = [metric.right(entry.truth, prediction) for prediction in predictions]
+        right = [each for each in found if each is not None]
+        if right:
+            return np.asarray(np.mean(right, axis=0))
+    return None

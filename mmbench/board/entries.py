@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from mmbench.api import scores as api
 from mmbench.api.parts import Metric
+from mmbench.api.parts import scores as api
 from mmbench.api.record import Record, Refit
 from mmbench.board.stats import resampling as stats
 from mmbench.board.stats.moderated import moderated

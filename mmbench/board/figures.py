@@ -123,6 +123,11 @@ def better(direction: str) -> str:
     return "lower is better" if direction == "min" else "higher is better"
 
 
+def warnings(rows: list[dict[str, Any]]) -> list[str]:
+    """What to beware of in the data of one task: what any of its records says, each once."""
+    return list(dict.fromkeys(f"data: {plain(text)}." for row in rows for text in row.get("warnings", ())))
+
+
 MARKS = {
     "added later": ("†", "added later: it was not in the plan that the run began with."),
     "changed since": ("‡", "changed since the plan that the run began with: its code, space, data or libraries."),

@@ -223,4 +223,5 @@ def _row(entry: Entry, rank: int | None, reference: Entry | None, intervals: Col
         | {name: figure(value) for name, value in record.spent.items()},
         "sandbox": record.environment.get("sandbox"),
         "curves": _curves(entry.refits("tuned")) if fine else {},
+        **({"warnings": list(warnings)} if (warnings := record.dataset.get("warnings")) else {}),
     }

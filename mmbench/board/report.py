@@ -25,6 +25,7 @@ from mmbench.board.figures import (
     short,
     shown_json,
     told,
+    warnings,
     with_interval,
 )
 from mmbench.board.stats.across import across, told_apart
@@ -164,6 +165,8 @@ def _task(task: str, rows: list[Row], metrics: Metrics) -> str:
         lines.append(_line(cells))
     for name in dict.fromkeys(name for row in rows for name in row["curves"]):
         lines += ["", *_curve(name, [row for row in rows if name in row["curves"]])]
+    for warning in warnings(rows):
+        lines += ["", f"**!** {escape(warning)}"]
     return "\n".join(lines)
 
 
@@ -242,7 +245,9 @@ def _latex_task(task: str, rows: list[Row]) -> str:
         cells += [with_interval(row["fusion_gain"], sign=True), score((row["default"] or {}).get("mean"))]
         cells += [count(row["cost"]["parameters"]), quantity(row["cost"]["latency_ms_p50"])]
         lines.append(_latex_line(cells))
-    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}"])
+    lines += [r"\bottomrule", r"\end{tabular}"]
+    lines += [rf"\par {{\footnotesize {escape_latex(warning)}\par}}" for warning in warnings(rows)]
+    return "\n".join([*lines, r"\end{table}"])
 
 
 def _latex_across(rows: Sequence[Row]) -> str:

@@ -29,6 +29,7 @@ from mmbench.board.figures import (
     short,
     signed,
     told,
+    warnings,
     with_interval,
 )
 from mmbench.board.stats.across import across, told_apart
@@ -69,6 +70,7 @@ def _task(task: str, rows: list[Row], width: int, metrics: Mapping[str, Metric])
         parts.append(_grid(_columns(ran, metrics), ran, width))
     parts += [_failure(row) for row in rows if row["status"] != "ok"]
     parts += [_curve(name, ran, width) for name in dict.fromkeys(name for row in ran for name in row["curves"])]
+    parts += [Text(f"! {warning}", style="yellow") for warning in warnings(rows)]
     return Group(*parts, Text(""))
 
 

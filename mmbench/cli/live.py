@@ -11,13 +11,14 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from mmbench.api.parts.scores import sign
 from mmbench.api.record import Record, Refit, Trial
-from mmbench.api.scores import sign
 from mmbench.cli import terminal
 from mmbench.engine.events import (
     CellFinished,
     CellPaused,
     CellStarted,
+    DataRead,
     Event,
     Progress,
     RefitFinished,
@@ -215,6 +216,9 @@ class Lines(Silent):
             self._tell(event.cell.key, outcome(event.record))
         elif isinstance(event, WorkerLost):
             self.say(f"{event.cell.task.name}, {event.cell.contender}: {event.reason}; it will be tried again")
+        elif isinstance(event, DataRead):
+            for line in (f"data {event.dataset}", *(f"  {line}" for line in event.report)):
+                self.say(line)
         elif isinstance(event, Progress):
             self._progress(event)
         elif isinstance(event, CellPaused):

@@ -2,7 +2,8 @@
 
 import random
 
-from mmbench.cli import update_templates
+from mmbench.cli import templates_training
+from mmbench.cli.templates_head import HEAD
 
 PYPROJECT = """\
 [build-system]
@@ -126,7 +127,7 @@ DATASET = '''\
 import csv
 import random
 
-from mmbench.cli import update_templates
+from mmbench.cli import templates_training
 from pathlib import Path
 
 import mmbench as mb
@@ -141,7 +142,7 @@ class $title(mb.Dataset):
 
     name = "$name"
     columns = {"numbers": "tabular", "words": "text"}  # or image, audio, series, video
-    target = mb.Label("verdict")  # or mb.Labels, mb.Number, mb.Match
+    target = mb.Label("verdict")  # or mb.Labels, mb.Number, mb.Match, mb.Text
     licence = "CC0-1.0"
     citation = ""
     version = 1  # raise it when `load` gives other rows than before
@@ -227,7 +228,7 @@ class $title(mb.Metric):
     """Recall of the class that is recognised worst."""
 
     name = "$name"
-    targets = ("label",)  # or labels, number, match
+    targets = ("label",)  # or labels, number, match, text
     direction = "max"
 
     def score(self, truth, prediction):  # classes [N], probabilities [N, C]
@@ -353,6 +354,13 @@ fusion = "concat"
 objective = "$name"
 """
 
+RULED = """
+[[contender]]
+name = "concat by $name"
+fusion = "concat"
+$role = "$name"
+"""
+
 DAMAGE = """
 [[task.corruption]]             # the refitted models are scored again on damaged test rows
 name = "$name"
@@ -360,6 +368,7 @@ modality = "text"
 """
 
 SUITE = BUDGET + TASK + CONTENDERS
+HEAD_SUITE = (BUDGET + TASK + CONTENDERS).replace("$dataset", "${name}_data").replace('"accuracy" ', '"${name}_error" ')
 METRIC_SUITE = BUDGET + TASK.replace('"accuracy"             # mmbench list metrics', '"$name"') + CONTENDERS
 ENCODER_SUITE = BUDGET + TWO_READERS + CONTENDERS
 
@@ -387,8 +396,9 @@ def files(what: str) -> dict[str, str]:
         "fusion": {"$name.py": FUSION},
         "encoder": {"$name.py": ENCODER, "suite.toml": ENCODER_SUITE},
         "objective": {"$name.py": OBJECTIVE, "suite.toml": SUITE + WITH},
-        "optimizer": {"$name.py": update_templates.OPTIMIZER, "suite.toml": SUITE},
-        "schedule": {"$name.py": update_templates.SCHEDULE, "suite.toml": SUITE},
+        "optimizer": {"$name.py": templates_training.OPTIMIZER, "suite.toml": SUITE + RULED},
+        "schedule": {"$name.py": templates_training.SCHEDULE, "suite.toml": SUITE + RULED},
+        "head": {"$name.py": HEAD, "suite.toml": HEAD_SUITE},
         "metric": {"$name.py": METRIC, "suite.toml": METRIC_SUITE},
         "corruption": {"$name.py": CORRUPTION, "suite.toml": BUDGET + TASK + DAMAGE + CONTENDERS},
         "dataset": {"$name.py": DATASET, "$name.csv": rows(), "suite.toml": SUITE},

@@ -21,6 +21,14 @@ class Progress:
 
 
 @dataclass(frozen=True)
+class DataRead:
+    """A data set was read for the first time; `report` says in lines what it holds, and what to beware of."""
+
+    dataset: str
+    report: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class CellStarted:
     """A worker begins to search a cell, or goes on with one."""
 
@@ -74,5 +82,13 @@ class WorkerLost:
 
 
 Event: TypeAlias = (
-    Progress | CellStarted | CellPaused | TrialFinished | RefitFinished | TargetsKnown | CellFinished | WorkerLost
+    Progress
+    | DataRead
+    | CellStarted
+    | CellPaused
+    | TrialFinished
+    | RefitFinished
+    | TargetsKnown
+    | CellFinished
+    | WorkerLost
 )

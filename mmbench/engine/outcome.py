@@ -7,7 +7,7 @@ from typing import Any
 
 from mmbench.api.record import Record, Refit, Status, Trial
 from mmbench.engine import clock, identity
-from mmbench.engine.data.tables import materialise
+from mmbench.engine.data.tables import Table, materialise, where
 from mmbench.engine.environment import environment
 from mmbench.engine.jobs.evaluate import best
 from mmbench.engine.plan import Plan
@@ -72,8 +72,8 @@ def outcome(plan: Plan, catalog: Catalog, cache: Path, state: Progressing, *, ex
     if failure is None and broken:
         failure = broken[0].status, f"refit {broken[0].seed}: {broken[0].reason}"
     if failure is not None:
-        return record(plan, catalog, state, *failure, executor=executor)
-    return record(plan, catalog, state, "ok", None, executor=executor, materialised=cache)
+        return record(plan, catalog, state, *failure, executor=executor, cache=cache)
+    return record(plan, catalog, state, "ok", None, executor=executor, cache=cache)
 
 
 def record(
@@ -84,15 +84,21 @@ def record(
     reason: str | None,
     *,
     executor: str,
-    materialised: Path | None = None,
+    cache: Path | None = None,
 ) -> Record:
-    """What is stored of a cell that has ended; `materialised`: where its data lie, to say how many rows there are."""
+    """What is stored of a cell that has ended; `cache`: where its data lie, to say how many rows there are and what to
+    beware of in them."""
     cell = state.cell
     dataset = catalog.datasets[cell.task.dataset]
     state.settle()
     winner = state.winner
-    fitting = [m for m in catalog.metrics.values() if cell.task.target.type in m.targets]
-    rows = materialise(dataset, materialised, cell.limit, cell.fingerprint).facts["rows"] if materialised else None
+    fitting = [m for m in catalog.metrics.values() if m.concerns(cell.task) and m.supports(cell.task) is None]
+    about: dict[str, Any] = {"rows": None}
+    if cache and status == "ok":
+        about["rows"] = materialise(dataset, cache, cell.limit, cell.fingerprint).facts["rows"]
+    if cache:
+        table = Table(dataset, where(dataset, cache, cell.fingerprint), cell.limit)
+        about |= {"warnings": found} if (found := table.warnings(tuple(cell.task.modalities))) else {}
     return Record(
         cell=cell.key,
         suite={"name": plan.suite.name, "version": plan.suite.version},
@@ -102,7 +108,7 @@ def record(
         reason=reason,
         metric=cell.task.metric,
         directions={metric.name: metric.direction for metric in fitting},
-        dataset={"name": dataset.name, "fingerprint": cell.fingerprint, "licence": dataset.licence, "rows": rows},
+        dataset={"name": dataset.name, "fingerprint": cell.fingerprint, "licence": dataset.licence} | about,
         modalities=dict(cell.task.modalities),
         params=dict(winner.params) if winner else {},
         default_params=default_params(cell, catalog) if not cell.skip else {},

@@ -9,12 +9,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from mmbench import sources
-from mmbench.api.data import Match, Task
-from mmbench.api.parts import Part
+from mmbench.api.data import Task
+from mmbench.api.parts import Fusion, Part
+from mmbench.api.parts.head import Head
 from mmbench.api.space import Parameter, Setting, described, narrowed
 from mmbench.api.suite import ContenderSpec, CorruptionSpec, Suite, TaskSpec
 from mmbench.engine import identity
-from mmbench.engine.space import Cell, Slot, full_space, together
+from mmbench.engine.space import TRAIN, Cell, Slot, full_space, together
 from mmbench.errors import SuiteError, unknown
 from mmbench.plugins import Catalog, Shelf
 
@@ -83,6 +84,7 @@ def _task(spec: TaskSpec, catalog: Catalog) -> Task:
     where = f"task {spec.name!r}"
     with _said_of(where):
         dataset, metric = catalog.datasets[spec.dataset], catalog.metrics[spec.metric]
+        catalog.heads[dataset.target.type]
         for name in (name for names in spec.encoders.values() for name in names):
             catalog.encoders[name]
         for corruption in spec.corruptions:
@@ -91,6 +93,10 @@ def _task(spec: TaskSpec, catalog: Catalog) -> Task:
         if modality not in dataset.columns:
             raise SuiteError(f"{where}: {unknown('modality', modality, dataset.columns)}")
     modalities = {m: kind for m, kind in dataset.columns.items() if spec.modalities is None or m in spec.modalities}
+    for one in modalities:  # encoder.image.cnn: a choice for "image.cnn", or what is below the cnn of "image"?
+        for other in modalities:
+            if other.startswith(f"{one}.") and other.removeprefix(f"{one}.").partition(".")[0] in catalog.encoders:
+                raise SuiteError(f"{where}: modality {other!r} is named like {one!r} and an encoder; rename its column")
     if dataset.target.type not in metric.targets:
         fitting = [m.name for m in catalog.metrics.values() if dataset.target.type in m.targets]
         raise SuiteError(
@@ -109,7 +115,11 @@ def _task(spec: TaskSpec, catalog: Catalog) -> Task:
     for corruption in spec.corruptions:
         if modalities.get(corruption.modality) not in catalog.corruptions[corruption.name].kinds:
             raise SuiteError(f"{where}: corruption {corruption.name!r} can't damage {corruption.modality!r}")
-    return Task(name=spec.name, dataset=spec.dataset, modalities=modalities, target=dataset.target, metric=spec.metric)
+    task = Task(name=spec.name, dataset=spec.dataset, modalities=modalities, target=dataset.target, metric=spec.metric)
+    missing = metric.supports(task)
+    if missing:
+        raise SuiteError(f"{where}: metric {spec.metric!r} {missing}")
+    return task
 
 
 def _reading(kind: str, catalog: Catalog) -> tuple[str, ...]:
@@ -204,17 +214,20 @@ def _slots(
         found.append((slot, reason and f"no encoder for {modality}: {reason}"))
     if contender.objective:
         found.append(_slot("objective", "objective", contender.objective, task, catalog))
+    head = task.target.type
+    found.append((Slot("head", "head", (head,), head, named=False), None))
     for role, named in (("optimizer", contender.optimizer), ("schedule", contender.schedule)):
         usual = catalog.shelves()[f"{role}s"].usual.name
         slot, reason = _slot(role, role, named or (usual,), task, catalog)
-        found.append((replace(slot, named=bool(named)), reason))
+        found.append((slot if named else replace(slot, named=False, inside=TRAIN), reason))
     return tuple(slot for slot, _ in found), next((reason for _, reason in found if reason), None)
 
 
 def _slot(path: str, role: str, wanted: Sequence[str], task: Task, catalog: Catalog) -> tuple[Slot, str | None]:
     """A slot with the options that fit; if none does, with the first, and why."""
     shelf = catalog.shelves()[f"{role}s"]
-    reasons = {option: _misfit(option, shelf, task) for option in wanted}
+    head = catalog.heads[task.target.type]
+    reasons = {option: _misfit(option, shelf, task, head) for option in wanted}
     fitting = tuple(option for option, reason in reasons.items() if reason is None)
     told = None if fitting else _reason_text(reasons if role == "fusion" else dict(list(reasons.items())[:1]))
     if told and role == "objective":
@@ -223,11 +236,13 @@ def _slot(path: str, role: str, wanted: Sequence[str], task: Task, catalog: Cata
     return Slot(path, role, options, default=_usual(options, shelf)), told
 
 
-def _misfit(option: str, shelf: Shelf[Part], task: Task) -> str | None:
+def _misfit(option: str, shelf: Shelf[Part], task: Task, head: Head) -> str | None:
     """Why an option does not fit the task."""
     parts = [shelf[name] for name in together(option)]
-    one_sided = _one_sided(task) if shelf.role == "fusion" else None
-    return one_sided or next((reason for part in parts if (reason := part.supports(task))), None)
+    reasons = [head.supports(task)] if shelf.role == "fusion" else []
+    reasons += [head.misfit(part) for part in parts if isinstance(part, Fusion)]
+    reasons += [part.supports(task) for part in parts]
+    return next((reason for reason in reasons if reason), None)
 
 
 def _usual(options: Sequence[str], shelf: Mapping[str, Part]) -> str:
@@ -266,13 +281,6 @@ def _parts(
     }
     used |= {f"{slot.role}.{name}": shelves[f"{slot.role}s"][name] for slot in slots for name in slot.parts}
     return used | {f"corruption.{c.name}": catalog.corruptions[c.name] for c in corruptions}
-
-
-def _one_sided(task: Task) -> str | None:
-    target = task.target
-    if isinstance(target, Match) and not all(set(side) & set(task.modalities) for side in (target.left, target.right)):
-        return "retrieval needs a modality of each side"
-    return None
 
 
 def _reason_text(reasons: Mapping[str, str | None]) -> str:

@@ -39,11 +39,13 @@ class Slot:
     """Names of parts; one of several joined by "+" stands for all of them at once."""
     default: str
     named: bool = True
-    """Whether the suite chooses. If not, the role's usual part fills it, and its parameters are those of training."""
+    """Whether the suite chooses, so that the choice is stored. If not, the default fills it."""
+    inside: str = ""
+    """Where its part's parameters stand, if not below its own path and name."""
 
     def prefix(self, part: str) -> str:
         """What the full names of a part's parameters begin with."""
-        return f"{self.path}.{part}" if self.named else TRAIN
+        return self.inside or f"{self.path}.{part}"
 
     @property
     def parts(self) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, overload
 
-from mmbench.api.record import History, Record, Refit
+from mmbench.api.record import History, Record, Refit, unpack
 from mmbench.api.suite import Suite
 from mmbench.errors import StoreError, SuiteError
 from mmbench.store import rows, suitefile
@@ -213,6 +213,24 @@ def read_run(folder: Path) -> RunData:
     return RunData(suite=suite, records=records, path=folder, targets=targets)
 
 
+def superseded(folder: Path, cells: Collection[str]) -> list[Record]:
+    """Of these cells the records that a later one of the same task and contender has taken the place of, as where code
+    was changed and changed back. Raises StoreError if the records are damaged."""
+    said, found, last = rows.Said(), dict[str, Record](), dict[tuple[str, str], str]()
+
+    def visit(kind: str, raw: bytes, offset: int) -> None:
+        if kind == "said":
+            said.hear(raw)
+        elif kind == "record":
+            cell, task, contender = rows.record_key(raw)
+            last[task, contender] = cell
+            if cell in cells:
+                found[cell] = said.record(raw)
+
+    scan(folder / RECORDS, visit)
+    return [record for cell, record in found.items() if last[record.task, record.contender] != cell]
+
+
 def finished(folder: Path) -> frozenset[str]:
     """The keys of the cells that have a record. Raises StoreError if the records are damaged."""
     cells = set()
@@ -273,6 +291,10 @@ def _load_arrays(folder: Path, stored: Mapping[str, str]) -> "dict[str, Array]":
         arrays: dict[str, Array] = load(content)
     except (SafetensorError, KeyError, ValueError) as error:
         raise StoreError(f"{path} is no safetensors file: {error}") from error
+    try:
+        arrays = unpack(arrays)
+    except ValueError as error:
+        raise StoreError(f"{path}: {error}") from error
     for found in arrays.values():  # no metric can change them, nor needs to count anew what it counted before
         found.flags.writeable = False
         whole: Any = found.base

@@ -196,6 +196,9 @@ def _check(record: Record) -> None:
     split, libraries = record.dataset.get("rows"), record.environment.get("libraries")
     if not (split is None or (isinstance(split, Mapping) and all(type(rows) is int for rows in split.values()))):
         raise ValueError("dataset.rows is no table of whole numbers")
+    warnings = record.dataset.get("warnings", ())
+    if not (isinstance(warnings, list | tuple) and all(type(text) is str for text in warnings)):
+        raise ValueError("dataset.warnings is no list of sentences")
     if not (libraries is None or isinstance(libraries, Mapping)):
         raise ValueError("environment.libraries is no table")
 

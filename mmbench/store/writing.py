@@ -22,7 +22,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 from mmbench.api.files import file_lock, remedy
-from mmbench.api.record import Record, Refit, Trial, to_json
+from mmbench.api.record import Record, Refit, Trial, pack, to_json
 from mmbench.api.suite import Suite
 from mmbench.errors import StoreError, unknown
 from mmbench.store import rows, suitefile
@@ -176,13 +176,12 @@ class Store:
         write_file(self.folder / "environment.json", text.encode() + b"\n")
 
     def _write_arrays(self, name: str, arrays: "Mapping[str, Array]") -> dict[str, str]:
-        import numpy as np
         from safetensors import SafetensorError
         from safetensors.numpy import save
 
         try:
-            content = save({key: np.ascontiguousarray(array) for key, array in arrays.items()})
-        except (SafetensorError, KeyError, AttributeError) as error:
+            content = save(pack(arrays))
+        except (SafetensorError, KeyError, AttributeError, ValueError) as error:
             raise StoreError(f"{self.folder}: arrays for {name} can't be stored: {error}") from error
         folder = no_link(self.folder / PREDICTIONS)
         try:

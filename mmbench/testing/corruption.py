@@ -16,8 +16,8 @@ import pytest
 from mmbench.api.data import KINDS, Sound
 from mmbench.api.parts import Corruption
 from mmbench.api.space import Params, defaults
-from mmbench.testing.columns import ordinary
-from mmbench.testing.part import assert_describes_itself, settings
+from mmbench.testing.rules.columns import ordinary
+from mmbench.testing.rules.part import assert_describes_itself, settings
 
 ROWS = 30
 SEVERITIES = (0.25, 0.5, 1.0)

@@ -25,8 +25,8 @@ from torch import Tensor, nn
 from mmbench.api.data import KINDS
 from mmbench.api.parts import Encoder, Features
 from mmbench.api.space import Params, check_space, defaults
-from mmbench.testing.columns import extreme, ordinary
-from mmbench.testing.part import draw, leaves
+from mmbench.testing.rules.columns import extreme, ordinary
+from mmbench.testing.rules.part import draw, leaves
 
 Array = np.ndarray[Any, Any]
 

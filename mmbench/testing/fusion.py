@@ -7,7 +7,7 @@
         part = Mine
 
 A part of the levels "feature" and "decision" meets the tests of its module, one of the level "estimator" those of
-`mmbench.testing.estimator`. Each rule's reason is its docstring.
+`mmbench.testing.rules.estimator`. Each rule's reason is its docstring.
 """
 
 import copy
@@ -25,9 +25,9 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from mmbench.api.parts import Epoch, Features, FeatureSpec, Fused, Fusion
 from mmbench.api.space import Float, Params, defaults
-from mmbench.testing import features as given
-from mmbench.testing.estimator import EstimatorRules
-from mmbench.testing.part import assert_describes_itself, leaves, settings, tasks
+from mmbench.testing.rules import features as given
+from mmbench.testing.rules.estimator import EstimatorRules
+from mmbench.testing.rules.part import assert_describes_itself, heads, leaves, settings, tasks, tried
 
 ROWS = 7
 
@@ -50,8 +50,12 @@ class ModuleRules:
     @property
     def width(self) -> int:
         """Of the vector; at the level "decision" the number of outputs: 1 if it supports nothing but one number."""
-        one = self.part.level == "decision" and self._targets(max(self.counts())) <= {"number", "match"}
-        return 1 if one else 8
+        if self.part.level != "decision":
+            return 8
+        supported = [
+            tried(heads()[target], tuple(self.inputs()), 40)[0] for target in self._targets(max(self.counts()))
+        ]
+        return 1 if all(state["outputs"] == 1 for state in supported) else 8
 
     def params(self) -> Params:
         """The configuration that the tests use, unless they try several."""
@@ -264,7 +268,8 @@ class ModuleRules:
     def _targets(self, count: int) -> set[str]:
         """The types of target that the fusion supports, given `count` modalities."""
         found = tasks(tuple(self.inputs())[:count])
-        return {target for target, task in found.items() if self.part().supports(task) is None}
+        part = self.part()
+        return {t for t, task in found.items() if (heads()[t].misfit(part) or part.supports(task)) is None}
 
     def _inputs(self, count: int, spare: int = 0) -> dict[str, FeatureSpec]:
         """The first `count` modalities, with room for `spare` more tokens each."""

@@ -9,54 +9,44 @@ class TestMine(MetricContract):
 
 import inspect
 import math
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 
 from mmbench.api.parts import Metric
-from mmbench.api.scores import UNDEFINED, scored, sign
+from mmbench.api.parts.head import Head
+from mmbench.api.parts.scores import UNDEFINED, scored, sign
+from mmbench.testing.rules.part import heads
 
 Array = np.ndarray[Any, Any]
-TARGETS = ("label", "labels", "number", "match")
 
 
-def truth_of(target: str, rows: int, seed: int) -> Array:
-    """Some truth, as a metric of that type of target gets it: 4 classes, 5 labels, numbers or the rows' indices."""
-    draw = np.random.default_rng(seed)
-    if target == "label":
-        return draw.permutation(np.arange(rows) % 4)
-    if target == "labels":
-        return draw.permutation((np.arange(5 * rows).reshape(rows, 5) % 3 == 0).astype(np.int64))
-    if target == "number":
-        return draw.normal(size=rows)
-    return np.arange(rows)
+def truth_of(target: str | Head, rows: int, seed: int) -> Array:
+    """Some truth of that type, as a metric gets it."""
+    return _head(target).truth(rows, np.random.default_rng(seed))
 
 
-def perfect(target: str, truth: Array) -> Array:
+def perfect(target: str | Head, truth: Array) -> Array:
     """The prediction that no other beats."""
-    if target in ("label", "match"):
-        return np.asarray(np.eye(4 if target == "label" else len(truth))[truth])
-    return np.asarray(truth, np.float64)
+    return _head(target).guess(truth, None)
 
 
-def noisy(target: str, truth: Array, seed: int) -> Array:
+def noisy(target: str | Head, truth: Array, seed: int) -> Array:
     """A prediction that knows something, but not all; probabilities where they are asked for."""
-    draw = np.random.default_rng(seed)
-    exact = perfect(target, truth)
-    if target in ("number", "match"):
-        return np.asarray(exact + draw.normal(size=exact.shape))
-    if target == "labels":
-        return np.asarray(0.4 * exact + 0.6 * draw.random(exact.shape))
-    mixed: Array = 0.3 * exact + 0.7 * draw.dirichlet(np.ones(exact.shape[1]), len(exact))
-    return mixed
+    return _head(target).guess(truth, np.random.default_rng(seed))
 
 
-def poor(target: str, rows: int) -> Array:
-    """A truth that lacks something: one class, no label, a constant; nothing can be lacking of pairs."""
-    if target == "match":
-        return np.arange(rows)
-    return np.zeros((rows, 5) if target == "labels" else rows, np.float64 if target == "number" else np.int64)
+def _head(target: str | Head) -> Head:
+    return heads()[target] if isinstance(target, str) else target
+
+
+def poor(target: str | Head, rows: int) -> Array:
+    """A truth that lacks something, as all its rows are alike; of pairs nothing can be lacking."""
+    head = _head(target)
+    draw = np.random.default_rng(0)
+    return head.truth(rows, draw) if head.pairs else np.repeat(head.truth(1, draw), rows, axis=0)
 
 
 class MetricContract:
@@ -64,15 +54,17 @@ class MetricContract:
 
     part: ClassVar[type[Metric]]
     rows: ClassVar[int] = 60
+    heads: ClassVar[Mapping[str, Head]] = {}
+    """Those of types of target that are not installed, for a metric that scores them."""
 
     def test_describes_itself(self) -> None:
         assert self.part.targets
-        assert set(self.part.targets) <= set(TARGETS)
+        assert set(self.part.targets) <= {*heads(), *self.heads}, "targets names a type that no head is for"
         assert self.part.direction in ("max", "min")
         assert inspect.getdoc(self.part), "a docstring: its first line is the summary on `mmbench list`"
 
     def test_a_perfect_prediction_gets_the_best_score(self) -> None:
-        for target in self.part.targets:
+        for target in self._heads():
             truth = truth_of(target, self.rows, seed=0)
             best = self._signed(truth, perfect(target, truth))
             for seed in range(10):
@@ -80,21 +72,21 @@ class MetricContract:
 
     def test_the_direction_is_right(self) -> None:
         """Knowing something scores better than knowing the wrong rows, on the average of a few draws."""
-        for target in self.part.targets:
+        for target in self._heads():
             truth = truth_of(target, self.rows, seed=0)
             exact = perfect(target, truth)
             wrong = np.roll(exact, self.rows // 2 + 1, axis=0)
             assert self._signed(truth, exact) > self._signed(truth, wrong)
 
     def test_a_score_is_one_finite_number(self) -> None:
-        for target in self.part.targets:
+        for target in self._heads():
             truth = truth_of(target, self.rows, seed=0)
             score = self.part().score(truth, noisy(target, truth, 1))
             assert isinstance(score, float)
             assert math.isfinite(score)
 
     def test_nothing_given_is_changed(self) -> None:
-        for target in self.part.targets:
+        for target in self._heads():
             truth = truth_of(target, self.rows, seed=0)
             prediction = noisy(target, truth, 1)
             before = truth.copy(), prediction.copy()
@@ -104,7 +96,7 @@ class MetricContract:
             assert np.array_equal(prediction, before[1])
 
     def test_resampling_each_row_once_gives_the_score(self) -> None:
-        for target in self.part.targets:
+        for target in self._heads():
             truth = truth_of(target, self.rows, seed=0)
             prediction = noisy(target, truth, 1)
             rows = np.stack([np.arange(self.rows), np.random.default_rng(0).permutation(self.rows)])
@@ -113,7 +105,7 @@ class MetricContract:
 
     def test_a_resample_scores_as_its_rows_do(self) -> None:
         """Except in retrieval, where a resample is one of queries: the candidates stay."""
-        for target in set(self.part.targets) - {"match"}:
+        for target in [head for head in self._heads() if not head.pairs]:
             truth = truth_of(target, self.rows, seed=0)
             prediction = noisy(target, truth, 1)
             rows = np.random.default_rng(0).integers(0, self.rows, (20, self.rows))
@@ -141,7 +133,7 @@ class MetricContract:
             assert scored(self.part(), truth, prediction) == self.part().score(truth, prediction)
 
     def test_the_order_of_rows_does_not_matter(self) -> None:
-        for target in self.part.targets:
+        for target in self._heads():
             truth = truth_of(target, self.rows, seed=0)
             prediction = noisy(target, truth, 1)
             order = np.random.default_rng(3).permutation(self.rows)
@@ -149,13 +141,19 @@ class MetricContract:
             assert self.part().score(truth[order], prediction[order]) == pytest.approx(score, rel=1e-9)
 
     def test_a_prediction_that_is_not_finite_is_refused(self) -> None:
-        for target in self.part.targets:
+        for target in self._heads():
             truth = truth_of(target, self.rows, seed=0)
             for value in (math.nan, math.inf):
                 prediction = noisy(target, truth, 1)
+                if prediction.dtype.kind != "f":
+                    continue  # texts
                 prediction.flat[7] = value
                 with pytest.raises(ValueError, match="finite"):
                     self.part().score(truth, prediction)
+
+    def _heads(self) -> list[Head]:
+        """The head of each type of target that the metric scores."""
+        return [self.heads.get(target) or heads()[target] for target in self.part.targets]
 
     def _signed(self, truth: Array, prediction: Array) -> float:
         score = self.part().score(truth, prediction)

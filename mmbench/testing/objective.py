@@ -20,10 +20,10 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, stack_module_state, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from mmbench.api.parts import Epoch, Features, FeatureSpec, Fused, Objective
+from mmbench.api.parts import Epoch, Features, FeatureSpec, Fused, Objective, State
 from mmbench.api.space import Params, defaults
-from mmbench.testing import features as given
-from mmbench.testing.part import assert_describes_itself, leaves, settings, tasks
+from mmbench.testing.rules import features as given
+from mmbench.testing.rules.part import Array, assert_describes_itself, heads, leaves, settings, tasks, tried
 
 ROWS = 8
 METHODS = ("on_features", "loss", "on_gradients", "on_epoch")
@@ -34,8 +34,6 @@ class ObjectiveContract:
     """What every objective must hold, for each type of target that it supports (`target`)."""
 
     part: ClassVar[type[Objective]]
-    outputs: ClassVar[int] = 4
-    """The number of classes or labels."""
     configurations: ClassVar[int] = 5
     """How many random configurations of the space are tried, beside the default one."""
 
@@ -49,13 +47,12 @@ class ObjectiveContract:
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
         if "target" in metafunc.fixturenames:
-            found = tasks(tuple(self.inputs()))
-            metafunc.parametrize("target", [t for t, task in found.items() if self.part().supports(task) is None])
+            metafunc.parametrize("target", _supported(self))
 
     def test_describes_itself(self) -> None:
         """It has a name, a docstring and a space that makes sense, and its module does something."""
         assert_describes_itself(self.part)
-        module = self._build("label")
+        module = self._build(next(iter(_supported(self))))
         assert any(hasattr(module, method) for method in METHODS), f"the module has none of {', '.join(METHODS)}"
 
     def test_parameters_learn(self, target: str) -> None:
@@ -189,7 +186,11 @@ class ObjectiveContract:
                     torch.testing.assert_close(gradients[name][number], expected, rtol=1e-4, atol=1e-5)
 
     def _outputs(self, target: str) -> int:
-        return self.outputs if target in ("label", "labels") else 1
+        return int(self._tried(target)[0]["outputs"])
+
+    def _tried(self, target: str) -> tuple[State, Array]:
+        """Some truth of this type, [ROWS], and what its head learns from it."""
+        return tried(heads()[target], tuple(self.inputs()), ROWS)
 
     def _build(self, target: str, *, params: Params | None = None, seed: int = 0) -> nn.Module:
         torch.manual_seed(seed)
@@ -212,15 +213,14 @@ class ObjectiveContract:
 
     def _judged(self, target: str) -> tuple[Fused, Tensor]:
         """A fusion's result and the truth; of all pairs of rows, for a match."""
-        generator = torch.Generator().manual_seed(4)
-        truth = {
-            "label": torch.arange(ROWS) % self.outputs,
-            "labels": (torch.rand(ROWS, self.outputs, generator=generator) > 0.5).float(),
-            "number": torch.randn(ROWS, generator=generator),
-            "match": torch.eye(ROWS).flatten(),
-        }[target]
+        generator, head = torch.Generator().manual_seed(4), heads()[target]
+        state, found = self._tried(target)
+        truth = torch.from_numpy(head.encode(state, found))
+        module: Any = head.build(state, None if "logits" in head.needs else 16, 0.0, defaults(head.space))
+        if hasattr(module, "arrange"):
+            _, truth = module.arrange(given.some(self.inputs(), ROWS), truth)
         vector, logits = (torch.randn(len(truth), n, generator=generator) for n in (16, self._outputs(target)))
-        return Fused(vector=vector, logits=logits), truth
+        return Fused(vector=vector, logits=logits if "logits" in head.needs else None), truth
 
     def _loss(self, module: nn.Module, features: Mapping[str, Features], target: str) -> dict[str, Tensor]:
         own: Any = module
@@ -239,6 +239,12 @@ class ObjectiveContract:
         with torch.no_grad():
             generator = torch.Generator().manual_seed(1)
             return dict(module.on_gradients(gradients, features, *self._judged(target), generator))
+
+
+def _supported(contract: ObjectiveContract) -> list[str]:
+    """The types of target that the part supports."""
+    found = tasks(tuple(contract.inputs()))
+    return [target for target, task in found.items() if contract.part().supports(task) is None]
 
 
 class _Loss(nn.Module):

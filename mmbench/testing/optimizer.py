@@ -14,9 +14,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from mmbench.api.parts.training import Optimizer
 from mmbench.api.space import Params, defaults
-from mmbench.api.training import Optimizer
-from mmbench.testing.part import assert_describes_itself, settings
+from mmbench.testing.rules.part import assert_describes_itself, settings
 
 SHAPES = ((6, 4), (4,), (), (3, 2, 5))
 STEPS = 12

@@ -9,9 +9,9 @@ class TestMine(ScheduleContract):
 
 from typing import ClassVar
 
+from mmbench.api.parts.training import Schedule
 from mmbench.api.space import Params, defaults
-from mmbench.api.training import Schedule
-from mmbench.testing.part import assert_describes_itself, settings
+from mmbench.testing.rules.part import assert_describes_itself, settings
 
 STEPS = 200
 

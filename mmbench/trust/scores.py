@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from mmbench.api.parts import Metric
+from mmbench.api.parts.scores import curve_point, scored
 from mmbench.api.record import Record, Refit
-from mmbench.api.scores import curve_point, scored
 from mmbench.api.suite import CorruptionSpec, Suite, TaskSpec
 from mmbench.engine import identity
 from mmbench.errors import StoreError

@@ -11,7 +11,7 @@ import soundfile
 from datasets import Array4D, Audio, ClassLabel, Dataset, Features, Image, List, Value
 from PIL import Image as Pillow
 
-from mmbench.api.columns import targets, values
+from mmbench.api.columns import Unreadable, decode, rounded, targets, values
 from mmbench.api.data import Label, Labels, Match, Number, Sound
 from mmbench.errors import DataError
 
@@ -91,12 +91,91 @@ def test_bytes_that_are_no_image_name_the_row() -> None:
         )
 
 
-@pytest.mark.parametrize("decode", [True, False])
-def test_sounds_are_mono_float32_whichever_decoder_the_column_names(decode: bool) -> None:
+def test_all_rows_that_can_not_be_read_are_counted_and_the_first_named(tmp_path: Path) -> None:
+    (tmp_path / "cut.png").write_bytes(picture((1, 2, 3))[:40])
+    rows: list[Any] = [str(tmp_path / name) for name in ("a.png", "cut.png", "b.png", "c.png")]
+    column = split([*rows, None, {"bytes": picture((1, 2, 3)), "path": None}], Image())
+    with pytest.raises(DataError) as caught:
+        values(column, "x", "image")
+    said = str(caught.value)
+    assert said.startswith(
+        f"column 'x', 4 rows can't be read: row 0: {tmp_path}/a.png: No such file or directory; row 1: "
+    )
+    assert "cut.png: not an image" in said
+    assert said.endswith("; and 1 more")
+    assert "c.png" not in said
+
+
+def test_rows_that_can_not_be_read_are_noted_where_it_is_asked_for() -> None:
+    found: list[Unreadable] = []
+    column = split([b"no", picture((1, 2, 3)), None], Value("binary"))
+    read = decode(column.with_format("arrow")[:].column("x"), "x", "image", first=10, unreadable=found)
+    assert [value is None for value in read] == [True, False, True]
+    assert [row for row, _ in found] == [10]
+
+
+def test_a_column_that_holds_no_files_is_no_matter_of_rows() -> None:
+    with pytest.raises(
+        DataError, match=r"holds string, not the bytes or the path of a file: cast it to datasets.Image"
+    ):
+        values(split(["a.png"], Value("string")), "x", "image")
+
+
+@pytest.mark.parametrize(
+    ("kind", "rows", "bad"),
+    [
+        ("tabular", [[1.0, 2.0], [float("inf"), 0.0], [1e300, 0.0], [float("nan"), None]], [1, 2]),
+        ("series", [[[1.0], [2.0]], [], [[float("nan")]], [[1e39], [0.0]], [[None]]], [2, 3, 4]),
+    ],
+)
+def test_numbers_that_float32_can_not_hold(kind: str, rows: list[Any], bad: list[int]) -> None:
+    feature = List(Value("float64")) if kind == "tabular" else List(List(Value("float64")))
+    found: list[Unreadable] = []
+    read = decode(split(rows, feature).with_format("arrow")[:].column("x"), "x", kind, unreadable=found)
+    assert [row for row, _ in found] == bad
+    assert [row for row, value in enumerate(read) if value is None] == bad
+
+
+@pytest.mark.parametrize(
+    ("kind", "given", "stored"),
+    [
+        ("uint16", [0, 257 * 9, 65535], [0, 9, 255]),
+        ("int64", [0, 9, 255], [0, 9, 255]),
+        ("float32", [0, 0.5, 1], [0, 128, 255]),
+        ("bool", [False, True, True], [0, 255, 255]),
+    ],
+)
+def test_video_is_scaled_as_pictures_are(kind: str, given: list[Any], stored: list[int]) -> None:
+    (read,) = values(split([[[[given]]]], List(List(List(List(Value(kind)))))), "x", "video")
+    assert (read.dtype, read.ravel().tolist()) == (np.uint8, stored)
+
+
+@pytest.mark.parametrize(("kind", "given"), [("int64", [0, 1, 256]), ("int64", [-1, 0, 0]), ("float32", [0, 1, 255])])
+def test_video_of_another_range_is_refused(kind: str, given: list[Any]) -> None:
+    with pytest.raises(DataError, match="row 0: numbers that are neither whole ones from 0 to 255 nor floats"):
+        values(split([[[[given]]]], List(List(List(List(Value(kind)))))), "x", "video")
+
+
+@pytest.mark.parametrize(
+    ("kind", "rows", "count"),
+    [
+        ("int64", [[2**24, 2**24 + 1, None], [2**53, 2**53 + 1, 2**63 - 1], None], 3),
+        ("uint32", [[2**24 + 1, 2**32 - 1, 2**31]], 2),
+        ("float64", [[2.0**24 + 1, 0.1, float("inf"), float("nan")]], 1),
+        ("float32", [[1e30, 16777218.0]], 0),
+    ],
+)
+def test_whole_numbers_that_float32_rounds_are_counted(kind: str, rows: list[Any], count: int) -> None:
+    column = split(rows, List(Value(kind))).with_format("arrow")[:].column("x")
+    assert rounded(column) == count
+
+
+@pytest.mark.parametrize("decoded", [True, False])
+def test_sounds_are_mono_float32_whichever_decoder_the_column_names(decoded: bool) -> None:
     left = np.linspace(-0.5, 0.5, 80, dtype=np.float32)
     rows = [{"bytes": wav(np.stack([left, -left], axis=1), 16000), "path": None}, None]
     plain = split(rows, {"bytes": Value("binary"), "path": Value("string")})
-    stored = plain.cast_column("x", Audio(decode=decode))
+    stored = plain.cast_column("x", Audio(decode=decoded))
     first, second = values(stored, "x", "audio")
     assert isinstance(first, Sound)
     assert (first.rate, first.samples.dtype, first.samples.shape) == (16000, np.float32, (80,))

@@ -8,17 +8,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from mmbench_head.modules import decision
 from torch import nn
 
 from mmbench import plugins
 from mmbench.api.parts import Encoder, Fusion, Objective
 from mmbench.api.space import Float, defaults
 from mmbench.engine.learn.cohort import LARGEST, Cohort, NoCohortError, pays
-from mmbench.engine.learn.heads import LabelHead
 from mmbench.engine.learn.model import Inputs, Model, assemble, predict
 from mmbench.engine.learn.train import Lesson, Recipe, TimeUpError, Training
 from mmbench.errors import PluginError
-from mmbench.testing.columns import ordinary
+from mmbench.testing.rules.columns import ordinary
 from tests.engine.rules import recipe, rule
 
 CATALOG = plugins.load()
@@ -67,7 +67,8 @@ def models(params: list[dict[str, Any]]) -> tuple[list[Model], Lesson]:
     inputs = Inputs(arrays, torch.arange(ROWS) % CLASSES, ROWS)
     states = {modality: state for modality, (state, _) in found.items()}
     sample = inputs.batch(slice(0, 2))
-    made = [assemble(CATALOG, p, states, LabelHead(CLASSES), sample, seed) for seed, p in enumerate(params)]
+    task = CATALOG.heads["label"], {"outputs": CLASSES}
+    made = [assemble(CATALOG, p, states, task, sample, seed) for seed, p in enumerate(params)]
     truth = np.arange(ROWS) % CLASSES
 
     def score(predictions: np.ndarray[Any, Any]) -> float:
@@ -171,7 +172,7 @@ def test_each_drops_out_as_much_as_it_was_told() -> None:
     cohort = Cohort(made, recipes(4), lesson)
 
     def dropped(x: torch.Tensor) -> torch.Tensor:
-        output: Any = cohort.models[0].output
+        output: Any = cohort.models[0].head.output
         return torch.mean((output[2](x) == 0).float())
 
     cohort.models[0].train()
@@ -234,6 +235,6 @@ def test_small_models_join_and_large_ones_do_not() -> None:
 def test_errors_of_a_part_are_raised() -> None:
     made, lesson = models([setting({"a": "mlp"}, "concat") for _ in range(2)])
     for model in made:
-        model.head = LabelHead(CLASSES + 1)
+        model.head, model.result = decision.Label(CLASSES + 1, None, 0.0), "logits"
     with pytest.raises(PluginError, match="logits of shape"):
         Cohort(made, recipes(2), lesson).advance()

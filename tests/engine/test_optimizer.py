@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 import torch
+from mmbench_head.modules.decision import Label
 from torch import Tensor, nn
 
 from mmbench import plugins
-from mmbench.api.training import Optimizer
-from mmbench.engine.learn.heads import LabelHead
+from mmbench.api.parts.training import Optimizer
 from mmbench.engine.learn.model import Model
 from mmbench.engine.learn.optimizer import Group, RowUpdater, Updater, groups_of, in_order, rule_of
 from mmbench.errors import PluginError
@@ -48,7 +48,7 @@ class Encoder(nn.Module):
 
 
 def model(**told: Any) -> Model:
-    return Model({"text": Encoder(**told)}, nn.Linear(2, 2), None, LabelHead(2))
+    return Model({"text": Encoder(**told)}, nn.Linear(2, 2), Label(2, None, 0.0), result="logits")
 
 
 def test_groups_are_named_by_prefixes_of_whole_words() -> None:

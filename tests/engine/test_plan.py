@@ -13,7 +13,7 @@ from mmbench.api.suite import ContenderSpec, CorruptionSpec, Suite
 from mmbench.engine import plan as planning
 from mmbench.engine.space import Cell, Choose, configure, default_params, full_space
 from mmbench.errors import SuiteError
-from mmbench.plugins import Catalog
+from mmbench.plugins import Catalog, Shelf
 from mmbench.store import suitefile
 
 TOYS = str(Path(__file__).parents[1] / "toys.py")
@@ -211,3 +211,41 @@ def test_the_shipped_suites_resolve(name: str, catalog: Catalog) -> None:
         assert all(sum(cell.task.name == task for cell in plan.cells) >= 9 for task in tasks)
         assert plan.suite.budget.trials >= 8
         assert plan.suite.budget.refit_seeds == 3
+
+
+def test_what_does_not_fit_a_text_is_skipped_with_its_reason(suite: Suite, catalog: Catalog) -> None:
+    task = replace(suite.tasks[0], name="words", dataset="toy_text", metric="token_f1", encoders={}, corruptions=())
+    names = ["concat", "cross_attention", "mean_logits", "logistic", "majority"]
+    contenders = (
+        *(ContenderSpec(name=name, fusion=(name,)) for name in names),
+        ContenderSpec(name="balanced", fusion=("concat",), objective=("ogm_ge",)),
+        ContenderSpec(name="auto"),
+    )
+    found = cells(replace(suite, tasks=(task,), contenders=contenders), catalog)
+    assert {name: cell.skip for name, cell in found.items()} == {
+        "concat": None,
+        "cross_attention": None,
+        "mean_logits": "gives logits, a text needs tokens or vector",
+        "logistic": "predicts classes and numbers, and writes no text",
+        "majority": None,
+        "balanced": "ogm_ge: asks a linear layer of each modality for the target, and none writes a text",
+        "auto": None,
+    }
+    assert "head.text.layers" in default_params(found["concat"], catalog)
+    assert "head.text.layers" not in default_params(found["majority"], catalog)
+    assert "mean_logits" not in found["auto"].slots[0].options
+    assert "head.text" in found["concat"].parts
+
+
+def test_a_modality_named_like_another_and_its_encoder_is_refused(suite: Suite, catalog: Catalog) -> None:
+    """encoder.left.mlp would be the choice for "left.mlp", and the head of what the mlp of "left" is given."""
+    dataset = catalog.datasets["toy"]
+    for name, fine in (("left.mlp", False), ("left.mlp.x", False), ("left.1", True), ("left.right", True)):
+        kind = type("Odd", (type(dataset),), {"columns": {"left": "tabular", name: "tabular", "right": "tabular"}})
+        shelf = Shelf(catalog.datasets.role, {"toy": kind()}, {})
+        odd = replace(catalog, datasets=shelf)
+        if fine:
+            assert planning.make(suite, odd).cells
+        else:
+            with pytest.raises(SuiteError, match=rf"modality '{name}' is named like 'left' and an encoder"):
+                planning.make(suite, odd)

@@ -1,19 +1,19 @@
-"""The loop, the heads and the model, each against plain torch."""
+"""The loop and the model, each against plain torch."""
 
 import math
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from mmbench_head.modules.decision import Label
+from mmbench_head.modules.match import NEVER, Match
 from torch import nn
 
 from mmbench.api.parts import Features, Fused
 from mmbench.engine.data.features import PRESENT
 from mmbench.engine.learn import train as loop
-from mmbench.engine.learn.heads import NEVER, LabelHead, LabelsHead, MatchHead, NumberHead
 from mmbench.engine.learn.model import Inputs, Model, kernels, predict, settle
 from mmbench.engine.learn.optimizer import Updater
 from mmbench.engine.learn.train import Fit, Lesson, Recipe, TimeUpError, Training
@@ -53,7 +53,12 @@ def data(n: int = 96, present: torch.Tensor | None = None) -> Inputs:
 
 def model(outputs: int = 4, head: Any = None) -> Model:
     torch.manual_seed(0)
-    return Model({"a": Identity()}, Linear(5, outputs), None, head or LabelHead(outputs))
+    return judging({"a": Identity()}, Linear(5, outputs), head or Label(outputs, None, 0.0))
+
+
+def judging(encoders: Any, fusion: nn.Module, head: nn.Module) -> Model:
+    """A model whose fusion gives logits."""
+    return Model(encoders, fusion, head, result="logits")
 
 
 def truth(inputs: Inputs) -> torch.Tensor:
@@ -185,7 +190,7 @@ class OwnLoss(Linear):
 
 
 def test_a_fusion_may_take_the_place_of_the_task_loss() -> None:
-    net = Model({"a": Identity()}, OwnLoss(5, 4), None, LabelHead(4))
+    net = judging({"a": Identity()}, OwnLoss(5, 4), Label(4, None, 0.0))
     before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
     fit(net, data(), RECIPE, valid=data(), score=lambda _: 0.0)
     assert all(torch.equal(before[name], tensor) for name, tensor in net.state_dict().items())
@@ -257,7 +262,7 @@ class Steps(nn.Module):
 def test_a_mask_that_leaves_out_nothing_is_not_handed_on() -> None:
     """Each split decides for itself; what a fusion sees is the same."""
     encoder = Steps()
-    net = Model({"a": encoder}, Linear(3, 4), None, LabelHead(4))
+    net = judging({"a": encoder}, Linear(3, 4), Label(4, None, 0.0))
     steps, full = torch.randn(8, 5, 3), torch.ones(8, 5, dtype=torch.bool)
     short = full.clone()
     short[7, 2:] = False
@@ -291,7 +296,7 @@ def test_where_channels_lie_in_memory_changes_rounding_only() -> None:
     inputs = Inputs({"a": {"x": torch.randn(64, 1, 12, 12)}}, torch.arange(64) % 4, 64)
     recipe = told(epochs=2, patience=2, lr=0.002, weight_decay=0.0, batch_size=32, seed=3)
     pictures = [Pictures(), Pictures()]
-    nets = [Model({"a": encoder}, Linear(3, 4), None, LabelHead(4)) for encoder in pictures]
+    nets = [judging({"a": encoder}, Linear(3, 4), Label(4, None, 0.0)) for encoder in pictures]
     nets[1].load_state_dict(nets[0].state_dict())
     settle(nets[1], torch.device("cpu"))
     weight = pictures[1].layers[4].weight
@@ -308,23 +313,7 @@ def test_where_channels_lie_in_memory_changes_rounding_only() -> None:
 
 def test_wrong_shapes_are_named() -> None:
     with pytest.raises(PluginError, match=r"logits of shape \(8, 4\), not \[B, 3\]"):
-        model(outputs=4, head=LabelHead(3))(data(8).batch(slice(0, 8)))
-
-
-def test_heads_against_torch() -> None:
-    logits = torch.randn(6, 3)
-    labels = np.array([0, 1, 2, 0, 1, 2])
-    head = LabelHead(3)
-    torch.testing.assert_close(head.loss(logits, head.encode(labels)), F.cross_entropy(logits, torch.tensor(labels)))
-    torch.testing.assert_close(head.decode(logits).sum(1), torch.ones(6))
-    several = (np.arange(18).reshape(6, 3) % 2).astype(np.float32)
-    many = LabelsHead(3)
-    expected = F.binary_cross_entropy(logits.sigmoid(), torch.from_numpy(several))
-    torch.testing.assert_close(many.loss(logits, many.encode(several)), expected)
-    number = NumberHead(1, mean=10.0, deviation=2.0)
-    truth = np.array([8.0, 12.0], np.float32)
-    torch.testing.assert_close(number.encode(truth), torch.tensor([-1.0, 1.0]))
-    torch.testing.assert_close(number.decode(number.encode(truth).unsqueeze(1)), torch.from_numpy(truth))
+        model(outputs=4, head=Label(3, None, 0.0))(data(8).batch(slice(0, 8)))
 
 
 class Product(nn.Module):
@@ -338,13 +327,13 @@ def test_retrieval_scores_every_pair_once() -> None:
     x, y = torch.randn(7, 4), torch.randn(7, 4)
     here = torch.ones(7, dtype=torch.bool)
     inputs = Inputs({"a": {"x": x, PRESENT: here}, "b": {"x": y, PRESENT: here}}, torch.arange(7), 7)
-    head = MatchHead(1, left=("a",))
-    net = Model({"a": Identity(), "b": Identity()}, Product(), None, head)
+    head = Match(None, 0.0, left=("a",))
+    net = judging({"a": Identity(), "b": Identity()}, Product(), head)
     torch.testing.assert_close(predict(net, inputs, batch_size=3), x @ y.T)
     features, target = head.arrange(net.encode(inputs.batch(slice(0, 7))), torch.arange(7))
-    logits = net.logits(features)
+    fused = net.fuse(features)
     expected = (F.cross_entropy(x @ y.T, torch.arange(7)) + F.cross_entropy(y @ x.T, torch.arange(7))) / 2
-    torch.testing.assert_close(head.loss(logits, target), expected)
+    torch.testing.assert_close(head.loss(fused, target), expected)
     assert target.view(7, 7).equal(torch.eye(7))
 
 
@@ -352,7 +341,7 @@ def test_retrieval_among_fewer_candidates() -> None:
     x, y = torch.randn(7, 4), torch.randn(7, 4)
     here = torch.ones(7, dtype=torch.bool)
     inputs = Inputs({"a": {"x": x, PRESENT: here}, "b": {"x": y, PRESENT: here}}, torch.arange(7), 7)
-    net = Model({"a": Identity(), "b": Identity()}, Product(), None, MatchHead(1, left=("a",)))
+    net = judging({"a": Identity(), "b": Identity()}, Product(), Match(None, 0.0, left=("a",)))
     scores = predict(net, inputs, pool=3)
     asked = torch.block_diag(torch.ones(3, 3), torch.ones(3, 3), torch.ones(1, 1)).bool()
     torch.testing.assert_close(scores[asked], (x @ y.T)[asked])

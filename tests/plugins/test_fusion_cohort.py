@@ -12,7 +12,7 @@ from torch.func import functional_call, vmap
 
 import mmbench as mb
 from mmbench.api.space import Float, defaults
-from mmbench.testing.features import INPUTS, some, without
+from mmbench.testing.rules.features import INPUTS, some, without
 
 FUSIONS = [part for part in mmbench_fusions() if part.level != "estimator"]
 OBJECTIVES = mmbench_objectives()

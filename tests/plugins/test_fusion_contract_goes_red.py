@@ -241,8 +241,8 @@ class Missing(mb.Fusion):
 
 def test_a_broken_estimator() -> None:
     made: Any = type("Contract", (FusionContract,), {"part": Missing})()
-    with pytest.raises(AssertionError, match="for train classes"):
-        made.test_label()
+    with pytest.raises(AssertionError, match="also of one train lacks"):
+        made.test_predictions()
     assert made.test_parameters_learn is None, "a rule for modules"
     sound: Any = type("Contract", (FusionContract,), {"part": Sum})()
-    assert sound.test_label is None, "a rule for estimators"
+    assert sound.test_predictions is None, "a rule for estimators"

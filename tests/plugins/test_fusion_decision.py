@@ -15,7 +15,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from torch.distributions import Dirichlet, kl_divergence
 
 import mmbench as mb
-from mmbench.testing.features import INPUTS, nothing, some, without
+from mmbench.testing.rules.features import INPUTS, nothing, some, without
 
 Array = np.ndarray[Any, Any]
 CLASSES = 4

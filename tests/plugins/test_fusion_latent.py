@@ -11,7 +11,7 @@ from mmbench_fusion.modules.latent import moment_discrepancy, overlap
 from scipy.special import expit
 
 import mmbench as mb
-from mmbench.testing.features import INPUTS, nothing, some, without
+from mmbench.testing.rules.features import INPUTS, nothing, some, without
 
 Array = np.ndarray[Any, Any]
 NAMES = sorted(INPUTS)

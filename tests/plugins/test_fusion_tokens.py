@@ -11,7 +11,7 @@ from mmbench_fusion.tokens import Bottleneck, CrossAttention, LateTransformer
 from torch import Tensor, nn
 
 import mmbench as mb
-from mmbench.testing.features import INPUTS, nothing, some, without
+from mmbench.testing.rules.features import INPUTS, nothing, some, without
 
 NAMES = sorted(INPUTS)
 WIDTH = 8

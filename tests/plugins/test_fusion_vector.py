@@ -10,7 +10,7 @@ from mmbench_fusion.vector import Attention, Concat, Gated, LowRank, Mean, Sum, 
 
 import mmbench as mb
 from mmbench.api.space import defaults
-from mmbench.testing.features import INPUTS, nothing, some, without
+from mmbench.testing.rules.features import INPUTS, nothing, some, without
 
 Array = np.ndarray[Any, Any]
 NAMES = sorted(INPUTS)

@@ -12,7 +12,7 @@ from mmbench_objective.modules.alignment import info_nce
 from torch import Tensor
 
 import mmbench as mb
-from mmbench.testing.features import INPUTS, nothing, some, without
+from mmbench.testing.rules.features import INPUTS, nothing, some, without
 
 Array = np.ndarray[Any, Any]
 NAMES = sorted(INPUTS)

@@ -8,8 +8,8 @@ from mmbench_vision.lite0 import EfficientNetLite0 as Network
 from mmbench_vision.lite0 import SamePadded, pretrained
 from torch import nn
 
-from mmbench.testing.columns import ordinary
 from mmbench.testing.encoder import EncoderContract
+from mmbench.testing.rules.columns import ordinary
 
 
 class TestEfficientNetLite0(EncoderContract):

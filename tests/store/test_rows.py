@@ -219,3 +219,13 @@ def test_any_text_that_an_error_may_hold_can_be_read_again(folder: Path) -> None
             store.add_trial(replace(trial(number), status="error", reason=reason))
     stored = [found.reason for found in history(folder)[CELL].trials]
     assert stored == ["half ? of a pair", *reasons[1:]]
+
+
+def test_warnings_of_the_data_are_sentences(store: Store, folder: Path) -> None:
+    warned = record(dataset={**record().dataset, "warnings": ["4 of 10 test rows are train rows"]})
+    store.add_record(warned)
+    assert read_run(folder).records == (warned,)
+    for wrong in ("one sentence", [1], {"a": "b"}):
+        store.add_record(record(dataset={**warned.dataset, "warnings": wrong}))
+        with pytest.raises(StoreError, match=r"dataset\.warnings is no list of sentences"):
+            read_run(folder)

@@ -60,6 +60,16 @@ def test_what_is_stored_comes_back(store: Store, folder: Path) -> None:
     assert not list(folder.rglob(".*.tmp"))
 
 
+def test_texts_come_back(store: Store, folder: Path) -> None:
+    answers = np.array(["a cat", "größe ☕", ""], dtype=object)
+    kept = store.add_refit(refit(7), {"test": answers})
+    store.add_targets("digits", answers)
+    assert load_predictions(folder, kept)["test"].tolist() == answers.tolist()
+    assert load_targets(folder, "digits").tolist() == answers.tolist()
+    with pytest.raises(StoreError, match="neither numbers nor a text a row"):
+        store.add_refit(refit(8), {"test": np.array([object()])})
+
+
 def test_numbers_that_are_not_finite_come_back_and_the_file_is_strict_json(store: Store, folder: Path) -> None:
     odd = trial(0, score=float("-inf"), curve=[float("inf"), 0.5], params={"x": np.float32(0.5), "s": "NaN"})
     store.add_trial(odd)

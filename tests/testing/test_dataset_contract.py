@@ -9,6 +9,7 @@ from datasets import ClassLabel, DatasetDict, List, Value, disable_progress_bars
 from datasets import Dataset as Table
 
 import mmbench as mb
+from mmbench.errors import DataError
 from mmbench.testing.dataset import DatasetContract
 
 
@@ -81,7 +82,8 @@ def test_a_split_that_is_missing_or_empty() -> None:
 def test_values_that_are_not_of_their_kind() -> None:
     broken("test_each_modality_holds_values_of_its_kind", **loading(train=table(0, text=["a", ""] * 3)))
     broken("test_each_modality_holds_values_of_its_kind", **loading(train=table(0, text=[None] * 6)))
-    broken("test_each_modality_holds_values_of_its_kind", **loading(train=table(0, x=[[float("inf")]] * 6)))
+    with pytest.raises(DataError, match="a number that is infinite"):
+        broken("test_each_modality_holds_values_of_its_kind", **loading(train=table(0, x=[[float("inf")]] * 6)))
 
 
 def test_tabular_rows_of_unequal_width() -> None:
@@ -96,7 +98,7 @@ def test_a_label_that_is_no_class_label_or_a_number_that_never_changes() -> None
 
 
 def test_a_class_that_train_lacks() -> None:
-    broken("test_each_class_is_in_train", **loading(train=table(0, y=[0] * 6)))
+    broken("test_the_target_column_fits_the_target", **loading(train=table(0, y=[0] * 6)))
 
 
 def test_a_row_in_two_splits() -> None:
@@ -105,7 +107,7 @@ def test_a_row_in_two_splits() -> None:
 
 def test_a_match_with_two_right_answers() -> None:
     match = mb.Match(("x",), ("text",))
-    broken("test_in_a_match_no_value_has_two_answers", target=match, **loading(test=table(12, text=["same"] * 6)))
+    broken("test_no_value_of_a_side_has_two_answers", target=match, **loading(test=table(12, text=["same"] * 6)))
 
 
 def test_a_target_that_leaks() -> None:

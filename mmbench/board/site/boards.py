@@ -5,7 +5,7 @@ from typing import Any, TypeAlias
 
 from markupsafe import Markup
 
-from mmbench.api.scores import sign
+from mmbench.api.parts.scores import sign
 from mmbench.board import figures
 from mmbench.board.gate.boards import Board
 from mmbench.board.site import drawing
@@ -59,6 +59,7 @@ def _task(board: Board, rows: Sequence[Row]) -> View:
         ],
         "others": [_other(board, row) for row in rows if row["rank"] is None],
         "plots": [plot for cost in PLOTTED if (plot := _plot(rows, cost))],
+        "warnings": figures.warnings(list(rows)),
         "curves": [_curve(board, name, ranked) for name in dict.fromkeys(n for row in ranked for n in row["curves"])],
     }
 

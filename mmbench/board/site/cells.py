@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
+from mmbench.api.parts.scores import sign
 from mmbench.api.record import Record, Refit, Trial
-from mmbench.api.scores import sign
 from mmbench.board import figures
 from mmbench.board.site import drawing
 from mmbench.board.site.boards import Row, View, interval, number, score_scale, tuned, whisker

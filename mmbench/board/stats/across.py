@@ -9,7 +9,7 @@ the contests of a missing task did not take place: it is rated by those it had. 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from mmbench.api.scores import sign
+from mmbench.api.parts.scores import sign
 from mmbench.board.stats import friedman, ratings
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from mmbench.api.scores import sign
+from mmbench.api.parts.scores import sign
 
 Row: TypeAlias = Mapping[str, Any]
 

@@ -13,7 +13,7 @@ from itertools import combinations
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from mmbench.api.parts import Metric
-from mmbench.api.scores import quiet, read_only, reason, scored
+from mmbench.api.parts.scores import quiet, read_only, reason, scored
 from mmbench.board.stats.reference import LEVEL as LEVEL
 from mmbench.board.stats.reference import MOST, Spread
 from mmbench.errors import MMBenchError

@@ -94,10 +94,12 @@ def brought(plugin: str) -> "list[Part]":
 def contracts(plugin: str) -> dict[str, type]:
     """A test class for each part of `plugin`, as its author would write it: the contract of its role, and `part`."""
     made: dict[str, type] = {}
-    for part in brought(plugin):
+    parts = brought(plugin)
+    own = {part.name: part for part in parts if part.role == "head"}  # what its metrics may be about
+    for part in parts:
         module, name = next(role.contract for role in ROLES if role.name == part.role)
         contract = getattr(importlib.import_module(module), name)
-        made[_class_name(part)] = type(_class_name(part), (contract,), {"part": type(part)})
+        made[_class_name(part)] = type(_class_name(part), (contract,), {"part": type(part), "heads": own})
     return made
 
 

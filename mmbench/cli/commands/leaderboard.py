@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
-from mmbench.api.scores import sign
+from mmbench.api.parts.scores import sign
 from mmbench.board.stats import pareto
 from mmbench.cli import options, terminal
 from mmbench.errors import MMBenchError

@@ -135,7 +135,18 @@ def _show_part(part: "Part", distribution: str, catalog: "Catalog") -> None:
     if part.space:
         rows = [_parameter_row(name, parameter) for name, parameter in part.space.items()]
         terminal.show("", terminal.table(("parameter", "values", "default", "only if", "stage"), rows))
+    if part.role == "dataset":
+        _show_report(part.name, catalog)
     terminal.show("")
+
+
+def _show_report(name: str, catalog: "Catalog") -> None:
+    """What the rows hold, as it was counted when they were made."""
+    from mmbench import session
+
+    holds = session.data_report(catalog.datasets[name])
+    unknown_yet = [f"not counted yet: mmbench prepare {name} makes the data and shows what they hold"]
+    terminal.show("", *(holds or unknown_yet))
 
 
 def _facts(part: "Part", distribution: str, catalog: "Catalog") -> list[tuple[str, str]]:

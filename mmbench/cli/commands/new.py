@@ -24,6 +24,7 @@ class What(StrEnum):
     objective = "objective"
     optimizer = "optimizer"
     schedule = "schedule"
+    head = "head"
     metric = "metric"
     corruption = "corruption"
     suite = "suite"

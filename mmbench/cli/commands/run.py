@@ -238,4 +238,7 @@ def prepare(
 
     with Meter(quiet=quiet) as meter:
         ready = session.prepare(target, plugins=plugin or (), on_progress=meter)
-    terminal.show(terminal.table(("ready", "where"), [[what, str(where)] for what, where in ready]))
+    terminal.show(terminal.table(("ready", "where"), [[what, str(where)] for what, where, _ in ready]))
+    for what, _, holds in ready:
+        if holds:
+            terminal.show("", what, *(f"  {line}" for line in holds))

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, overload
 
+from mmbench.api.media import Colour
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -19,8 +21,8 @@ class Column(Sequence[Any]):
     Values that are read in turn are decoded once; asking for a slice gives a list.
     """
 
-    def __init__(self, split: Any, kind: str, rows: "np.ndarray[Any, Any]") -> None:
-        self._split, self._kind, self._rows = split, kind, rows
+    def __init__(self, split: Any, kind: str, rows: "np.ndarray[Any, Any]", *, background: Colour = "white") -> None:
+        self._split, self._kind, self._rows, self._background = split, kind, rows, background
         self._block: tuple[int, list[Any]] = (-1, [])
 
     def __len__(self) -> int:
@@ -53,7 +55,7 @@ class Column(Sequence[Any]):
 
     def only(self, chosen: "np.ndarray[Any, Any]") -> "Column":
         """The values at some places: their indices, or a mask [N]."""
-        return Column(self._split, self._kind, self._rows[chosen])
+        return Column(self._split, self._kind, self._rows[chosen], background=self._background)
 
     def _arrow(self, rows: "np.ndarray[Any, Any]") -> Any:
         """The rows as a `pyarrow.ChunkedArray`."""
@@ -66,4 +68,5 @@ class Column(Sequence[Any]):
 
         if not len(rows):
             return []
-        return columns.decode(self._arrow(rows), self._split.column_names[0], self._kind, first=int(rows[0]))
+        name, first = self._split.column_names[0], int(rows[0])
+        return columns.decode(self._arrow(rows), name, self._kind, first=first, background=self._background)

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     Array: TypeAlias = np.ndarray[Any, Any]
 
-FORM = 3  # of the files; part of the key
+FORM = 4  # of the files, and of what raw values are decoded to; part of the key
 CHUNK = 64  # rows that an encoder is given at once
 PRESENT = "present"
 MASK = "mask"  # which steps of each row are there, where rows have steps

@@ -1,21 +1,25 @@
 """Datasets on disk: loaded once by their plugin, kept under the cache by fingerprint, read by split.
 
 The rows hold what contenders may see; the truth stands in files of its own, that of test outside the dataset's
-folder, where processes that tune are kept from reading it (`executors.sandbox`).
+folder, where processes that tune are kept from reading it (`executors.sandbox`). What the rows hold is counted when
+they are made (`intake`, `report`).
 """
 
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmbench.api.data import SPLITS, Label
+from mmbench.api.data import SPLITS
 from mmbench.api.files import check_readable, disk_full, file_lock, remedy, share
+from mmbench.api.media import is_colour
 from mmbench.api.parts import Dataset
+from mmbench.api.record import pack, unpack
+from mmbench.engine.data import intake, report
 from mmbench.engine.data.column import Column
 from mmbench.engine.identity import fingerprint
 from mmbench.errors import DataError, MMBenchError, blamed
@@ -23,6 +27,8 @@ from mmbench.errors import DataError, MMBenchError, blamed
 if TYPE_CHECKING:
     import numpy as np
     from datasets import DatasetDict
+
+REPORT, TAKEN_IN = "report.json", "taken-in"
 
 
 @dataclass(frozen=True)
@@ -35,10 +41,28 @@ class Table:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """{"rows": {split: n}, "outputs": number of classes or 1, "classes": names or null}"""
+        """{"rows": {split: n}, "classes": names or null}"""
         facts: dict[str, Any] = json.loads((self.folder / "facts.json").read_text())
         facts["rows"] = {split: len(self.rows(split, n)) for split, n in facts["rows"].items()}
         return facts
+
+    @property
+    def report(self) -> report.Report | None:
+        """What the whole data set holds, see `report`; None if it was made by an older mmbench and not read since."""
+        try:
+            found: report.Report = json.loads((self.folder / REPORT).read_text())
+        except FileNotFoundError:
+            return None
+        return found
+
+    def warnings(self, modalities: Sequence[str]) -> list[str]:
+        """What the report warns of that concerns some modalities; nothing without a report."""
+        found = report.warnings(self.report or {"warnings": []}, modalities)
+        if found and self.limit is not None:
+            found.append(
+                f"these are counts of the whole data set, of which at most {self.limit:,} rows a split are used"
+            )
+        return found
 
     def rows(self, split: str, n: int) -> "np.ndarray[Any, Any]":
         """Which of the split's n rows are used, in order."""
@@ -49,14 +73,13 @@ class Table:
         return np.linspace(0, n - 1, self.limit).astype(int)
 
     def targets(self, split: str) -> "np.ndarray[Any, Any]":
-        """The truth: [N] int64, [N, L] float32, [N] float32, or for Match [N] row indices."""
-        import numpy as np
+        """The truth, as the target's own type says."""
         from safetensors.numpy import load_file
 
         file = truth_file(self.folder) if split == "test" else self.folder / f"targets-{split}.safetensors"
-        target = load_file(file)["target"]
+        target = unpack(load_file(file))["target"]
         rows = self.rows(split, len(target))
-        return np.arange(len(rows)) if self.dataset.target.type == "match" else target[rows]
+        return self.dataset.target.some(target, rows)
 
     def values(self, split: str, modality: str, first: int | None = None) -> Column:
         """One column's raw values (the first few), as `mmbench.api.data` lists them by kind; a missing one is None."""
@@ -64,7 +87,8 @@ class Table:
 
         table = load_from_disk(str(self.folder / "rows" / split), keep_in_memory=False)
         rows = self.rows(split, len(table))[:first]
-        return Column(table.select_columns([modality]).with_format("arrow"), self.dataset.columns[modality], rows)
+        column = table.select_columns([modality]).with_format("arrow")
+        return Column(column, self.dataset.columns[modality], rows, background=self.dataset.background)
 
 
 def where(dataset: Dataset, cache: Path, known: str | None = None) -> Path:
@@ -114,6 +138,33 @@ def materialise(dataset: Dataset, cache: Path, limit: int | None = None, known: 
     return Table(dataset, folder, limit)
 
 
+def examine(table: Table) -> report.Report:
+    """The table's report, made now if an older mmbench has left none. Raises DataError if a value can't be read.
+
+    It counts the classes of test, so that workers who tune can't make one.
+    """
+    from datasets import disable_progress_bars, load_from_disk
+
+    if (found := table.report) is not None:
+        return found
+    disable_progress_bars()
+    whole, seen = replace(table, limit=None), {}
+    for name in SPLITS:
+        split = load_from_disk(str(table.folder / "rows" / name), keep_in_memory=False)
+        seen[name] = {m: intake.look(table.dataset, name, split, m) for m in table.dataset.columns}
+        intake.refuse(table.dataset, name, seen[name])
+    made = report.make(table.dataset, whole.facts, seen, {name: whole.targets(name) for name in SPLITS})
+    try:
+        draft = table.folder / f"{REPORT}.{os.getpid()}.draft"
+        draft.write_text(json.dumps(made))
+        draft.chmod(table.folder.stat().st_mode & 0o666)
+        draft.replace(table.folder / REPORT)
+    except OSError as error:  # a cache that others own
+        said = f"this report can't be kept beside the data ({error.strerror}): boards will lack its warnings"
+        made["warnings"].append({"modality": None, "text": said})
+    return made
+
+
 def _build(dataset: Dataset, cache: Path, draft: Path, truth: Path) -> None:
     import numpy as np
     from datasets import disable_progress_bars
@@ -122,27 +173,29 @@ def _build(dataset: Dataset, cache: Path, draft: Path, truth: Path) -> None:
     from mmbench.api import columns
 
     disable_progress_bars()
+    if not is_colour(dataset.background):
+        raise DataError(f'dataset {dataset.name!r}: background {dataset.background!r} is no colour: write "white", ...')
     splits = _load(dataset, cache)
-    facts: dict[str, Any] = {"rows": {}, "outputs": 1, "classes": None}
-    if isinstance(dataset.target, Label):
-        facts["classes"] = _classes(dataset, dataset.target, splits)
-        facts["outputs"] = len(facts["classes"])
+    facts: dict[str, Any] = {"rows": {}}
+    facts["classes"] = _classes(dataset, splits)
+    seen, targets = {}, {}
     for name in SPLITS:
         split = splits[name]
         for modality in dataset.columns:
             if modality not in split.features:
                 raise DataError(f"dataset {dataset.name!r}, split {name!r}: column {modality!r} is missing")
-        split.select_columns(list(dataset.columns)).save_to_disk(str(draft / "rows" / name))  # none of the target's
-        target = columns.targets(split, dataset.target)
+        kept, seen[name] = intake.take_in(dataset, name, split, draft / TAKEN_IN)
+        kept.save_to_disk(str(draft / "rows" / name))  # none of the target's
+        target = targets[name] = columns.targets(split, dataset.target)
         if target.dtype.kind == "f" and not np.isfinite(target).all():
             raise DataError(f"dataset {dataset.name!r}, split {name!r}: a target is missing or not finite")
         if name == "test":
             _put({"target": target}, truth)
         else:
-            save_file({"target": target}, draft / f"targets-{name}.safetensors")
+            save_file(pack({"target": target}), draft / f"targets-{name}.safetensors")
         facts["rows"][name] = len(split)
-        if target.ndim == 2:
-            facts["outputs"] = target.shape[1]
+    shutil.rmtree(draft / TAKEN_IN, ignore_errors=True)
+    (draft / REPORT).write_text(json.dumps(report.make(dataset, facts, seen, targets)))
     (draft / "facts.json").write_text(json.dumps(facts))
 
 
@@ -162,22 +215,12 @@ def _load(dataset: Dataset, cache: Path) -> "DatasetDict":
     return splits
 
 
-def _classes(dataset: Dataset, target: Label, splits: "DatasetDict") -> list[str]:
-    """The names of the classes: the same in each split, or a number would mean one class here and another there."""
-    from datasets import ClassLabel
-
-    where = f"dataset {dataset.name!r}: the target column {target.column!r}"
-    cast = f"splits.cast_column({target.column!r}, datasets.ClassLabel(names=[...]))"
-    names = {}
-    for split in SPLITS:
-        feature = splits[split].features.get(target.column)
-        if not isinstance(feature, ClassLabel):
-            found = "missing" if feature is None else f"{getattr(feature, 'dtype', None) or feature}, no ClassLabel"
-            raise DataError(f"{where} is {found} in {split}: load may end with {cast}")
-        names[split] = list(feature.names)
-        if names[split] != names["train"]:
-            raise DataError(f"{where} has other classes in {split} than in train: cast all with one list, {cast}")
-    return names["train"]
+def _classes(dataset: Dataset, splits: "DatasetDict") -> list[str] | None:
+    """The names of the classes, if the target has any."""
+    try:
+        return dataset.target.names({name: splits[name].features for name in SPLITS})
+    except DataError as error:
+        raise DataError(f"dataset {dataset.name!r}: {error}") from None
 
 
 def _put(arrays: "Mapping[str, np.ndarray[Any, Any]]", file: Path) -> None:
@@ -186,7 +229,7 @@ def _put(arrays: "Mapping[str, np.ndarray[Any, Any]]", file: Path) -> None:
 
     file.parent.mkdir(exist_ok=True)
     draft = file.with_suffix(".draft")
-    save_file(arrays, draft)
+    save_file(pack(arrays), draft)
     draft.chmod(file.parent.stat().st_mode & 0o666)
     sync(draft.parent, draft.name)
     draft.replace(file)

@@ -32,6 +32,14 @@ class Progressed:
 
 
 @dataclass(frozen=True)
+class DataExamined:
+    """A data set was made, and this is what was found in it, in lines for people."""
+
+    dataset: str
+    lines: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class UnitsCounted:
     """A preparation is long, and has so many units that others can take part in."""
 
@@ -122,6 +130,7 @@ class Doubled:
 Message: TypeAlias = (
     Started
     | Progressed
+    | DataExamined
     | UnitsCounted
     | TrialsBegun
     | TrialEnded

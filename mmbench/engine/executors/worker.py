@@ -20,11 +20,12 @@ from typing import Any, TypeAlias
 
 from mmbench.api.executor import Send, Work
 from mmbench.api.files import disk_full, open_streams
-from mmbench.api.record import Trial
+from mmbench.api.record import Trial, pack
 from mmbench.engine import clock
 from mmbench.engine.executors.messages import (
     Array,
     CostMeasured,
+    DataExamined,
     Done,
     Doubled,
     Failed,
@@ -114,13 +115,18 @@ def perform(job: Job, setting: Setting, tell: Tell) -> None:
     """Do `job`, and tell of it."""
     from mmbench import plugins, sources
     from mmbench.api.progress import listen
-    from mmbench.engine.data.tables import materialise
+    from mmbench.engine.data.report import lines
+    from mmbench.engine.data.tables import Table, examine, materialise, where
 
     catalog = plugins.load(setting.plugins)
     sources.hold(setting.sources)
     with listen(lambda label, done, total: tell(Progressed(str(label), int(done), int(total)))):
         if isinstance(job, LoadData):
-            materialise(catalog.datasets[job.dataset], setting.cache, known=job.fingerprint)
+            dataset = catalog.datasets[job.dataset]
+            new = Table(dataset, where(dataset, setting.cache, job.fingerprint)).report is None
+            found = examine(materialise(dataset, setting.cache, known=job.fingerprint))
+            if new:
+                tell(DataExamined(dataset.name, tuple(lines(found))))
             return
         from mmbench.engine.jobs.workspace import Workspace
 
@@ -166,7 +172,7 @@ def _search(job: Search, workspace: Any, tell: Tell) -> None:
         begin=lambda together: tell(RefitsBegun(together)),
     )
     for result, predictions in results:
-        tell(RefitEnded(result, {name: Array.of(array) for name, array in predictions.items()}))
+        tell(RefitEnded(result, {name: Array.of(array) for name, array in pack(predictions).items()}))
 
 
 def _confine(job: Job, setting: Setting) -> None:

@@ -18,7 +18,6 @@ from mmbench.engine import clock
 from mmbench.engine.jobs.estimator import fit_estimator
 from mmbench.engine.jobs.workspace import Workspace
 from mmbench.engine.learn.cohort import FEWEST, Cohort, pays
-from mmbench.engine.learn.heads import MatchHead
 from mmbench.engine.learn.optimizer import rule_of
 from mmbench.engine.learn.train import Fit, Recipe, TimeUpError, Training
 from mmbench.engine.space import full_space, is_structural, together
@@ -173,10 +172,10 @@ def train_together(workspace: Workspace, params: Params, members: int) -> bool:
 
 def _may_join(workspace: Workspace, params: Params) -> bool:
     """Whether nothing that is known beforehand keeps such configurations from training as one."""
-    if not workspace.is_trained(params) or isinstance(workspace.head, MatchHead):
+    if not workspace.is_trained(params):
         return False
     catalog = workspace.catalog
-    parts: list[Any] = [catalog.fusions[params["fusion"]], rule_of(catalog, params).optimizer]
+    parts: list[Any] = [workspace.head, catalog.fusions[params["fusion"]], rule_of(catalog, params).optimizer]
     parts += [catalog.encoders[params[f"encoder.{m}"]] for m in workspace.cell.encoders]
     parts += [catalog.objectives[name] for name in together(params["objective"])] if "objective" in params else []
     return all(part.cohort for part in parts)

@@ -13,6 +13,9 @@ from mmbench.engine.learn.train import Fit
 from mmbench.engine.space import settings
 from mmbench.errors import TrainingError
 
+NUMBERS = "biuf"
+"""The kinds of array that hold numbers; others hold texts."""
+
 
 def fit_estimator(workspace: Workspace, params: Params, seed: int) -> tuple[Any, Fit]:
     """Fit the configuration's estimator on train under `seed`; its score is that on validation."""
@@ -21,7 +24,8 @@ def fit_estimator(workspace: Workspace, params: Params, seed: int) -> tuple[Any,
     fusion = workspace.catalog.fusions[params["fusion"]]
     vectors = workspace.summaries(params, train)
     specs = {m: FeatureSpec(width=v.shape[1], tokens=1) for m, v in vectors.items()}
-    estimator = fusion.build(specs, workspace.head.outputs, settings(fusion, params, f"fusion.{fusion.name}"))
+    own = settings(fusion, params, f"fusion.{fusion.name}")
+    estimator = fusion.build(specs, workspace.state["outputs"], own)
     started = time.perf_counter()
     estimator.fit(vectors, workspace.truth["train"])
     seconds = time.perf_counter() - started
@@ -30,10 +34,12 @@ def fit_estimator(workspace: Workspace, params: Params, seed: int) -> tuple[Any,
 
 
 def predict_estimator(workspace: Workspace, params: Params, estimator: Any, inputs: Inputs) -> "np.ndarray[Any, Any]":
-    """Predictions as metrics want them: probabilities [N, outputs], or numbers [N]."""
+    """Predictions as metrics want them: probabilities [N, outputs], or what else the head asks for."""
     vectors = workspace.summaries(params, inputs)
-    probabilities = hasattr(estimator, "predict_proba") and workspace.cell.task.target.type != "number"
-    predictions = np.asarray(estimator.predict_proba(vectors) if probabilities else estimator.predict(vectors))
+    ask = getattr(estimator, workspace.head.asks, None) or estimator.predict
+    predictions = np.asarray(ask(vectors))
+    if predictions.dtype.kind not in NUMBERS:
+        return predictions
     if not np.isfinite(predictions).all():
         raise TrainingError("the estimator's predictions are not finite")
     return predictions.astype(np.float32)

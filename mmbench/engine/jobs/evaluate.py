@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
+from mmbench.api.parts.scores import curve_point, scored
 from mmbench.api.record import Refit, Trial
-from mmbench.api.scores import curve_point, scored
 from mmbench.api.space import Params
 from mmbench.api.suite import CorruptionSpec
 from mmbench.engine.data.tables import materialise
@@ -118,7 +118,7 @@ class Referee:
         """The refit with its metrics and curves filled in."""
         if TEST not in predictions:
             return refit
-        fitting = [m for m in self.catalog.metrics.values() if cell.task.target.type in m.targets]
+        fitting = [m for m in self.catalog.metrics.values() if m.concerns(cell.task) and m.supports(cell.task) is None]
         found = {metric.name: scored(metric, self.truth, predictions[TEST]) for metric in fitting}
         tuned = self.catalog.metrics[cell.task.metric]
         curves: dict[str, list[tuple[float, float | None]]] = {}
@@ -146,5 +146,5 @@ def _predict(
 
     inputs = workspace.damaged(params, spec, severity) if spec else workspace.inputs(params, "test")
     if workspace.is_trained(params):
-        return predict(model, inputs).cpu().numpy()
+        return workspace.decoded(predict(model, inputs).cpu().numpy())
     return predict_estimator(workspace, params, model, inputs)

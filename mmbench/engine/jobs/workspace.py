@@ -12,13 +12,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mmbench.api.parts import Encoder
-from mmbench.api.scores import scored
+from mmbench.api.parts import Encoder, State
+from mmbench.api.parts.head import Head
+from mmbench.api.parts.scores import scored
 from mmbench.api.space import Params, defaults
 from mmbench.api.suite import CorruptionSpec
 from mmbench.engine.data.features import PRESENT, Prepared
 from mmbench.engine.data.tables import Table, materialise
-from mmbench.engine.learn.heads import Head, head_for
 from mmbench.engine.learn.model import Inputs, Model, assemble
 from mmbench.engine.learn.train import Augment, Lesson
 from mmbench.engine.space import Cell, encoder_code, part_params
@@ -36,7 +36,10 @@ class Workspace:
         self.device = torch.device(device)
         self.table: Table = materialise(catalog.datasets[cell.task.dataset], cache_folder, cell.limit, cell.fingerprint)
         self.truth = {split: self.table.targets(split) for split in ("train", "validation")}
-        self.head: Head = head_for(cell.task.target, self.table.facts["outputs"], self.truth["train"])
+        target = cell.task.target
+        self.head: Head = catalog.heads[target.type]
+        self.state: State = self.head.fit(target, self.truth["train"], self.table.facts["classes"])
+        """What the head knows of the train rows."""
         self._inputs = cache(self._load_inputs)
         self._prepared = cache(self._prepare)
 
@@ -47,6 +50,10 @@ class Workspace:
         if isinstance(found, str):
             raise TrainingError(f"{metric.name} has no score on validation: {found}")
         return found
+
+    def decoded(self, predictions: "np.ndarray[Any, Any]") -> "np.ndarray[Any, Any]":
+        """What a model predicts, as metrics score it."""
+        return self.head.decode(self.state, predictions)
 
     def is_trained(self, params: Params) -> bool:
         """Whether the configuration is a torch model; if not, it is a scikit-learn estimator."""
@@ -74,14 +81,16 @@ class Workspace:
     def inputs(self, params: Params, split: str) -> Inputs:
         """One split as tensors on the device; those of test have no target."""
         arrays = {m: self._inputs(m, *self._preparation(m, params), split) for m in self.cell.encoders}
-        target = self.head.encode(self.truth[split]).to(self.device) if split in self.truth else None
+        target = self._target(split) if split in self.truth else None
         n = len(next(iter(next(iter(arrays.values())).values())))
         return Inputs(arrays, target, n)
 
     def lesson(self, params: Params) -> Lesson:
         """What a training of this configuration learns from and is judged by."""
         train, valid = self.inputs(params, "train"), self.inputs(params, "validation")
-        return Lesson(train, valid, self.score, self.cell.direction, self.augment(params))
+        return Lesson(
+            train, valid, lambda found: self.score(self.decoded(found)), self.cell.direction, self.augment(params)
+        )
 
     def damaged(self, params: Params, spec: CorruptionSpec, severity: float) -> Inputs:
         """The test split with one modality damaged."""
@@ -105,12 +114,15 @@ class Workspace:
     def model(self, params: Params, seed: int) -> Model:
         states = {m: prepared.state() for m, prepared in self.prepared(params).items()}
         sample = self.inputs(params, "train").batch(slice(0, 2))
-        return assemble(self.catalog, params, states, self.head, sample, seed)
+        return assemble(self.catalog, params, states, (self.head, self.state), sample, seed)
 
     def augment(self, params: Params) -> dict[str, Augment]:
         """The encoders that change training batches."""
         encoders = {m: self.catalog.encoders[params[f"encoder.{m}"]] for m in self.cell.encoders}
         return {m: _augment(e.augment) for m, e in encoders.items() if type(e).augment is not Encoder.augment}
+
+    def _target(self, split: str) -> Tensor:
+        return torch.from_numpy(self.head.encode(self.state, self.truth[split])).to(self.device)
 
     def _preparation(self, modality: str, params: Params) -> tuple[str, tuple[tuple[str, Any], ...]]:
         encoder = self.catalog.encoders[params[f"encoder.{modality}"]]

@@ -7,7 +7,6 @@ training to rounding; with it, in distribution.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from copy import copy
 from typing import Any, cast
 
 import numpy as np
@@ -59,7 +58,7 @@ def pays(models: Sequence[Model], batch_size: int) -> bool:
     if device.type == "cuda":
         return True
     weights = sum(parameter.numel() for parameter in model.parameters())
-    return weights * min(batch_size, model.head.most_rows) <= (LARGEST if len(models) >= MANY else LARGEST // 8)
+    return weights * min(batch_size, model.most_rows) <= (LARGEST if len(models) >= MANY else LARGEST // 8)
 
 
 class Cohort:
@@ -224,8 +223,7 @@ class Cohort:
         self._leave(leaving)
 
     def _predict(self, batch: Batch) -> Tensor:
-        logits: Tensor = self._shell(batch)
-        return self._shell.head.decode(logits)
+        return self._shell.predict(batch)
 
     def _run(self, function: Callable[..., Any], dims: tuple[int | None, ...], *arguments: Any) -> Any:
         """`function` of every living member at once; it finds the member's tensors in the shell."""
@@ -294,8 +292,7 @@ class Cohort:
         """Take the first living member's modules as the shell: the code that runs. Its tensors are replaced by each
         member's. `on_epoch` is heard by members that live, so it must be one of them."""
         model = self.models[self.alive[0]]
-        self._shell = copy(model)
-        self._shell.head = model.head.together()
+        self._shell = model.together()
         self._places, self._parts = Places(self._shell), dict(self._shell.named_modules())
 
     @property

@@ -7,16 +7,17 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, TypeAlias, cast
+from typing import Any, Self, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
-from mmbench.api.parts import Features, FeatureSpec, Fused
+from mmbench.api.parts import Features, FeatureSpec, Fused, State, gather
+from mmbench.api.parts.head import Head
 from mmbench.api.space import Params
 from mmbench.engine.data.features import MASK, PRESENT
 from mmbench.engine.learn.dropout import Dropout
-from mmbench.engine.learn.heads import NEVER, PAIRS, FeatureMap, Head, MatchHead, gather, join
+from mmbench.engine.learn.naming import inner_names
 from mmbench.engine.learn.objectives import joined
 from mmbench.engine.learn.recurrent import GRU
 from mmbench.engine.space import settings, together
@@ -25,6 +26,7 @@ from mmbench.plugins import Catalog
 
 Batch: TypeAlias = Mapping[str, Mapping[str, Tensor]]
 """{modality: {array name: [B, ...]}}"""
+FeatureMap: TypeAlias = Mapping[str, Features]
 BLOCK = 2**21
 """How many bytes of arrays are evaluated or gathered at once, about."""
 CONVOLUTIONS = (
@@ -81,44 +83,69 @@ def _some(array: Tensor, rows: Tensor | slice) -> Tensor:
 
 
 class Model(nn.Module):
-    """Encoders, fusion, output layer and objective as one module; the parameters' names say whose they are."""
+    """Encoders, fusion, head and objective as one module; the parameters' names say whose they are.
+
+    `result` is what a bare tensor of the fusion's stands for, "vector" or "logits"; `most_rows` the largest batch.
+    """
 
     def __init__(
-        self, encoders: Mapping[str, nn.Module], fusion: nn.Module, output: nn.Module | None, head: Head
+        self,
+        encoders: Mapping[str, nn.Module],
+        fusion: nn.Module,
+        head: nn.Module,
+        *,
+        result: str = "vector",
+        most_rows: int = Head.most_rows,
     ) -> None:
         super().__init__()
-        self.encoders = nn.ModuleDict(dict(encoders))
+        self.modalities = {name: modality for modality, name in inner_names(encoders).items()}
+        """{the name that parts are given: the modality}"""
+        self.encoders = nn.ModuleDict({name: encoders[modality] for name, modality in self.modalities.items()})
         self.fusion = fusion
-        self.output = output
-        self.head = head
+        self.head: Any = head
+        self.result, self.most_rows = result, most_rows
         self.objective: nn.Module | None = None
 
     def encode(self, batch: Batch) -> dict[str, Features]:
-        return {m: _features(encoder, batch[m], m) for m, encoder in self.encoders.items()}
+        encoders = ((name, self.modalities[name], encoder) for name, encoder in self.encoders.items())
+        return {name: _features(encoder, batch[modality], modality) for name, modality, encoder in encoders}
+
+    def arrange(self, features: FeatureMap, target: Tensor) -> tuple[FeatureMap, Tensor]:
+        """What the fusion judges in training: the rows as they are, unless the head says otherwise."""
+        if not hasattr(self.head, "arrange"):
+            return features, target
+        arranged: tuple[FeatureMap, Tensor] = self.head.arrange(features, target)
+        return arranged
 
     def fuse(self, features: FeatureMap) -> Fused:
-        """Fuse rows (or pairs of rows) and give logits."""
+        """Fuse rows (or pairs of rows), with what the head adds, such as logits."""
         fused: Any = self.fusion(features)
         if isinstance(fused, Tensor):
-            fused = Fused(vector=fused) if self.output is not None else Fused(logits=fused)
+            fused = Fused(logits=fused) if self.result == "logits" else Fused(vector=fused)
         if not isinstance(fused, Fused):
             raise PluginError(f"the fusion gives {type(fused).__name__}, not a tensor or mb.Fused")
-        if self.output is not None:
-            if fused.vector is None:
-                raise PluginError("the fusion gives no vector: return a tensor [B, width], or Fused(vector=...)")
-            fused.logits = self.output(fused.vector)
-        if fused.logits is None or fused.logits.dim() != 2 or fused.logits.shape[1] != self.head.outputs:
-            shape = None if fused.logits is None else tuple(fused.logits.shape)
-            raise PluginError(f"the fusion gives logits of shape {shape}, not [B, {self.head.outputs}]")
-        return fused
-
-    def logits(self, features: FeatureMap) -> Tensor:
-        """The decision for rows (or pairs of rows), [B, outputs]."""
-        return cast(Tensor, self.fuse(features).logits)  # fuse has checked it
+        decided: Fused = self.head(fused)
+        return decided
 
     def forward(self, batch: Batch) -> Tensor:
-        """The decision for a batch; for retrieval, of row i's left with row i's right."""
-        return self.logits(self.encode(batch))
+        """The decision for a batch: logits, or where the head makes none what it predicts. Of a target about pairs, row
+        i's left with row i's right."""
+        fused = self.fuse(self.encode(batch))
+        decision: Tensor = self.head.predict(fused) if fused.logits is None else fused.logits
+        return decision
+
+    def predict(self, batch: Batch) -> Tensor:
+        """What the head predicts of a batch."""
+        predictions: Tensor = self.head.predict(self.fuse(self.encode(batch)))
+        return predictions
+
+    def together(self) -> Self:
+        """The same modules for a cohort: the head in the form that is fastest for many models at once."""
+        head = self.head.together() if hasattr(self.head, "together") else self.head
+        encoders = {self.modalities[name]: encoder for name, encoder in self.encoders.items()}
+        twin = type(self)(encoders, self.fusion, head, result=self.result, most_rows=self.most_rows)
+        twin.objective = self.objective
+        return twin
 
 
 @contextmanager
@@ -137,36 +164,36 @@ def kernels(model: nn.Module) -> Iterator[None]:
 def predict(model: Model, inputs: Inputs, *, batch_size: int | None = None, pool: int | None = None) -> Tensor:
     """Predictions for a whole split, in evaluation mode, without gradients: what metrics score.
 
-    batch_size: by default what the arrays' size suggests. pool: for retrieval, ask for each match among so many
-    candidates only (rows that follow each other), not all.
+    batch_size: by default what the arrays' size suggests. pool: where rows meet, each among so many only, not all.
     """
     model.eval()
     with torch.inference_mode(), kernels(model):
         blocks = inputs.blocks(batch_size)
-        if not isinstance(model.head, MatchHead):
-            return torch.cat([model.head.decode(model(inputs.batch(block))) for block in blocks]).float()
-        parts = [model.encode(inputs.batch(block)) for block in blocks]
-        features = {m: join([part[m] for part in parts]) for m in parts[0]}
-        return _pair_scores(model, model.head, features, inputs.n, pool or inputs.n)
+        if hasattr(model.head, "compare"):
+            parts = [model.encode(inputs.batch(block)) for block in blocks]
+            features = {m: _join([part[m] for part in parts]) for m in parts[0]}
+            found: Tensor = model.head.compare(features, model.fuse, pool)
+        else:
+            found = torch.cat([model.predict(inputs.batch(block)) for block in blocks])
+        return found.float() if found.is_floating_point() else found
 
 
-def _pair_scores(model: Model, head: MatchHead, features: FeatureMap, n: int, pool: int) -> Tensor:
-    scores = torch.full((n, n), NEVER, device=next(iter(features.values())).tokens.device)
-    step = max(1, PAIRS // pool)
-    for first in range(0, n, pool):
-        columns = torch.arange(first, min(first + pool, n))
-        for rows in columns.split(step):
-            logits = model.logits(head.pair(features, rows, columns))
-            scores[rows[0] : rows[-1] + 1, first : first + pool] = head.decode(logits).view(len(rows), len(columns))
-    return scores
+def _join(parts: list[Features]) -> Features:
+    """The rows of several batches as one."""
+    return Features(
+        torch.cat([p.tokens for p in parts]),
+        None if all(p.whole for p in parts) else torch.cat([p.mask for p in parts]),
+        [torch.cat(layers) for layers in zip(*(p.layers for p in parts), strict=True)],
+    )
 
 
 def assemble(
-    catalog: Catalog, params: Params, states: Mapping[str, Params], head: Head, sample: Batch, seed: int
+    catalog: Catalog, params: Params, states: Mapping[str, Params], task: tuple[Head, State], sample: Batch, seed: int
 ) -> Model:
     """Build the model of one configuration, its weights drawn under `seed`.
 
-    `states` are the encoders' fitted states and `sample` a few rows, which show each encoder's output shape.
+    `states` are the encoders' fitted states, `task` the head and its own, and `sample` a few rows, which show each
+    encoder's output shape.
     """
     torch.manual_seed(seed)
     encoders = {}
@@ -175,24 +202,23 @@ def assemble(
         encoder = catalog.encoders[params[prefix]]
         encoders[modality] = encoder.build(state, settings(encoder, params, f"{prefix}.{encoder.name}"))
     device = next(iter(next(iter(sample.values())).values())).device
-    inputs = {m: _spec(encoder.to(device), sample[m], m) for m, encoder in encoders.items()}
+    names = inner_names(encoders)
+    inputs = {names[m]: _spec(encoder.to(device), sample[m], m) for m, encoder in encoders.items()}
     fusion = catalog.fusions[params["fusion"]]
     own = settings(fusion, params, f"fusion.{fusion.name}")
-    output = None
-    if fusion.level == "feature":
-        width = params["model.width"]
-        module = fusion.build(inputs, width, own)
-        output = nn.Sequential(
-            nn.LayerNorm(width), nn.GELU(), nn.Dropout(params["model.dropout"]), nn.Linear(width, head.outputs)
-        )
-    else:
-        module = fusion.build(inputs, head.outputs, own)
-    model = Model(encoders, module, output, head)
+    head, state = task
+    state = head.renamed(state, names)
+    width = params["model.width"] if fusion.level == "feature" else None
+    module = fusion.build(inputs, state["outputs"] if width is None else width, own)
+    dropout = 0.0 if width is None else params["model.dropout"]
+    decider = head.build(state, width, dropout, settings(head, params, f"head.{head.name}"))
+    result = "logits" if width is None else "vector"
+    model = Model(encoders, module, decider, result=result, most_rows=head.most_rows)
     if "objective" in params:
         chosen = {name: catalog.objectives[name] for name in together(params["objective"])}
         model.objective = joined(
             {
-                name: objective.build(inputs, head.outputs, settings(objective, params, f"objective.{name}"))
+                name: objective.build(inputs, state["outputs"], settings(objective, params, f"objective.{name}"))
                 for name, objective in chosen.items()
             }
         )

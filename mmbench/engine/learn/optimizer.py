@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from mmbench.api.parts import Part
+from mmbench.api.parts.training import Optimizer, Schedule
 from mmbench.api.space import Params, defaults
 from mmbench.api.torch_private import count
-from mmbench.api.training import Optimizer, Schedule
 from mmbench.engine.learn.objectives import apart
 from mmbench.engine.space import TRAIN, part_params
 from mmbench.errors import PluginError, unknown
@@ -67,7 +67,7 @@ class Group:
 def groups_of(model: Any) -> dict[str, Group]:
     """{name: its group} of all parameters of a model.
 
-    The module of an encoder, fusion or objective may say `learning_rates() -> {name prefix: factor}` and
+    The module of an encoder, fusion, head or objective may say `learning_rates() -> {name prefix: factor}` and
     `no_decay() -> [name prefixes]` of its own parameters; the longest prefix counts. Raises PluginError for a prefix
     that none of its parameters has, and for a factor that is no number above 0.
     """
@@ -90,7 +90,7 @@ def groups_of(model: Any) -> dict[str, Group]:
 
 def _owners(model: Any) -> Iterator[tuple[str, nn.Module]]:
     yield from ((f"the encoder of {modality!r}", encoder) for modality, encoder in model.encoders.items())
-    yield "the fusion", model.fusion
+    yield from (("the fusion", model.fusion), ("the head", model.head))
     if model.objective is not None:
         yield from (("an objective", module) for module in apart(model.objective))
 
@@ -189,8 +189,9 @@ class RowUpdater:
         self.rule, self._groups = rule, groups
         self._whole = False
         self._pieces: dict[Group, list[tuple[slice, torch.Size]]] = {}
-        self._views: dict[Group, list[Tensor]] = {}
-        self._state: dict[Group, dict[str, list[Tensor]]] = {}
+        self._views: list[tuple[Group, list[Tensor]]] = []
+        self._state: list[dict[str, list[Tensor]]] = []
+        self._told: list[dict[str, Any]] = []
 
     def hold(self, row: Tensor, names: Mapping[str, torch.Size], idle: Collection[str]) -> None:
         """Look at the row where it lies from here on. names: what is in it; idle: what of that never moves."""
@@ -205,24 +206,28 @@ class RowUpdater:
             start = end
         places = [place for pieces in self._pieces.values() for place, _ in pieces]
         self._whole = places == [slice(0, start)] and self.rule.optimizer.elementwise
-        self._views = {group: self._cut(row, group) for group in self._pieces}
+        self._views = [(group, [row] if self._whole else _cut(row, pieces)) for group, pieces in self._pieces.items()]
 
     def step(self, slopes: Tensor, taken: Tensor, scale: float) -> None:
         """One step in place; `slopes` is the row's gradient, `taken` counts its steps."""
         optimizer = self.rule.optimizer
-        for group, parameters in self._views.items():
-            if group not in self._state:
+        for number, (group, parameters) in enumerate(self._views):
+            if number == len(self._state):
                 each = [optimizer.state(parameter, self.rule.settings) for parameter in parameters]
-                self._state[group] = {name: [state[name] for state in each] for name in each[0]}
-            gradients, steps = self._cut(slopes, group), [taken] * len(parameters)
-            optimizer.update(parameters, gradients, self._state[group], steps, self.rule.told(group, scale))
+                self._state.append({name: [state[name] for state in each] for name in each[0]})
+                self._told.append(self.rule.told(group, 1.0))
+            gradients = [slopes] if self._whole else _cut(slopes, self._pieces[group])
+            told = self._told[number]
+            told["lr"] = self.rule.settings["lr"] * scale * group.factor
+            optimizer.update(parameters, gradients, self._state[number], [taken] * len(parameters), told)
 
     def forget(self) -> None:
         """Let go of the row and of its state."""
-        self._views, self._state = {}, {}
+        self._views, self._state, self._told = [], [], []
 
-    def _cut(self, row: Tensor, group: Group) -> list[Tensor]:
-        return [row] if self._whole else [row[place].view(shape) for place, shape in self._pieces[group]]
+
+def _cut(row: Tensor, pieces: Sequence[tuple[slice, torch.Size]]) -> list[Tensor]:
+    return [row[place].view(shape) for place, shape in pieces]
 
 
 def in_order(named: Mapping[str, Tensor], groups: Sequence[Mapping[str, Group]]) -> dict[str, torch.Size]:
@@ -234,14 +239,8 @@ def in_order(named: Mapping[str, Tensor], groups: Sequence[Mapping[str, Group]])
 
 
 def factors(rules: Sequence[Rule], progress: float) -> list[float]:
-    """Each rule's factor, computed once for all that have one schedule."""
-    found: list[tuple[Rule, float]] = []
-    each = []
-    for rule in rules:
-        known = (f for r, f in found if r.schedule is rule.schedule and r.course == rule.course)
-        factor = next(known, None)
-        if factor is None:
-            factor = rule.factor(progress)
-            found.append((rule, factor))
-        each.append(factor)
-    return each
+    """Each rule's factor; computed once if all have one schedule."""
+    first = rules[0]
+    if all(rule.schedule is first.schedule and rule.course == first.course for rule in rules):
+        return [first.factor(progress)] * len(rules)
+    return [rule.factor(progress) for rule in rules]

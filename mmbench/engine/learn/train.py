@@ -15,15 +15,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mmbench.api.parts import Epoch, Features, Fused
+from mmbench.api.parts import Epoch, Features, Fused, gather
 from mmbench.engine import clock
-from mmbench.engine.learn.heads import POOL, gather
 from mmbench.engine.learn.model import BLOCK, Batch, Inputs, Model, kernels, predict
 from mmbench.engine.learn.optimizer import Rule, Updater, groups_of
 from mmbench.errors import TrainingError
 
 Augment: TypeAlias = Callable[[dict[str, Tensor], torch.Generator], dict[str, Tensor]]
 Score: TypeAlias = Callable[["np.ndarray[Any, Any]"], float]
+POOL = 64
+"""Where rows meet, validation while training asks each among so many only."""
 
 
 class TimeUpError(Exception):
@@ -173,11 +174,11 @@ def step_loss(
         features: Mapping[str, Features] = model.encode(batch)
         if hasattr(part, "on_features"):
             features = part.on_features(features, generator)
-        seen, target = model.head.arrange(features, target)
+        seen, target = model.arrange(features, target)
         fused = model.fuse(seen)
         terms: dict[str, Tensor] = dict(fusion.loss(fused, target)) if hasattr(fusion, "loss") else {}
-        if "task" not in terms and fused.logits is not None:
-            terms["task"] = model.head.loss(fused.logits.float(), target)
+        if "task" not in terms:
+            terms["task"] = model.head.loss(fused, target)
         if hasattr(part, "loss"):
             terms |= {f"objective.{name}": term for name, term in part.loss(features, fused, target).items()}
     loss, *more = terms.values()
@@ -204,7 +205,7 @@ def _batches(
 
 def steps_of(rows: int, batch_size: int, model: Model) -> tuple[int, int]:
     """How many steps an epoch has, and how many rows a step: nearly one size for all, and no single row left over."""
-    steps = max(1, rows // min(batch_size, model.head.most_rows))
+    steps = max(1, rows // min(batch_size, model.most_rows))
     return steps, math.ceil(rows / steps)
 
 

@@ -3,12 +3,15 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from mmbench.api.executor import End, Ending
-from mmbench.api.record import History, Refit, Trial
-from mmbench.engine.events import CellPaused, Event, Progress, RefitFinished, TargetsKnown, TrialFinished
+from mmbench.api.record import History, Refit, Trial, unpack
+from mmbench.engine.events import CellPaused, DataRead, Event, Progress, RefitFinished, TargetsKnown, TrialFinished
 from mmbench.engine.executors.messages import (
+    Array,
     CostMeasured,
+    DataExamined,
     Done,
     Doubled,
     Failed,
@@ -31,6 +34,9 @@ from mmbench.engine.run.schedule import Schedule
 from mmbench.engine.space import Cell
 from mmbench.errors import DataError, MMBenchError
 from mmbench.plugins import Catalog
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 class Hearing:
@@ -75,6 +81,8 @@ class Hearing:
                 self._doubled(running)
             case Failed():
                 self._failed(running.job, message)
+            case DataExamined(dataset, lines) if isinstance(running.job, LoadData):
+                yield DataRead(dataset, tuple(lines))
             case UnitsCounted(units) if isinstance(running.job, Prepare):
                 self.schedule.share(running.job, units)
             case CostMeasured(cost) if isinstance(running.job, Measure):
@@ -122,7 +130,7 @@ class Hearing:
                 yield TrialFinished(state.cell, trial)
             case RefitEnded(refit, sent):
                 referee = self.referees[state.cell.task.name]
-                predictions = {name: array.array() for name, array in sent.items()}
+                predictions = self._received(sent)
                 self._check_refit(state, refit)
                 if any(len(array) != len(referee.truth) for array in predictions.values() if array.ndim):
                     raise GarbledError(f"it sent predictions for other than the {len(referee.truth)} rows of test")
@@ -132,6 +140,12 @@ class Hearing:
                 yield RefitFinished(state.cell, scored, predictions)
             case _:
                 raise GarbledError(f"{type(message).__name__} is not said by who searches")
+
+    def _received(self, sent: Mapping[str, Array]) -> "dict[str, np.ndarray[Any, Any]]":
+        try:
+            return unpack({name: array.array() for name, array in sent.items()})
+        except ValueError as error:
+            raise GarbledError(f"it sent predictions that can't be read: {error}") from error
 
     def _check_trial(self, state: Progressing, trial: Trial) -> None:
         if trial.cell != state.cell.key or trial.number not in state.owed:

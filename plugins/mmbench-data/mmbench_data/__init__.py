@@ -6,6 +6,7 @@ from mmbench_data.av_digits import AvDigits
 from mmbench_data.diagnostics import Redundant, Synergy, Unique
 from mmbench_data.emoji.group import EmojiGroup
 from mmbench_data.emoji.match import EmojiMatch
+from mmbench_data.emoji.name import EmojiName
 from mmbench_data.solubility import Solubility
 from mmbench_data.uci_mfeat import UciMfeat
 from mmbench_data.watch_exercise import WatchExercise
@@ -13,4 +14,15 @@ from mmbench_data.watch_exercise import WatchExercise
 
 @hookimpl
 def mmbench_datasets() -> list[type[Dataset]]:
-    return [AvDigits, EmojiGroup, EmojiMatch, Redundant, Solubility, Synergy, UciMfeat, Unique, WatchExercise]
+    return [
+        AvDigits,
+        EmojiGroup,
+        EmojiMatch,
+        EmojiName,
+        Redundant,
+        Solubility,
+        Synergy,
+        UciMfeat,
+        Unique,
+        WatchExercise,
+    ]

@@ -11,13 +11,18 @@ import mmbench as mb
 from mmbench.api.space import Params
 
 MATCH = "predicts a target from one row, and a match is a question about two"
+TEXT = "predicts classes and numbers, and writes no text"
+
+
+def _misfit(task: mb.Task) -> str | None:
+    return {"match": MATCH, "text": TEXT}.get(task.target.type)
 
 
 class Majority(mb.Fusion):
-    """What a guess without looking gets: the most frequent class, or the mean.
+    """What a guess without looking gets: the most frequent class or text, or the mean.
 
         label: the most frequent class of train, with probability 1      labels: each label's share of train
-        number: the mean of train
+        number: the mean of train        text: the most frequent one of train
 
     Missing modalities change nothing.
     """
@@ -51,7 +56,7 @@ class Logistic(mb.Fusion):
     space = {"C": mb.Float(1e-4, 10.0, log=True, default=0.01)}
 
     def supports(self, task: mb.Task) -> str | None:
-        return MATCH if task.target.type == "match" else None
+        return _misfit(task)
 
     def build(self, inputs: Mapping[str, mb.FeatureSpec], width: int, params: Params) -> Any:
         from mmbench_fusion.modules import baseline
@@ -78,7 +83,7 @@ class Forest(mb.Fusion):
     }
 
     def supports(self, task: mb.Task) -> str | None:
-        return MATCH if task.target.type == "match" else None
+        return _misfit(task)
 
     def build(self, inputs: Mapping[str, mb.FeatureSpec], width: int, params: Params) -> Any:
         from mmbench_fusion.modules import baseline

@@ -68,6 +68,11 @@ class Accuracy(mb.Metric):
         truth, decided = _decided(truth, prediction)
         return means(truth == decided, rows)
 
+    def right(self, truth: "Array", prediction: "Array") -> "Array":
+        truth, decided = _decided(truth, prediction)
+        right: Array = truth == decided
+        return right
+
 
 class BalancedAccuracy(mb.Metric):
     """Balanced accuracy: the mean recall of the classes that the truth holds."""

@@ -36,6 +36,8 @@ class OgmGe(mb.Objective):
     def supports(self, task: mb.Task) -> str | None:
         if task.target.type == "match":
             return "compares how well each modality alone tells the target, and no side alone tells a match"
+        if task.target.type == "text":
+            return "asks a linear layer of each modality for the target, and none writes a text"
         return _needs_two(task)
 
     def build(self, inputs: Mapping[str, mb.FeatureSpec], outputs: int, params: Params) -> Any:

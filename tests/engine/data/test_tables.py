@@ -46,7 +46,7 @@ def cast(splits: Any) -> Any:
 
 def test_text_that_is_cast_is_a_class(tmp_path: Path) -> None:
     table = tables.materialise(finished(cast), tmp_path)
-    assert table.facts == {"rows": {"train": 4, "validation": 2, "test": 2}, "outputs": 2, "classes": ["a", "b"]}
+    assert table.facts == {"rows": {"train": 4, "validation": 2, "test": 2}, "classes": ["a", "b"]}
     assert table.targets("test").tolist() == [1, 1]
 
 

@@ -27,6 +27,9 @@ class MajorityEstimator:
         self.target = target_type(y)
         if self.target == "label":
             self.guess = np.eye(self.outputs)[np.bincount(y, minlength=self.outputs).argmax()]
+        elif self.target == "text":
+            texts, counts = np.unique(y, return_counts=True)
+            self.guess = texts[counts.argmax()]
         else:
             self.guess = y.mean(0, dtype=float)
         return self
@@ -35,6 +38,8 @@ class MajorityEstimator:
         return np.repeat(self.guess[None], len(join(X)), axis=0)
 
     def predict(self, X: Mapping[str, Array]) -> Array:
+        if self.target == "text":
+            return np.full(len(join(X)), self.guess, dtype=object)
         return decide(self.target, self.predict_proba(X))
 
 
@@ -98,9 +103,11 @@ def forest(outputs: int, leaf: int, share: float) -> SkLearnEstimator:
 
 
 def target_type(y: Array) -> str:
-    """Which target y holds: "labels" [N, L], "label" (integers) [N], else "number" [N]."""
+    """Which target y holds: "labels" [N, L], "text" (objects) [N], "label" (integers) [N], else "number" [N]."""
     if y.ndim == 2:
         return "labels"
+    if y.dtype == object:
+        return "text"
     return "label" if np.issubdtype(y.dtype, np.integer) else "number"
 
 

@@ -31,7 +31,7 @@ class CrossAttention(nn.Module):
         tokens = self.norm(tokens)
         parts = zip(tokens.split(lengths, dim=1), streams, strict=True)
         pooled = torch.stack([masked_mean(part, f.mask) for part, f in parts], dim=1)
-        return Fused(masked_mean(pooled, presence(features, self.names)), tokens=tokens)
+        return Fused(masked_mean(pooled, presence(features, self.names)), tokens=tokens, mask=mask)
 
 
 class LateTransformer(nn.Module):

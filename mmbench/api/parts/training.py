@@ -7,7 +7,7 @@ rate, for one model or for many that train as one program.
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
 
-from mmbench.api.parts import Part
+from mmbench.api.parts.part import Part
 from mmbench.api.space import Params
 
 if TYPE_CHECKING:

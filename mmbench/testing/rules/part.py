@@ -3,13 +3,19 @@
 import inspect
 import re
 from collections.abc import Iterator, Mapping
+from functools import cache
+from typing import Any
 
 import numpy as np
 from torch import Tensor
 
-from mmbench.api.data import Label, Labels, Match, Number, Task
-from mmbench.api.parts import Part
+from mmbench.api.data import Task
+from mmbench.api.parts import Part, State
+from mmbench.api.parts.head import Head
 from mmbench.api.space import Choice, Int, Space, Value, active, check_space, defaults
+from mmbench.plugins import load
+
+Array = np.ndarray[Any, Any]
 
 
 def assert_describes_itself(part: type[Part]) -> None:
@@ -22,12 +28,26 @@ def assert_describes_itself(part: type[Part]) -> None:
         assert reason is None or (isinstance(reason, str) and reason), "supports gives None, or a reason in words"
 
 
+@cache
+def heads() -> Mapping[str, Head]:
+    """The heads that are installed, by type of target: each role's contract holds for each of them."""
+    return load().heads
+
+
 def tasks(modalities: tuple[str, ...]) -> dict[str, Task]:
     """One task for each type of target, {type: task}."""
-    sides = Match(left=modalities[:1], right=modalities[1:])
-    targets = (Label("y"), Labels("y"), Number("y"), sides)
     kinds = dict.fromkeys(modalities, "tabular")
-    return {t.type: Task(f"try_{t.type}", "try", modalities=kinds, target=t, metric="any") for t in targets}
+    return {
+        name: Task(f"try_{name}", "try", modalities=kinds, target=head.example(modalities), metric="any")
+        for name, head in heads().items()
+    }
+
+
+def tried(head: Head, modalities: tuple[str, ...], rows: int) -> tuple[State, Array]:
+    """Some truth of the head's type, [rows], and what the head learns from it."""
+    truth = head.truth(rows, np.random.default_rng(4))
+    names = [f"class {number}" for number in range(int(truth.max()) + 1)] if truth.dtype.kind == "i" else None
+    return head.fit(head.example(modalities), truth, names), truth
 
 
 def settings(space: Space, count: int) -> Iterator[Mapping[str, Value]]:

@@ -1,0 +1,69 @@
+"""Data sets: named, typed columns with a target and fixed splits."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from mmbench.api.data import Kind, Target, columns_problem, policy_problem
+from mmbench.api.parts.part import Part
+from mmbench.sources import file_hash, walk
+
+if TYPE_CHECKING:
+    from datasets import DatasetDict
+
+
+class Dataset(Part):
+    """Named, typed columns with a target and fixed splits.
+
+    `version` goes into the fingerprint: raise it when `load` gives other rows than before.
+    """
+
+    role = "dataset"
+    columns: ClassVar[Mapping[str, Kind]]
+    target: ClassVar[Target]
+    licence: ClassVar[str]
+    citation: ClassVar[str] = ""
+    version: ClassVar[str] = "1"
+    background: "ClassVar[str | tuple[int, int, int]]" = "white"
+    """What lies behind the transparent parts of pictures: a colour by name, as "#rrggbb", or as (r, g, b)."""
+    unreadable: ClassVar[Literal["refuse", "missing"]] = "refuse"
+    """What becomes of a picture, a sound or a row of numbers that can't be read: the data set is refused, or the value
+    counts as missing, which the report of the data and the board say."""
+
+    @property
+    def about(self) -> str:
+        return f"{' + '.join(self.columns)} → {self.target.type}"
+
+    def kinds_read(self) -> Sequence[str]:
+        return tuple(self.columns.values())
+
+    def problem(self) -> str | None:
+        return columns_problem(self.columns, self.target) or policy_problem(self.unreadable)
+
+    def load(self, cache: Path) -> "DatasetDict":
+        """Give the splits `train`, `validation` and `test`, the same rows in the same order each time.
+
+        The features of a column by kind: tabular `List(Value("float32"))`, text `Value("string")`,
+        image `Image()`, audio `Audio(decode=False)` (WAV or FLAC bytes), series and video
+        `List(List(...))` or `Array2D/4D`. Called once; mmbench keeps what it gives under `cache`.
+        """
+        raise NotImplementedError
+
+    def files(self) -> Sequence[Path]:
+        """The files and folders of this machine that `load` reads, if any. As they hold the truth of test, processes
+        that tune are kept from reading them, where the system can do that (see SECURITY.md)."""
+        return ()
+
+    def origin(self) -> str:
+        """What the rows are made from, beside the code: names and hashes of carriers or files. Must be quick.
+
+        Unless overridden: a hash of what `files` hold.
+        """
+        import hashlib
+
+        lines = [
+            f"{place.name}\0{file.relative_to(place)}\0{file_hash(file)}\0"
+            for place in map(Path, self.files())
+            for file in walk(place)
+        ]
+        return hashlib.sha256("".join(lines).encode()).hexdigest() if lines else ""

@@ -1,0 +1,73 @@
+"""Encoders: one modality to token features."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
+
+from mmbench.api.parts.part import Arrays, Part, State
+from mmbench.api.space import Params
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from torch import Tensor, nn
+
+    from mmbench.api.carrier import Carrier
+
+    Array: TypeAlias = np.ndarray[Any, Any]
+
+
+class Encoder(Part):
+    """Turns one modality into token features.
+
+    The preprocessor (`fit`, `transform`) is fitted on the train rows only, runs once for each dataset, and
+    its arrays are stored; the module (`build`) is trained. A frozen model does all its work in `transform`.
+    """
+
+    role = "encoder"
+    kind: ClassVar[str]
+    """Which kind of modality it reads: see `mmbench.api.data`."""
+    cohort: ClassVar[bool] = True
+    """Whether its modules may train many configurations in one program: see `Objective`."""
+    carriers: "ClassVar[tuple[Carrier, ...]]" = ()
+    """The pretrained weights it loads, so that `mmbench prepare` can fetch them ahead."""
+
+    @property
+    def about(self) -> str:
+        return f"reads {self.kind}"
+
+    def kinds_read(self) -> Sequence[str]:
+        return (self.kind,)
+
+    def fit(self, column: Sequence[Any], params: Params) -> State:
+        """Learn from the train rows; `params` are those of stage "prepare", already given defaults.
+
+        What `transform` and `build` need of `params` belongs in the state. The same rows give the same state: what it
+        draws at random it draws from a generator of its own, of a seed that never changes, so that one preparation
+        serves all runs.
+        """
+        return dict(params)
+
+    def transform(self, state: State, column: Sequence[Any]) -> Arrays:
+        """Turn values into arrays, each [N, ...], row by row: a row's result depends on its own value only.
+
+        The name "mask" is kept for a bool array [N, T] that says which steps are there. Where all of a split's are,
+        `augment` and the module get no mask.
+        """
+        raise NotImplementedError
+
+    def augment(self, arrays: "dict[str, Tensor]", generator: "torch.Generator") -> "dict[str, Tensor]":
+        """Change a training batch; never called in evaluation."""
+        return arrays
+
+    def build(self, state: State, params: Params) -> "nn.Module":
+        """A module whose `forward({name: [B, ...]})` gives `Features` (or a tensor [B, D] or [B, T, D])."""
+        raise NotImplementedError
+
+    def summary(self, state: State, arrays: Arrays) -> "Array":
+        """A plain vector for each row, float32 [N, D], for baselines that train no encoder.
+
+        Unless overridden: vectors as they are; longer arrays by mean and deviation over their steps.
+        """
+        from mmbench.api.parts.summary import summarise
+
+        return summarise(arrays)
