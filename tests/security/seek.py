@@ -8,6 +8,7 @@ import json
 import os
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +25,10 @@ def seek() -> None:
     cache = Path(os.environ["MMBENCH_CACHE"])
     ways: dict[str, Callable[[], Any]] = {"own test": lambda: table.targets("test")}
     for split in ("train", "validation", "test"):
-        ways[f"own splits {split}"] = lambda split=split: replace(table, fold=None).targets(split)
+        ways[f"own splits {split}"] = partial(replace(table, fold=None).targets, split)
         for number in range(1, table.fold.of + 1):
             other = replace(table, fold=replace(table.fold, number=number))
-            ways[f"fold {number} {split}"] = lambda other=other, split=split: other.targets(split)
+            ways[f"fold {number} {split}"] = partial(other.targets, split)
     for file in cache.rglob("*.safetensors"):
         if not file.is_relative_to(cache / "features"):
             ways[f"file {file.relative_to(cache)}"] = file.read_bytes
