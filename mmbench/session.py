@@ -118,6 +118,8 @@ class Session:
             self.catalog.manager.hook.mmbench_run_started(suite=self.suite, folder=self.folder)
             for donor, cells in self.donors.items():
                 adopting.adopt(writer, donor, cells, self._said_of_suite())
+            for record in reading.superseded(self.folder, {cell.key for cell in self.plan.cells}):
+                writer.add_record(record)  # what is asked for now is what counts
             planned = [self.registered] if self.registered else []
             for plan in [*planned, *([self.registration()] if self._todo() else [])]:
                 registrations.register(self.folder, plan, self.suite)

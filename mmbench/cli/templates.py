@@ -2,7 +2,7 @@
 
 import random
 
-from mmbench.cli import update_templates
+from mmbench.cli import templates_training
 from mmbench.cli.templates_head import HEAD
 
 PYPROJECT = """\
@@ -127,7 +127,7 @@ DATASET = '''\
 import csv
 import random
 
-from mmbench.cli import update_templates
+from mmbench.cli import templates_training
 from pathlib import Path
 
 import mmbench as mb
@@ -354,6 +354,13 @@ fusion = "concat"
 objective = "$name"
 """
 
+RULED = """
+[[contender]]
+name = "concat by $name"
+fusion = "concat"
+$role = "$name"
+"""
+
 DAMAGE = """
 [[task.corruption]]             # the refitted models are scored again on damaged test rows
 name = "$name"
@@ -389,8 +396,8 @@ def files(what: str) -> dict[str, str]:
         "fusion": {"$name.py": FUSION},
         "encoder": {"$name.py": ENCODER, "suite.toml": ENCODER_SUITE},
         "objective": {"$name.py": OBJECTIVE, "suite.toml": SUITE + WITH},
-        "optimizer": {"$name.py": update_templates.OPTIMIZER, "suite.toml": SUITE},
-        "schedule": {"$name.py": update_templates.SCHEDULE, "suite.toml": SUITE},
+        "optimizer": {"$name.py": templates_training.OPTIMIZER, "suite.toml": SUITE + RULED},
+        "schedule": {"$name.py": templates_training.SCHEDULE, "suite.toml": SUITE + RULED},
         "head": {"$name.py": HEAD, "suite.toml": HEAD_SUITE},
         "metric": {"$name.py": METRIC, "suite.toml": METRIC_SUITE},
         "corruption": {"$name.py": CORRUPTION, "suite.toml": BUDGET + TASK + DAMAGE + CONTENDERS},

@@ -225,6 +225,24 @@ def read_run(folder: Path) -> RunData:
     return RunData(suite=suite, records=records, path=folder, targets=targets)
 
 
+def superseded(folder: Path, cells: Collection[str]) -> list[Record]:
+    """Of these cells the records that a later one of the same task and contender has taken the place of, as where code
+    was changed and changed back. Raises StoreError if the records are damaged."""
+    said, found, last = rows.Said(), dict[str, Record](), dict[tuple[str, str], str]()
+
+    def visit(kind: str, raw: bytes, offset: int) -> None:
+        if kind == "said":
+            said.hear(raw)
+        elif kind == "record":
+            cell, task, contender = rows.record_key(raw)
+            last[task, contender] = cell
+            if cell in cells:
+                found[cell] = said.record(raw)
+
+    scan(folder / RECORDS, visit)
+    return [record for cell, record in found.items() if last[record.task, record.contender] != cell]
+
+
 def finished(folder: Path) -> frozenset[str]:
     """The keys of the cells that have a record. Raises StoreError if the records are damaged."""
     cells = set()

@@ -235,6 +235,6 @@ def test_small_models_join_and_large_ones_do_not() -> None:
 def test_errors_of_a_part_are_raised() -> None:
     made, lesson = models([setting({"a": "mlp"}, "concat") for _ in range(2)])
     for model in made:
-        model.head = decision.Label(CLASSES + 1, 128, 0.0)
+        model.head, model.result = decision.Label(CLASSES + 1, None, 0.0), "logits"
     with pytest.raises(PluginError, match="logits of shape"):
         Cohort(made, recipes(2), lesson).advance()

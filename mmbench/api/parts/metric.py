@@ -52,10 +52,9 @@ class Metric(Part):
         """
         import numpy as np
 
-        from mmbench.api.parts.scores import scored
+        from mmbench.api.parts.scores import score_or_nan
 
-        found = (scored(self, truth[r], prediction[r]) for r in rows)
-        return np.array([np.nan if isinstance(score, str) else score for score in found])
+        return np.array([score_or_nan(self, truth[r], prediction[r]) for r in rows])
 
     def right(self, truth: "Array", prediction: "Array") -> "Array | None":
         """Which items are right, [N] of 0 and 1, if the metric is about that: `mmbench compare` counts who was."""

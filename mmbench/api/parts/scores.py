@@ -44,6 +44,14 @@ def scored(metric: Scorer, truth: "Array", prediction: "Array") -> float | str:
         return reason(error)
 
 
+def score_or_nan(metric: Scorer, truth: "Array", prediction: "Array") -> float:
+    """The score, or NaN where there is none: for resamples, of which hundreds may have none, and why takes long."""
+    try:
+        return _number(metric.score(read_only(truth), read_only(prediction)))
+    except (Exception, SystemExit):  # as in `scored`; the board counts them, and asks one of them why
+        return math.nan
+
+
 def reason(error: BaseException) -> str:
     """Why there is no score, in one line."""
     return f"{UNDEFINED if isinstance(error, UndefinedError) else FAILED}: {blamed(error)}"

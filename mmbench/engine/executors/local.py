@@ -11,7 +11,6 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
-from importlib.metadata import entry_points
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any
@@ -32,6 +31,7 @@ PRELOAD = [
     "mmbench.engine.jobs.search",
     "mmbench.engine.jobs.evaluate",
     "mmbench.engine.jobs.measure",
+    "mmbench.engine.executors.loaded",
 ]
 STARTS = 5  # how often a process is tried to be started
 PATIENCE = 5.0  # seconds that a process may take to end after its last word
@@ -64,8 +64,7 @@ class Local(Executor):
         if method == "forkserver":
             from multiprocessing import forkserver  # not there on every system
 
-            plugins = [entry.module for entry in entry_points(group="mmbench")]
-            self._context.set_forkserver_preload([*PRELOAD, *request.libraries, *plugins])
+            self._context.set_forkserver_preload([*PRELOAD, *request.libraries])
             with starting():
                 forkserver.ensure_running()
 

@@ -57,10 +57,10 @@ class Dropout(nn.Dropout):
     def _next(self, input: Tensor) -> Tensor:
         """A mask from those that were drawn together: for a small model one call costs more than its arithmetic."""
         size, pool = input.numel(), self._pool
-        if pool is None or pool[0] != self.p or pool[2] + size > len(pool[1]) or pool[1].device != input.device:
+        if pool is None or pool[0] != self.p or pool[2] + size > TOGETHER or pool[1].device != input.device:
             pool = (self.p, _draw(input, (TOGETHER,), levels(self.p)), 0)
-        _, masks, used = pool
-        self._pool = (pool[0], masks, used + size)
+        p, masks, used = pool
+        vars(self)["_pool"] = (p, masks, used + size)  # not by torch's __setattr__, which takes as long as the mask
         return masks[used : used + size].view(input.shape)
 
 

@@ -5,7 +5,6 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Self, TypeAlias
@@ -142,10 +141,10 @@ class Model(nn.Module):
 
     def together(self) -> Self:
         """The same modules for a cohort: the head in the form that is fastest for many models at once."""
-        twin = copy(self)
-        twin._modules = dict(self._modules)
-        if hasattr(self.head, "together"):
-            twin.head = self.head.together()
+        head = self.head.together() if hasattr(self.head, "together") else self.head
+        encoders = {self.modalities[name]: encoder for name, encoder in self.encoders.items()}
+        twin = type(self)(encoders, self.fusion, head, result=self.result, most_rows=self.most_rows)
+        twin.objective = self.objective
         return twin
 
 

@@ -67,7 +67,7 @@ class Group:
 def groups_of(model: Any) -> dict[str, Group]:
     """{name: its group} of all parameters of a model.
 
-    The module of an encoder, fusion or objective may say `learning_rates() -> {name prefix: factor}` and
+    The module of an encoder, fusion, head or objective may say `learning_rates() -> {name prefix: factor}` and
     `no_decay() -> [name prefixes]` of its own parameters; the longest prefix counts. Raises PluginError for a prefix
     that none of its parameters has, and for a factor that is no number above 0.
     """
@@ -90,7 +90,7 @@ def groups_of(model: Any) -> dict[str, Group]:
 
 def _owners(model: Any) -> Iterator[tuple[str, nn.Module]]:
     yield from ((f"the encoder of {modality!r}", encoder) for modality, encoder in model.encoders.items())
-    yield "the fusion", model.fusion
+    yield from (("the fusion", model.fusion), ("the head", model.head))
     if model.objective is not None:
         yield from (("an objective", module) for module in apart(model.objective))
 
