@@ -1,7 +1,7 @@
 """What mmbench costs: python -m benchmarks [NAME...] [--quick] [--json FILE] [--markdown [JSON]]
 
 Runs the benchmarks named, or all, prints their figures as a table and keeps them as JSON. `--markdown` prints the
-table of docs/speed.md, of this run or of a JSON file that an earlier one left.
+table of benchmarks/notebook/speed.md, of this run or of a JSON file that an earlier one left.
 """
 
 import argparse
@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--quick", action="store_true", help="small and few rounds: three minutes in all")
     parser.add_argument("--json", type=Path, metavar="FILE", help="keep the figures here")
     parser.add_argument(
-        "--markdown", nargs="?", const="", metavar="JSON", help="print docs/speed.md's table, of this run or of JSON"
+        "--markdown", nargs="?", const="", metavar="JSON", help="print the notebook's table, of this run or of JSON"
     )
     told = parser.parse_args(arguments)
     if wrong := [name for name in told.names if name not in NAMES]:
@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def run(names: Iterable[str], *, quick: bool, console: Console) -> dict[str, Any]:
-    """Each benchmark in turn, a figure printed as soon as it is there. One that fails is told, and the rest go on."""
+    """Each benchmark in turn, a figure printed as soon as it is there. One that fails is reported; the rest run."""
     like_a_worker()
     found: dict[str, Any] = {"quick": quick, "machine": machine(), "benchmarks": {}, "failed": {}}
     for name in names:
@@ -85,7 +85,7 @@ def entry(figure: Figure) -> dict[str, Any]:
 
 
 def markdown(found: Mapping[str, Any]) -> str:
-    """The table of docs/speed.md: what was measured, and nothing else."""
+    """The table of benchmarks/notebook/speed.md: what was measured, and nothing else."""
     facts = found["machine"]
     libraries = ", ".join(f"{name} {version}" for name, version in facts["libraries"].items())
     lines = [

@@ -46,7 +46,7 @@ def mmbench_objectives() -> list[type[Objective]]:  # type: ignore[empty-body]
 
 @hookspec
 def mmbench_optimizers() -> list[type[Optimizer]]:  # type: ignore[empty-body]
-    """Optimizers: how weights move along their gradients."""
+    """Optimizers: how weights are updated from their gradients."""
 
 
 @hookspec
@@ -56,12 +56,12 @@ def mmbench_schedules() -> list[type[Schedule]]:  # type: ignore[empty-body]
 
 @hookspec
 def mmbench_heads() -> list[type[Head]]:  # type: ignore[empty-body]
-    """Heads: what a type of target means, from its truth to the loss and the predictions."""
+    """Heads: what a type of target means, from its labels to the loss and the predictions."""
 
 
 @hookspec
 def mmbench_metrics() -> list[type[Metric]]:  # type: ignore[empty-body]
-    """Metrics: predictions against the truth."""
+    """Metrics: predictions against the labels."""
 
 
 @hookspec
@@ -81,7 +81,7 @@ def mmbench_commands(app: "typer.Typer") -> None:
 
 @hookspec
 def mmbench_run_started(suite: Suite, folder: Path) -> None:
-    """A run begins or goes on. Observers change nothing."""
+    """A run starts or resumes. Observers change nothing."""
 
 
 @hookspec

@@ -1,7 +1,7 @@
 """Trains a run's recorded refits again, here and now, and says how far the scores drift.
 
 No search: the recorded parameters and seeds, on this machine's data, by the runner that every run goes through, so that
-whoever trains sees no truth of test and the referee scores. Writes nothing into the run. Called by
+the process that trains has no test labels, and the referee scores. Writes nothing into the run. Called by
 `mmbench reproduce`.
 """
 

@@ -1,6 +1,6 @@
-"""One run from end to end: catalog, suite, plan, store and engine put together.
+"""Runs a suite from end to end: puts catalog, suite, plan, store and engine together.
 
-The command line and `mmbench.run` use it. It prints nothing: what happens is told as events.
+The command line and `mmbench.run` use it. It prints nothing: what happens is reported as events.
 """
 
 import re
@@ -57,7 +57,7 @@ class Run:
         return [row for board in self.boards(catalog) for row in board.rows]
 
     def boards(self, catalog: Catalog) -> "list[Board]":
-        """The rows in boards of what may be compared: more than one if the run was gone on with by another mmbench."""
+        """The rows in boards of what may be compared: more than one if another mmbench resumed the run."""
         from mmbench.board.gate import boards
 
         return boards.boards([self.data], catalog.metrics)
@@ -77,7 +77,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Session:
-    """A run that is ready to go: everything checked, nothing begun."""
+    """A run that is ready: everything is checked, nothing has started."""
 
     catalog: Catalog
     suite: Suite
@@ -93,10 +93,10 @@ class Session:
     donors: Mapping[Path, frozenset[str]] = field(default_factory=dict)
     """Runs beside this one that have finished some of its cells, and which; they are among `done`."""
     executor: str = "local"
-    """By whom its jobs are run."""
+    """The executor that runs its jobs."""
 
     def registration(self) -> Registration:
-        """The plan in the form in which it is written down."""
+        """The plan as it is registered."""
         from mmbench import __version__
 
         return Registration(
@@ -109,10 +109,10 @@ class Session:
         )
 
     def execute(self, *, workers: int | None = None, on_event: Listener = lambda event: None) -> Run:
-        """Run what is to do and store all of it; `on_event` hears of everything, in order, on this thread.
+        """Run what is to do and store all of it; `on_event` is called with every event, in order, on this thread.
 
         workers: processes at work side by side; by default one for each core that may be used, or each GPU.
-        Raises MMBenchError where the user can help; KeyboardInterrupt leaves a run that can go on.
+        Raises MMBenchError where the user can help; KeyboardInterrupt leaves a run that can be resumed.
         """
         with Store.open(self.folder, self.suite, fresh=self.fresh) as writer:
             self.catalog.manager.hook.mmbench_run_started(suite=self.suite, folder=self.folder)
@@ -197,7 +197,7 @@ def open_run(
     suite: a name, a file, or a Suite. `tasks` and `contenders` choose among the suite's own (a contender may also be
     the name of any fusion); `trials`, `limit` and `seed` change the suite, which makes it another run.
     plugins: modules or .py files. A single name may stand for a list of one.
-    executor: by whom jobs are run, "local" or one that a plugin brings; results don't depend on it.
+    executor: what runs the jobs, "local" or one from a plugin; results don't depend on it.
     `registered`: a file of `mmbench plan --register`, which the run is held to.
     Raises MMBenchError for the first thing that is wrong.
     """

@@ -1,4 +1,4 @@
-"""What a part's code is: the modules that it is made of, what they read beside them, and the libraries they import.
+"""Finds a part's code: the modules that it is made of, what they read beside them, and the libraries they import.
 
 `of` follows import statements by reading the code; nothing is imported for it. The hash is of the syntax, so that a
 comment, a docstring or the layout changes nothing. What stands in mmbench itself is not among it: that is what the
@@ -107,7 +107,7 @@ def reached(place: Path) -> Iterator[Path]:
 
 
 def file_hash(file: Path) -> str:
-    """The SHA-256 of a file's content; taken anew only when the file has changed. Raises DataError if it can't be
+    """The SHA-256 of a file's content; computed again only when the file has changed. Raises DataError if it can't be
     read."""
     try:
         return _file_hash(file, _stamp(file))
@@ -148,8 +148,8 @@ def remember() -> None:
 
 
 def forget_changed() -> None:
-    """Let go of modules whose file is another now than when they were imported, with all of their package, and of those
-    that import them: whoever asks for them next imports them anew."""
+    """Drop modules whose file has changed since they were imported, with all of their package, and of those
+    that import them: the next import reads them again."""
     changed = {name for name, (path, digest) in _imported.items() if not path.is_file() or file_hash(path) != digest}
     if not changed:
         return

@@ -1,7 +1,15 @@
-"""What holds for every test: one thread each, as in a worker process; no hub is ever asked; signals are heard."""
+"""What holds for every test: one thread each, as in a worker process; no hub is ever asked; signals are heard.
+
+Tests run side by side on up to four cores where pytest-xdist is there; `pytest -n 0` runs them in one process, as a
+debugger wants it.
+"""
 
 import os
 import signal
+
+import pytest
+
+MOST_WORKERS = 4
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported; pytest -n runs one process a core
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -12,3 +20,13 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 for number in {signal.SIGINT, getattr(signal, "SIGHUP", signal.SIGINT)}:
     if signal.getsignal(number) is signal.SIG_IGN:
         signal.signal(number, lambda *_: None)
+
+
+@pytest.hookimpl(tryfirst=True)  # before xdist's own
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    asked = getattr(config.option, "numprocesses", 0)  # 0 without xdist; None where nobody said -n
+    if asked is None and config.option.dist == "no" and not config.option.usepdb and not hasattr(config, "workerinput"):
+        from mmbench.engine import cores
+
+        config.option.numprocesses = min(MOST_WORKERS, cores.usable())
+        config.option.dist = "worksteal"

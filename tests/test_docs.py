@@ -13,7 +13,8 @@ from mmbench.store.suiteform import TABLES
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
-PAGES = [ROOT / "README.md", *sorted(DOCS.glob("*.md"))]
+AROUND = ("README.md", "CONTRIBUTING.md", "SECURITY.md", "benchmarks/notebook/speed.md")
+PAGES = [*(ROOT / name for name in AROUND), *sorted(DOCS.glob("*.md"))]
 BLOCK = re.compile(r"^```\w+ (\S+)\n(.*?)^```", flags=re.MULTILINE | re.DOTALL)
 
 
@@ -81,14 +82,14 @@ def test_the_command_help_is_fresh() -> None:
     assert made.stdout == (DOCS / "command-line.md").read_text(encoding="utf-8"), stale
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_somewhere(page: Path) -> None:
     prose = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
     for target in re.findall(r"\]\((?!https?:)([^)#]+)", prose):
         assert (page.parent / target).exists(), target
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_commands_on_a_page_parse(page: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Each `mmbench ...` line names a command and options that are there."""
     for line in re.findall(r"^(?:    )?(mmbench .*)$", page.read_text(encoding="utf-8"), flags=re.MULTILINE):
@@ -102,3 +103,20 @@ def test_commands_on_a_page_parse(page: Path, capsys: pytest.CaptureFixture[str]
 def test_no_page_names_this_machine() -> None:
     for page in PAGES:
         assert f"{Path.home()}/" not in page.read_text(encoding="utf-8")
+
+
+def test_the_figures_of_speed_stand_in_the_notebook() -> None:
+    """The page rounds: a ratio is one of the notebook or the inverse of one, and a commit is one of its commits."""
+    page, notebook = (
+        (ROOT / name).read_text(encoding="utf-8") for name in ("docs/speed.md", "benchmarks/notebook/speed.md")
+    )
+    measured = [float(number) for number in re.findall(r"(\d+\.?\d*)x", notebook)]
+    measured += [1 / number for number in measured if number]
+    rows = re.findall(r"^\| (?!time|---)[^|]*\|(.*)\|$", page, flags=re.MULTILINE)
+    ratios = [cell.strip() for row in rows for cell in row.split("|") if re.fullmatch(r"\d+(\.\d+)?", cell.strip())]
+    assert len(ratios) > 20
+    for ratio in ratios:
+        digits = len(ratio.partition(".")[2])
+        assert any(round(number, digits) == float(ratio) for number in measured), ratio
+    for commit in re.findall(r"\b(?=[0-9a-f]*\d)[0-9a-f]{7,10}\b", page):
+        assert commit in notebook, commit

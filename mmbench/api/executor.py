@@ -1,4 +1,4 @@
-"""The contract of an executor: what starts a run's jobs in processes, here or elsewhere, and brings back what they say.
+"""The contract of an executor: what starts a run's jobs in processes, here or elsewhere, and returns their messages.
 
 A run asks for seats, puts one job on each, and listens. What a job is and what its messages mean an executor need not
 know: a job is a callable that can be pickled, a message is bytes.
@@ -14,7 +14,7 @@ What an executor must provide:
   of a part.
 - **Every message, in its order**, and after the last exactly one `End`. A process that is gone before it ended by
   itself is told as what it was: crashed, killed, or lost with its node.
-- **The end of it all**: after `stop`, and when the driver dies, no job goes on.
+- **The end of it all**: after `stop`, and when the driver dies, no job continues.
 
 Seats may appear and vanish. `start` may return before the job begins, which may be much later; silence counts as
 hanging only after its first message. The driver alone writes the store: results don't depend on the executor.
@@ -33,7 +33,7 @@ Handle: TypeAlias = Hashable
 
 
 class Work(Protocol):
-    """A job, as an executor gets it: it can be pickled, and is called once, in a process of its own."""
+    """A job, as an executor gets it: it can be pickled, and is called once, in a fresh process."""
 
     def __call__(self, send: Send) -> None:
         """Do the job and tell of it by `send`. Failures of parts are among the messages; it returns all the same."""
@@ -75,7 +75,7 @@ class Ending(Enum):
     EXITED = "exited"
     """It ended itself, before its job was done."""
     CRASHED = "crashed"
-    """By a signal of its own making, such as a segmentation fault."""
+    """By a signal that it caused, such as a segmentation fault."""
     UNRULY = "unruly"
     """It was ended, since it sent what is no message, or not its own."""
     HUNG = "hung"
@@ -89,7 +89,7 @@ class Ending(Enum):
 
     @property
     def own_doing(self) -> bool:
-        """Whether it is the job's own fault, which would befall it again; if not, it is tried again."""
+        """Whether it is the job's fault and would happen again; if not, the job is retried."""
         return self in (Ending.EXITED, Ending.CRASHED, Ending.UNRULY, Ending.HUNG)
 
 

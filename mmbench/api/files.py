@@ -1,5 +1,5 @@
-"""What all who write share: locks, modes for a cache that several people use, streams that take every character, and
-what to do about an error."""
+"""Shared by all code that writes: locks, modes for a cache that several people use, streams that take every character,
+and what to do about an error."""
 
 import codecs
 import errno

@@ -1,6 +1,6 @@
 """Pictures and sounds from the bytes of a file, by fixed rules. `columns` calls it; docs/plugins.md states the rules.
 
-Whatever Pillow or soundfile raises of a file that isn't what it claims to be goes on to the caller.
+Whatever Pillow or soundfile raises of a file that isn't what it claims to be is raised to the caller.
 """
 
 from typing import IO, TYPE_CHECKING, Any, TypeAlias

@@ -1,4 +1,4 @@
-"""Progress of anything that takes a while, told to whoever listens. Loaders and encoders call `track` or `report`.
+"""Progress of anything that takes a while, reported to a listener. Loaders and encoders call `track` or `report`.
 
 Nothing here prints: the command line listens and draws, a worker listens and passes it on.
 """

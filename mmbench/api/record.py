@@ -97,7 +97,7 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """What is stored of a cell whose search goes on."""
+    """What is stored of a cell whose search is not finished."""
 
     trials: list[Trial] = field(default_factory=list)
     """In the order of their numbers."""

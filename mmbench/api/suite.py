@@ -28,7 +28,7 @@ class Budget:
     """How many of the trials asked together share all that shapes a model (widths, parts, batch size), so that they can
     train as one program; they differ in learning rate, decay, dropout and the like."""
     tune_preparation: bool = False
-    """Whether parameters of stage "prepare" are searched too; each new value prepares the whole data set anew."""
+    """Whether parameters of stage "prepare" are searched too; each new value prepares the whole data set again."""
 
 
 @dataclass(frozen=True)

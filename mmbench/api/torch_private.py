@@ -1,4 +1,4 @@
-"""Every function of torch that torch does not promise to keep, each with a public one that gives the same result.
+"""Every private function of torch that is used, each with a public fallback that gives the same result.
 
 A name of `PRIVATE` is tried once, on almost nothing, before it is used: where a torch lacks it, or wants it called
 otherwise, the public way is taken, which is slower and equal up to rounding. Nothing else in mmbench or in its plugins

@@ -1,4 +1,4 @@
-"""Two contenders of a run, held against each other on the same test items: what `mmbench compare` shows.
+"""Compares two contenders of a run on the same test items: what `mmbench compare` shows.
 
 For each task that both were scored on: the difference of the means over seeds, its 95% interval and p, as the
 leaderboard has them (how far seeds scatter is judged with all contenders of the run), corrected by Holm for the number

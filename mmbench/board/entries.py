@@ -1,4 +1,4 @@
-"""The records of a task as a board reckons with them: scores over seeds, resamples of the items, and what is not known.
+"""The records of a task as a board uses them: scores over seeds, resamples of the items, and what is not known.
 
 `rank` makes rows of them, `compare` holds two against each other.
 """

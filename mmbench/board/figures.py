@@ -222,7 +222,7 @@ def policy(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _test_seen(rows: list[dict[str, Any]]) -> list[str]:
-    """How often test was scored, and whether the processes that tuned were kept from its truth."""
+    """How often test was scored, and whether its labels were hidden from the processes that tuned."""
     ranked = [row for row in rows if row["status"] == "ok"]
     seen = [row["spent"].get("test_accesses") or 0 for row in ranked]
     text = []
@@ -231,7 +231,7 @@ def _test_seen(rows: list[dict[str, Any]]) -> list[str]:
     states = [str(row["sandbox"]) for row in ranked if row.get("sandbox")]
     open_ = sorted({plain(state.removeprefix("none: ")) for state in states if state.startswith("none")})
     if open_:
-        text.append(f"The truth of test was not kept from the processes that tuned: {'; '.join(open_)}.")
+        text.append(f"Test labels were not hidden from the processes that tuned: {'; '.join(open_)}.")
     elif states:
-        text.append("The truth of test was kept from the processes that tuned (Landlock).")
+        text.append("Test labels were hidden from the processes that tuned (Landlock).")
     return text

@@ -1,4 +1,4 @@
-"""What `mmbench doctor` asks the machine, beside its folders and libraries: whether a run may do what it will do."""
+"""What `mmbench doctor` checks of the machine, beside its folders and libraries: whether a run may do what it needs."""
 
 import errno
 import os

@@ -1,4 +1,4 @@
-"""The options that several commands share, each spelt and explained once."""
+"""The options that several commands share, each defined once."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -48,7 +48,7 @@ Name: TypeAlias = Annotated[
     str | None,
     typer.Option(metavar="RUN", help="The run's name, instead of the suite's.", show_default=False),
 ]
-Fresh: TypeAlias = Annotated[bool, typer.Option("--fresh", help="Start a new run, even if there is one to go on with.")]
+Fresh: TypeAlias = Annotated[bool, typer.Option("--fresh", help="Start a new run, even if there is one to resume.")]
 Device: TypeAlias = Annotated[str, typer.Option(metavar="DEVICE", help="auto, cpu, cuda or cuda:N.")]
 Quiet: TypeAlias = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
 

@@ -1,4 +1,4 @@
-"""Being told to stop: what a cluster or a closed terminal sends is taken as Ctrl-C is, with an exit code of its own.
+"""Handles signals to stop: what a cluster or a closed terminal sends acts like Ctrl-C, with its own exit code.
 
 `app.main` calls `listen`; the exit codes follow the shell's custom, 128 and the signal's number.
 """

@@ -167,7 +167,7 @@ class $title(mb.Dataset):
         return splits.cast_column("verdict", datasets.ClassLabel(names=CLASSES))  # the same classes in each split
 
     def files(self):
-        """What `load` reads. When it changes, it is loaded anew; processes that tune can't open it: it holds test."""
+        """What `load` reads. When it changes, it is loaded again; processes that tune can't open it: it holds test."""
         return [ROWS]
 
 

@@ -61,7 +61,7 @@ def show(*things: object) -> None:
 
 def fitted(text: str, width: int, *, hanging: int = 0) -> str:
     """Prose to be read on a terminal, broken between words. Indented lines, such as equations, stay lines of their own;
-    `hanging` is the indent of what goes on from a line. Text that fits is left as it is."""
+    `hanging` is the indent of continued lines. Text that fits is left as it is."""
     if all(len(line) <= width for line in text.splitlines()):
         return text
     joined = re.sub(r"(?<=\S)\n(?=\S)", " ", text)

@@ -44,7 +44,7 @@ class Clock:
 
     def seconds(self) -> float:
         """A time in seconds; only differences mean something."""
-        if self.looking:  # the thread may not have had its turn since the process goes on
+        if self.looking:  # the thread may not have run since the process was continued
             self.look()
         return time.monotonic() - self.lost
 

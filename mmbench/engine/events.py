@@ -30,14 +30,14 @@ class DataRead:
 
 @dataclass(frozen=True)
 class CellStarted:
-    """A worker begins to search a cell, or goes on with one."""
+    """A worker starts or resumes the search of a cell."""
 
     cell: Cell
 
 
 @dataclass(frozen=True)
 class CellPaused:
-    """A cell's first trials are done; it goes on when it is its turn."""
+    """A cell's first trials are done; it continues when it is its turn."""
 
     cell: Cell
 
@@ -59,7 +59,7 @@ class RefitFinished:
 
 @dataclass(frozen=True)
 class TargetsKnown:
-    """The truth of a task's test split, in the order of its predictions. Known to the referee, not to workers."""
+    """The labels of a task's test split, in the order of its predictions. Known to the referee, not to workers."""
 
     task: str
     targets: "np.ndarray[Any, Any]"

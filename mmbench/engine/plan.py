@@ -1,4 +1,4 @@
-"""From a suite and a Catalog to cells: every name checked, every misfit given its reason, before anything runs.
+"""Turns a suite and a Catalog into cells; checks every name and gives every misfit its reason before anything runs.
 
 Called by session and `mmbench plan`. Imports no torch.
 """
@@ -29,7 +29,7 @@ class Plan:
     device: str
     hash: str
     files: tuple[Path, ...] = ()
-    """What data sets read that lies on this machine, and with it the truth of test."""
+    """Files of this machine that data sets read; they contain test labels."""
     sources: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     """The code and files of the parts, as `sources.held` has them: workers stop if one changes."""
 

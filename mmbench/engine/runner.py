@@ -1,8 +1,8 @@
-"""The story of a run: data, features, searches and refits side by side, then every cell measured alone.
+"""Runs a plan: data, features, searches and refits in parallel, then measures every cell alone.
 
-`run` is a generator of events; whoever drives it stores what must last before asking for the next one. Its rooms:
-`run.schedule` says whose turn it is, `run.crew` who is at work, `run.hearing` what workers' messages mean, and
-`run.charging` who answers for what goes wrong.
+`run` is a generator of events; its caller stores what must last before asking for the next one. `run.schedule` orders
+the jobs, `run.crew` runs them, `run.hearing` handles workers' messages, `run.charging` decides who is charged for what
+goes wrong.
 """
 
 from collections.abc import Generator, Iterator, Mapping
@@ -36,7 +36,7 @@ def run(
     executor: str = "local",
     hidden: tuple[Path, ...] = (),
 ) -> Generator[Event]:
-    """Run the plan's cells, those whose keys are in `done` left out, going on from `history`, {cell key: what is stored
+    """Run the plan's cells, those whose keys are in `done` left out, resuming from `history`, {cell key: what is stored
     of it}, of which each is asked for once, when its search begins; `begun` has the seconds of its first trial. What it
     yields depends on the suite and the code alone, not on `workers` and `executor`, but for the order and times.
 

@@ -92,7 +92,7 @@ class Cell:
     libraries: Mapping[str, Mapping[str, str]]
     """{"fusion.gated": {"torch": "2.13.0"}}: what each part imports of others, and "engine" the engine itself."""
     sources: Mapping[str, Mapping[str, str]]
-    """{"fusion.gated": {file: hash of what counts of it}}; where the files lie is no part of the key."""
+    """{"fusion.gated": {file: hash of what counts of it}}; their folder is not part of the key."""
     space_hash: str
     fingerprint: str
     """Of what its data set's rows are made from."""
@@ -217,7 +217,7 @@ def full_space(cell: Cell, catalog: Catalog) -> dict[str, Parameter]:
 
 
 def _searched(parameter: Parameter, budget: Budget) -> Parameter:
-    """Preparations are searched only where the suite says so: each new value prepares the whole data set anew."""
+    """Preparations are searched only where the suite says so: each new value prepares the whole data set again."""
     closed = parameter.stage == "prepare" and not budget.tune_preparation
     return replace(parameter, searched=False) if closed else parameter
 

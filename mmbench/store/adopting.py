@@ -1,4 +1,4 @@
-"""Cells that an earlier run has finished, taken over into the run of a suite that was changed around them.
+"""Takes over cells that an earlier run has finished, where the change of a suite did not touch them.
 
 A cell's key holds all that its result depends on, so what another folder has under the same key need not be computed
 again. Used by session, which opens the store.

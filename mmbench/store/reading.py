@@ -137,7 +137,7 @@ class Part(Lazy):
 
 class Histories(Mapping[str, History]):
     """What a run has stored of each cell, by the cell's key; read each time that it is asked for. Kept is only where
-    the rows lie, 8 bytes for each, so that a run with very many trials can go on in little memory."""
+    the rows lie, 8 bytes for each, so that a run with very many trials can resume in little memory."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -307,7 +307,7 @@ def _load_arrays(folder: Path, stored: Mapping[str, str]) -> "dict[str, Array]":
         arrays = unpack(arrays)
     except ValueError as error:
         raise StoreError(f"{path}: {error}") from error
-    for found in arrays.values():  # no metric can change them, nor needs to count anew what it counted before
+    for found in arrays.values():  # no metric can change them, nor needs to count again what it counted before
         found.flags.writeable = False
         whole: Any = found.base
         if hasattr(whole, "flags"):

@@ -59,7 +59,7 @@ class RecordKey(msgspec.Struct):
 
 
 class Targets(msgspec.Struct):
-    """Where the truth of a task's test split is kept."""
+    """Where the labels of a task's test split are kept."""
 
     task: str
     file: str
@@ -85,7 +85,7 @@ _record_key: Callable[[bytes], RecordKey] = _Row(RecordKey)
 
 
 def trial(raw: bytes) -> Trial:
-    """A trial. What its cell's others say in the same words is kept once: a run goes on with all of them in memory."""
+    """A trial. What its cell's others say in the same words is kept once: a resumed run has all of them in memory."""
     found = _trial(raw)
     _put(found, "cell", intern(found.cell))
     _put(found, "params", {intern(k): intern(v) if type(v) is str else v for k, v in found.params.items()})

@@ -1,4 +1,4 @@
-"""The run folder: the one place where results are kept, and their only truth.
+"""Writes the run folder: the one place where results are kept.
 
     suite.toml            what was asked
     environment.json      the machine and the libraries, as the last run found them
@@ -7,7 +7,7 @@
     predictions/          each refit's predictions on test, and each task's targets; safetensors, never pickles
 
 One process writes, under a lock that dies with it; anyone may read meanwhile. The engine is given the store's
-`history`, so that a run goes on where it stopped; the leaderboard is made of what `read_run` finds. No list of all
+`history`, so that a run resumes where it stopped; the leaderboard is made of what `read_run` finds. No list of all
 trials or superseded records is ever held: what is kept in memory grows with the cells, and by 8 bytes a trial.
 """
 
@@ -62,7 +62,7 @@ class Store:
     def resolve(
         results: Path, suite: Suite, name: str | None = None, *, fresh: bool = False
     ) -> tuple[Path, str | None]:
-        """The folder below `results` where `suite` runs or goes on, and a note to print if it isn't the usual one.
+        """The folder below `results` where `suite` runs or resumes, and a note to print if it isn't the usual one.
 
         Without `name` it is called after the suite; a suite that has changed gets a new folder. Raises StoreError
         if the folder `name` holds another suite; not if `fresh`, as it will then be moved aside.
@@ -82,7 +82,7 @@ class Store:
 
     @classmethod
     def open(cls, folder: Path, suite: Suite, *, fresh: bool = False) -> Self:
-        """Make or go on with the run folder, and keep all others from writing to it.
+        """Make or resume the run folder, and keep all others from writing to it.
 
         `fresh` moves a folder that is there aside, to NAME.old-N. Raises StoreError if another process writes to
         it, if it holds another suite or is no run folder, if it is damaged, or if it can't be written.

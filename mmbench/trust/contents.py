@@ -1,4 +1,4 @@
-"""All that a run folder holds, read for examination: what can't be read is a finding, and the rest is looked at still.
+"""All that a run folder holds, read for examination: what can't be read is a finding, and the rest is still examined.
 
 Used by `verify`.
 """

@@ -1,4 +1,4 @@
-"""Pre-registration: which cells were planned, said before the first trial, in a file of its own in the run folder.
+"""Pre-registration: which cells were planned, written before the first trial, in a separate file in the run folder.
 
 `plan.jsonl` is chained like the store's files. Its first row is the plan that the run began with: what its first
 command would run, or a registration made earlier by `mmbench plan --register`. A later command that brings other cells

@@ -26,7 +26,7 @@ from mmbench.trust.scores import Examiner
 
 ENVIRONMENT = "environment.json"
 UNSEALED = (
-    "there is no seal: that rows were dropped at the end, or all was computed anew, can't be told; "
+    "there is no seal: that rows were dropped at the end, or all was recomputed, can't be told; "
     "`mmbench sign`, or the same `mmbench run` again, seals it"
 )
 UNPUBLISHED = "the seal is only as good as your copy of it: compare it with one that was published (--seal), or signed"

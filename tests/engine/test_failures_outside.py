@@ -1,4 +1,4 @@
-"""What befalls a run from outside: signals to stop, a clock that jumps, a folder that somebody takes away."""
+"""What happens to a run from outside: signals to stop, a clock that jumps, a folder that somebody takes away."""
 
 import os
 import shutil
@@ -56,7 +56,7 @@ def test_a_cluster_says_stop(tmp_path: Path, number: signal.Signals, whom: str, 
     _, said = process.communicate(timeout=60)
     assert process.returncode == code, said
     assert said.startswith(f"mmbench: stopped: by {number.name}, 0 of 2 cells are done and stored, ")
-    assert "the same command goes on from here: mmbench run" in said
+    assert "resume with the same command: mmbench run" in said
     assert len(said.strip().splitlines()) == 1, said
     assert not psutil.wait_procs(family, timeout=30)[1]
     stored = reading.history(tmp_path / "toy")
@@ -92,7 +92,7 @@ def test_a_clock_that_jumps_changes_nothing(tmp_path: Path) -> None:
 
 
 def test_a_folder_taken_away_while_a_run_writes_to_it(execute: Execute, tmp_path: Path) -> None:
-    """Nothing is written into the void: the run stops and says so, and begins anew when it is started again."""
+    """The run stops and says so, and starts from the beginning when it is run again."""
 
     def vandal(event: Any) -> None:
         if isinstance(event, TrialFinished) and (tmp_path / "results" / "toy").exists():

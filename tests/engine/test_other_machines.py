@@ -195,4 +195,4 @@ process.start()
 process.join()
 """
     done = script(tmp_path, code)
-    assert done.stdout == "a daemonic process may start no workers: start it with daemon=False\n", done.stderr
+    assert done.stdout == "a daemonic process can't start workers: start it with daemon=False\n", done.stderr

@@ -1,4 +1,4 @@
-"""A plugin that cheats: a fusion, an encoder and an objective that look everywhere for the truth of test.
+"""A plugin that cheats: a fusion, an encoder and an objective that look everywhere for the test labels.
 
 What they find goes to a file in CHEAT_REPORT; a fusion that finds the truth answers with it. The data set is noise, so
 that nothing but the truth itself scores above chance, and has a number of test rows that nothing else has.
@@ -206,7 +206,7 @@ def _memory() -> dict[str, str]:
 
 
 class Peek(mb.Fusion):
-    """Answers with the truth of test, if it finds it."""
+    """Answers with the test labels, if it finds them."""
 
     name = "peek"
     level = "decision"

@@ -1,4 +1,4 @@
-"""A run with parts that look everywhere for the truth of test: confined they find nothing, else they find it."""
+"""A run with parts that look everywhere for the test labels: confined they find nothing, else they find it."""
 
 import hashlib
 import json
@@ -116,7 +116,7 @@ def test_confined_parts_find_nothing(scene: Scene) -> None:
     assert {row["spent"]["test_accesses"] for row in rows.values()} == {1}
     board = scene.mmbench("leaderboard", "cheat", "--format", "markdown")
     assert "test: scored 2 times, once by each refit, at most 1 times a contender" in board
-    assert "was kept from the processes that tuned (Landlock)" in board
+    assert "were hidden from the processes that tuned (Landlock)" in board
 
 
 def test_without_it_they_find_the_truth(scene: Scene) -> None:
@@ -132,5 +132,5 @@ def test_without_it_they_find_the_truth(scene: Scene) -> None:
         assert "objects" not in ways, "nor does the process"
     assert scene.rows()["peek"]["metrics"]["accuracy"]["mean"] == 1.0
     records = (scene.folder / "results" / "cheat" / "records.jsonl").read_text()
-    assert "not kept from the processes that tuned: switched off" in scene.mmbench("leaderboard", "cheat")
+    assert "not hidden from the processes that tuned: switched off" in scene.mmbench("leaderboard", "cheat")
     assert '"sandbox":"none: switched off by MMBENCH_SANDBOX"' in records

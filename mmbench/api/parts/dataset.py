@@ -56,7 +56,7 @@ class Dataset(Part):
         raise NotImplementedError
 
     def files(self) -> Sequence[Path]:
-        """The files and folders of this machine that `load` reads, if any. As they hold the truth of test, processes
+        """The files and folders of this machine that `load` reads, if any. As they contain test labels, processes
         that tune are kept from reading them, where the system can do that (see SECURITY.md)."""
         return ()
 

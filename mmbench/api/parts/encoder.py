@@ -42,7 +42,7 @@ class Encoder(Part):
         """Learn from the train rows; `params` are those of stage "prepare", already given defaults.
 
         What `transform` and `build` need of `params` belongs in the state. The same rows give the same state: what it
-        draws at random it draws from a generator of its own, of a seed that never changes, so that one preparation
+        draws at random it draws from its own generator, with a fixed seed, so that one preparation
         serves all runs.
         """
         return dict(params)

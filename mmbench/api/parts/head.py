@@ -1,4 +1,4 @@
-"""The part that says what a type of target means: from the truth to what is learned, and from there to predictions.
+"""Heads: what a type of target means, from its labels to what is learned, and from there to predictions.
 
 A `Target` (`mmbench.api.data`) is what a data set says of its truth; its head has the same name as the target's `type`
 and is found by it in the Catalog. plan, workspace, model and the contract tests ask the head, and no one else knows

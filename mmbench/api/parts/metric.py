@@ -1,4 +1,4 @@
-"""Metrics: predictions against the truth."""
+"""Metrics: predictions against the labels."""
 
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 

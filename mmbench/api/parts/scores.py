@@ -1,4 +1,4 @@
-"""Calling a metric: what it is given, what counts as a score, and why there is none.
+"""Calls a metric: what it is given, what counts as a score, and why there is none.
 
 A metric may be anyone's: it may be undefined for a truth, raise, or give what is no number. None of that ends a run or
 a board. The engine scores validation and test by `scored`, `verify` scores them again, and the board its resamples.
@@ -35,7 +35,7 @@ def sign(direction: str) -> int:
 def scored(metric: Scorer, truth: "Array", prediction: "Array") -> float | str:
     """The score, a finite number; or in one line why there is none.
 
-    The metric gets views of its own that it can't write to: nothing that it does changes what others get.
+    The metric gets read-only views: nothing that it does changes what others get.
     """
     try:
         with quiet():

@@ -1,4 +1,4 @@
-"""The parts that say how weights move: optimizers and schedules.
+"""Optimizers and schedules: how weights are updated.
 
 Both are functions of what they are given. The engine keeps an optimizer's state, counts steps and moves the learning
 rate, for one model or for many that train as one program.

@@ -94,7 +94,7 @@ def _title(group: Group, every: Sequence[Group], called: Mapping[Path, str]) -> 
 
 
 def _distinct(runs: tuple[RunData, ...], called: Mapping[Path, str]) -> tuple[RunData, ...]:
-    """The runs with a name of its own for each: a contender that two of them have on one task bears its run's name."""
+    """The runs, each with its own name: a contender that two of them have on one task carries its run's name."""
     if len(runs) == 1:
         return runs
     count = Counter(cell for run in runs for cell in run.cells)

@@ -2,9 +2,9 @@
 
 Scores are compared only under the same terms (budget, seeds and limit, and what is asked on the task), one protocol,
 one data set with one split, the same test targets and one metric. It need not be one suite: a contender that was added
-later, or in a file of its own, may stand beside the others. Costs, besides, are compared only from one device with as
+later, or in a separate file, may stand beside the others. Costs, besides, are compared only from one device with as
 many threads and the same libraries.
-What a record does not say is unknown, which is a condition of its own: nothing is taken for granted.
+What a record does not say is unknown, which is a separate condition: nothing is taken for granted.
 """
 
 import re

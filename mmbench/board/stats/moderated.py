@@ -1,4 +1,4 @@
-"""What few seeds of one contender can't say of their own noise, the contenders of the task say together.
+"""Moderated seed variance: with few seeds, the contenders of a task share what they know of seed noise.
 
 With S seeds a contender's seed variance has S - 1 degrees of freedom; with two seeds, Student's t then tells nothing
 from anything. As `limma` does for genes (Smyth 2004, "Linear models and empirical Bayes methods"), each variance is

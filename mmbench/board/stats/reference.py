@@ -1,4 +1,4 @@
-"""How many deviations are many: critical values and p of an estimate that holds two kinds of noise.
+"""Critical values and p of an estimate that holds two kinds of noise.
 
 The mean score over S seeds on N test items errs by the items drawn (many: their noise is known well) and by the seeds
 drawn (few: their noise is known badly). `Spread` holds both variances and gives the critical value and the p that

@@ -1,4 +1,4 @@
-"""`mmbench cache`: what the cache keeps of features and datasets, and how to be rid of it."""
+"""`mmbench cache`: list what the cache holds, and delete features and datasets."""
 
 import re
 import sys
@@ -29,8 +29,8 @@ SECONDS = {"h": 3600, "d": 86_400, "w": 604_800}
 
 def cache(
     action: Annotated[Action, typer.Argument(metavar="ls|clean", help="List what there is, or delete.")] = Action.ls,
-    features: Annotated[bool, typer.Option("--features", help="clean: features, which a run computes anew.")] = False,
-    datasets: Annotated[bool, typer.Option("--datasets", help="clean: datasets, to be built anew.")] = False,
+    features: Annotated[bool, typer.Option("--features", help="clean: features, which a run computes again.")] = False,
+    datasets: Annotated[bool, typer.Option("--datasets", help="clean: datasets, which a run builds again.")] = False,
     everything: Annotated[bool, typer.Option("--all", help="clean: features and datasets.")] = False,
     older_than: Annotated[
         str | None, typer.Option(metavar="AGE", help="Only what was last used so long ago: 12h, 30d, 8w.")

@@ -1,4 +1,4 @@
-"""`mmbench doctor`: what works on this machine, what doesn't, and what to do about it."""
+"""`mmbench doctor`: check what works on this machine, and say what to do about the rest."""
 
 import os
 import platform
@@ -27,7 +27,7 @@ def doctor(
     plugin: options.Plugins = None,
     offline: Annotated[bool, typer.Option("--offline", help="Don't ask whether the package index answers.")] = False,
 ) -> None:
-    """Say what works on this machine, and how to mend the rest.
+    """Check what works on this machine, and say how to fix the rest.
 
     Exit code 1 if something is broken.
 
@@ -200,7 +200,7 @@ def _torch() -> Iterator[Finding]:
             yield Finding("device", "ok", f"cuda:{index} {name}, {terminal.size(free)} free of {terminal.size(total)}")
     else:
         built = f"torch is built for CUDA {torch.version.cuda}, but none" if torch.version.cuda else "no CUDA device"
-        yield Finding("device", "ok", f"cpu ({built} is to be had)")
+        yield Finding("device", "ok", f"cpu ({built} was found)")
 
 
 def _plugins(sources: list[str]) -> Iterator[Finding]:
@@ -209,7 +209,7 @@ def _plugins(sources: list[str]) -> Iterator[Finding]:
     try:
         catalog = plugins.load(sources)
     except MMBenchError as error:
-        yield Finding("plugins", "broken", str(error), "mend or uninstall that plugin")
+        yield Finding("plugins", "broken", str(error), "fix or uninstall that plugin")
         return
     counts = ", ".join(f"{len(shelf)} {name}" for name, shelf in catalog.shelves().items())
     yield Finding("plugins", "ok", f"{len(catalog.manager.get_plugins())} loaded: {counts}")

@@ -73,7 +73,7 @@ def leaderboard(
 ) -> None:
     """Rank the contenders of a run, or of several under the same conditions.
 
-    Runs share a board only with the same suite, data and engine; costs are compared only where they were
+    Runs share a board only with the same terms, data and protocol; costs are compared only where they were
     measured on the same device. Otherwise it says what differs.
 
     \b

@@ -46,7 +46,7 @@ def run(
         typer.Option(
             "--plan",
             metavar="FILE",
-            help="Hold a new run to this registration, which `plan --register` wrote.",
+            help="Start a new run with this registered plan, written by `plan --register`.",
             show_default=False,
         ),
     ] = None,
@@ -55,8 +55,8 @@ def run(
 ) -> None:
     """Search and score a suite's contenders, then rank them.
 
-    Every contender gets the same budget on every task. The same command again goes on where it
-    stopped, and does nothing twice.
+    Every contender gets the same budget on every task. The same command resumes a run that was
+    stopped; nothing is computed twice.
 
     \b
     Examples:
@@ -93,7 +93,7 @@ def _open(context: typer.Context) -> "Session":
 
 
 def _again(arguments: Sequence[str]) -> str:
-    """What to type to go on: the same command, without --fresh, which would begin anew."""
+    """What to type to resume: the same command, without --fresh, which would start a new run."""
     return shlex.join(["mmbench", *(word for word in arguments if word != "--fresh")])
 
 
@@ -108,12 +108,12 @@ def _execute(opened: "Session", *, workers: int | None, quiet: bool, again: str)
             if opened.note:
                 watch.say(opened.note)
             if not opened.fresh and any(map(sum, begun(opened).values())):
-                watch.say(f"goes on from there: {_stored(opened)}")
+                watch.say(f"resumed: {_stored(opened)}")
             return opened.execute(workers=workers, on_event=watch)
     except KeyboardInterrupt as error:
         told = f"{stopping.cause(error)}{_stored(opened)}"
         with suppress(OSError):  # the terminal may be what is gone
-            terminal.warn(f"{told}; the same command goes on from here: {again}", level="stopped")
+            terminal.warn(f"{told}; resume with the same command: {again}", level="stopped")
         raise typer.Exit(stopping.exit_code(error)) from None
 
 
@@ -142,7 +142,7 @@ def _conclude(done: "Run", opened: "Session") -> None:
     if failed:
         terminal.show("", f"{len(failed)} failed:")
         terminal.show(*(f"  {terminal.one_line(f'{r.task}, {r.contender}: {r.status}: {r.reason}')}" for r in failed))
-        terminal.show("they are not tried again: change what failed, or begin anew with --fresh")
+        terminal.show("they are not tried again: change what failed, or start a new run with --fresh")
         checks = [shlex.join(["mmbench", "check", source, "--verbose"]) for source in opened.catalog.sources]
         terminal.show(*(f"  {check}" for check in checks))
     folder = shlex.quote(str(done.folder))

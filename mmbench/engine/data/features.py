@@ -4,7 +4,7 @@ The key is made of the data, the encoder's code and parameters, and the library 
 A missing value never reaches an encoder; its row is zero and `present` is False.
 
 Rows are read and written a few at a time, between files that are mapped into memory, so that memory does not grow with
-the data. Each array is a file of its own, SPLIT.NAME.npy. While it is made the folder is called KEY.BOOT.draft: any
+the data. Each array is a separate file, SPLIT.NAME.npy. While it is made the folder is called KEY.BOOT.draft: any
 number of processes work on it together, each on a unit of rows at a time (`units`), and what one that was killed had
 finished stays. The last one to finish gives the folder its name.
 """
@@ -125,7 +125,7 @@ class Prepared:
     def damaged(
         self, corruption: Corruption, spec: CorruptionSpec, severity: float, *, code: str, seed: int
     ) -> "dict[str, Any]":
-        """The test split's arrays after `corruption`; only rows whose value changed are computed anew."""
+        """The test split's arrays after `corruption`; only rows whose value changed are computed again."""
         import numpy as np
 
         parameters = {name: parameter.default for name, parameter in corruption.space.items()} | dict(spec.params)

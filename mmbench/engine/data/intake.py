@@ -1,4 +1,4 @@
-"""Rows on their way into the cache: files taken in, every value read once, what can't be read found. `tables` calls it.
+"""Reads rows into the cache: stores files, reads every value once, finds what can't be read. Called by `tables`.
 
 A file that is named by its path is stored with its bytes, so that what becomes of it later changes no row. Every value
 is decoded here, as an encoder will get it, before anything is trained: `report` is made of what is seen.

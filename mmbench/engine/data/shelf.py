@@ -1,4 +1,4 @@
-"""The feature store as a whole: what it holds, what is in use, and what goes when it grows beyond its limit.
+"""The feature store as a whole: what it holds, what is in use, and what is deleted beyond its limit.
 
 Each folder of features says what it is in a `meta.json`. Beside it lies NAME.use: whoever uses the folder holds a
 shared lock on that file, which dies with its process, and the file's time says when that was last. Only a folder that
@@ -201,7 +201,7 @@ def _alone(folder: Path) -> Iterator[bool]:
 
 @contextmanager
 def _unbuilt(folder: Path) -> Iterator[bool]:
-    """Whether nobody builds the dataset just now. Whoever reads it goes on with what is mapped into memory."""
+    """Whether nobody builds the dataset just now. A reader keeps what is mapped into memory."""
     from filelock import Timeout
 
     try:

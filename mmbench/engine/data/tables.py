@@ -1,6 +1,6 @@
 """Datasets on disk: loaded once by their plugin, kept under the cache by fingerprint, read by split.
 
-The rows hold what contenders may see; the truth stands in files of its own, that of test outside the dataset's
+The rows hold what contenders may see; the labels are in separate files, those of test outside the dataset's
 folder, where processes that tune are kept from reading it (`executors.sandbox`). What the rows hold is counted when
 they are made (`intake`, `report`).
 """

@@ -40,7 +40,7 @@ SERVER_GONE = 255  # the exit code that multiprocessing makes up when the server
 
 @dataclass(eq=False)
 class Running:
-    """A job at work in a process of its own."""
+    """A job in its process."""
 
     process: BaseProcess
     connection: Connection
@@ -73,7 +73,7 @@ class Local(Executor):
         return self._seats
 
     def start(self, work: Work, seat: Seat) -> Running:
-        """Begin a job in a process of its own. Raises MMBenchError if the machine lets no process start."""
+        """Start a job in a fresh process. Raises MMBenchError if the machine lets no process start."""
         from mmbench.engine.executors.worker import main  # not with the catalog, which every command loads
 
         for attempt in range(STARTS):

@@ -1,4 +1,4 @@
-"""What a worker tells the run, each message with its type, and how they are written as bytes.
+"""The messages that a worker sends to the run, each with its type, and how they are written as bytes.
 
 They are msgpack, read strictly by their types: nothing that a worker sends is executed, and what is no message is a
 GarbledError, never something else.

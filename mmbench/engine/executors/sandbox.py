@@ -1,6 +1,6 @@
-"""Keeps the truth of test from the processes that tune: once confined, they can't open the files that hold it.
+"""Hides test labels from the processes that tune: once confined, they can't open the files that hold them.
 
-Linux has Landlock for this, since 5.13 (we need 5.19): a process gives up rights of its own, for good, and without
+Linux has Landlock for this, since 5.13 (we need 5.19): a process gives up its rights, for good, and without
 being root. What is left of the machine stays as it was: see `confine`. The worker calls it before any plugin's code
 runs; `state` says for the record whether this machine can. What it does not hold against is in SECURITY.md.
 """

@@ -22,7 +22,7 @@ from mmbench.errors import MMBenchError
 WORKER = {
     # Arithmetic on one thread each: the cores belong to the other workers.
     **dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"),
-    # glibc gives large blocks back to the system at once, and each step of a convolution would fault its pages in anew.
+    # glibc gives large blocks back to the system at once; each step of a convolution would fault its pages in again.
     "MALLOC_MMAP_MAX_": "0",
     "MALLOC_TRIM_THRESHOLD_": str(2**40),
     # A part that goes through a set meets its members in one order in every process and every run.
@@ -49,7 +49,7 @@ def starting() -> Iterator[None]:
     Raises MMBenchError if this process can have none.
     """
     if multiprocessing.current_process().daemon:
-        raise MMBenchError("a daemonic process may start no workers: start it with daemon=False")
+        raise MMBenchError("a daemonic process can't start workers: start it with daemon=False")
     with _one, ExitStack() as changes:
         for change in (_environment, _place, _path, _nameless, _undisturbed):
             changes.enter_context(change())

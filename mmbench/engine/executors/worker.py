@@ -1,4 +1,4 @@
-"""Does one job, in whatever process an executor calls it, and tells of each thing that happens.
+"""Does one job, in whatever process an executor calls it, and reports each thing that happens.
 
 An `Assignment` is what an executor is given; `perform` does its job; `main` is the entry of a process that
 `local` has started.
@@ -62,7 +62,7 @@ class Setting:
     """As the machine numbers its devices: "cuda:1". The process sees no other GPU than this."""
     plugins: tuple[str, ...]
     hidden: tuple[Path, ...] = ()
-    """Folders with the truth of test, beside those of the cache: what runs have stored."""
+    """Folders with test labels, beside those of the cache: what runs have stored."""
     sources: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     """The code that the run was planned with, as `sources.held` has it."""
 
@@ -179,7 +179,7 @@ def _search(job: Search, workspace: Any, tell: Tell) -> None:
 
 
 def _confine(job: Job, setting: Setting) -> None:
-    """Before any code of a plugin: only a job that loads data may read the truth of test, and what it is made from."""
+    """Before any code of a plugin: only a job that loads data may read test labels, and what they are made from."""
     if not isinstance(job, LoadData):
         from mmbench.engine.data import tables
         from mmbench.engine.data.view import View

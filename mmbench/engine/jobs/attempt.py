@@ -1,4 +1,4 @@
-"""Configurations on their way: what is to be trained, together or one by one, how far each came and how it ended.
+"""Configurations in training, together or one by one: how far each came and how it ended.
 
 Search and refits use it. Whatever a part does wrong becomes the attempt's status.
 """
@@ -25,7 +25,7 @@ from mmbench.errors import DataError, MMBenchError, blamed, told
 
 
 class PrunedError(Exception):
-    """The attempt is not worth going on with; the message says why."""
+    """The attempt is not worth continuing; the message says why."""
 
 
 @dataclass(eq=False)
@@ -144,7 +144,7 @@ class Group:
 
 def groups(workspace: Workspace, attempts: Sequence[Attempt]) -> list[Group]:
     """Which attempts are trained together. It follows from their configurations alone, so that it is the same in a run
-    that goes on as in one that was never stopped."""
+    that is resumed as in one that was never stopped."""
     space = full_space(workspace.cell, workspace.catalog)
 
     def structure(attempt: Attempt) -> list[tuple[str, Any]]:
@@ -202,7 +202,7 @@ def _recipe(workspace: Workspace, attempt: Attempt) -> Recipe:
 
 
 def _out_of_memory(error: Exception) -> bool:
-    """torch has no class of its own for this on a CPU."""
+    """torch has no error class for this on a CPU."""
     return isinstance(error, RuntimeError) and (
         "DefaultCPUAllocator" in told(error) or "not enough memory" in told(error)
     )

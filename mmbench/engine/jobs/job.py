@@ -1,4 +1,4 @@
-"""The jobs that a run is made of. Each is done by a process of its own; `executors.worker` does them."""
+"""The jobs that a run is made of. Each runs in a fresh process; `executors.worker` does them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

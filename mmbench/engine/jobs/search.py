@@ -1,7 +1,7 @@
 """The search of one cell: ask a batch of configurations, train each, tell their validation scores.
 
 The study lives in memory and is replayed from the stored trials: trial k is asked with a sampler seeded from
-(suite seed, task, contender, k), after exactly the batches before it, so a run that was killed goes on as if it had
+(suite seed, task, contender, k), after exactly the batches before it, so a run that was killed resumes as if it had
 not been.
 """
 
@@ -65,7 +65,7 @@ def search(
 
 class Rungs:
     """Successive halving without waiting (the stopping form of ASHA, arXiv:1810.05934): after a quarter and after
-    half of the epochs a training goes on if its best score is in the better half of all that ever came so far."""
+    half of the epochs a training continues if its best score is in the better half of all that ever came so far."""
 
     def __init__(self, budget: Budget, direction: str) -> None:
         self.sign = 1 if direction == "max" else -1

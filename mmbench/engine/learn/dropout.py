@@ -1,4 +1,4 @@
-"""Dropout that takes its chances sixteen bits at a time, and for several steps at once.
+"""Dropout that draws its random numbers sixteen bits at a time, and for several steps at once.
 
 A CPU spends a sixth of a small model's step on what `nn.Dropout` draws, a number for each element; here four share
 one. To whoever looks at it, it is `nn.Dropout`. `model.put_in` puts it in; a cohort gives each member its own p.

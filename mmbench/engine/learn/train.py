@@ -1,6 +1,6 @@
 """The training loop: tensors in memory, batches by index, early stopping on validation.
 
-A `Training` stands still after each epoch, so that a search can look at many of them and let only the best go on.
+A `Training` stands still after each epoch, so that a search can look at many of them and continue only the best.
 Knows nothing of search or of test. `attempt` drives it; `cohort` trains many models in its stead.
 """
 
@@ -41,7 +41,7 @@ class Recipe:
     seed: int
     rule: Rule
     seconds: float = math.inf
-    """How long it may train, in seconds of its own: those between two epochs don't count."""
+    """How long it may train, in seconds: those between two epochs don't count."""
 
 
 @dataclass(frozen=True)
@@ -188,7 +188,7 @@ def step_loss(
 
 
 def shuffled(inputs: Inputs, order: torch.Generator) -> Tensor:
-    """The rows in an order of chance, on the device."""
+    """The rows in random order, on the device."""
     return torch.randperm(inputs.n, generator=order).to(inputs.device)
 
 

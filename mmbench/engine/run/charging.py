@@ -1,4 +1,4 @@
-"""Who answers for a worker that came to a bad end: a trial, its cell, or nobody, and then the job is tried again."""
+"""Decides who is charged for a worker that ended badly: a trial, its cell, or nobody; then the job is retried."""
 
 from collections.abc import Iterator
 
@@ -18,8 +18,8 @@ ATTEMPTS = 3  # how often a job is tried whose worker is lost or killed from out
 def blame(job: Search | Measure, end: End, state: Progressing) -> Iterator[Event]:
     """Charge a bad end to whom it belongs. If it leaves the cell without a failure, the job is to be tried again.
 
-    A crash, an exit or a hang in a search is the contender's own doing, and would befall it again. A measurement does
-    what a trial has done before without harm, so all that befalls it counts as an accident first.
+    A crash, an exit or a hang in a search is the contender's fault and would happen again. A measurement does what a
+    trial has done before without harm, so any failure of it counts as an accident first.
     """
     status = STATUS.get(end.ending, "error")
     if isinstance(job, Search) and end.ending.own_doing:
@@ -34,7 +34,7 @@ def blame(job: Search | Measure, end: End, state: Progressing) -> Iterator[Event
 
 def charge(state: Progressing, status: Status, reason: str) -> Iterator[Event]:
     """A trial that hangs, crashes or is killed again and again is the contender's own failure, as are those that
-    train in one program with it; the search goes on after them. What befalls a refit, a measurement or the time
+    train in one program with it; the search continues after them. What happens in a refit, a measurement or the time
     between two trials ends the cell."""
     known = {trial.number for trial in state.trials}
     charged = [(number, params) for number, params in state.begun if number not in known]
@@ -53,7 +53,7 @@ def charge(state: Progressing, status: Status, reason: str) -> Iterator[Event]:
 def give_up(job: LoadData | Prepare, end: End, attempts: int) -> None:
     """Contenders share what prepares data and features: raises MMBenchError if it is not worth another try."""
     if end.ending.own_doing or attempts >= ATTEMPTS:
-        raise MMBenchError(f"{sentence(end)} while preparing {_name(job)}; run again to go on")
+        raise MMBenchError(f"{sentence(end)} while preparing {_name(job)}; run again to resume")
 
 
 def _name(job: LoadData | Prepare) -> str:

@@ -1,4 +1,4 @@
-"""The jobs at work: seats that are filled, messages that are read, workers that hang or break the rules and are ended.
+"""The running jobs: fills seats, reads messages, ends workers that hang or break the rules.
 
 The run talks to its executor through this alone.
 """

@@ -1,4 +1,4 @@
-"""What the workers of a run will load: where its features are kept, and which libraries its parts import."""
+"""Says what the workers of a run will load: where its features are kept, and which libraries its parts import."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What each message of a worker means for its cell, and what its end means for the run."""
+"""Handles what workers send: what each message means for its cell, and a worker's end for the run."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -100,7 +100,7 @@ class Hearing:
 
     def _failed(self, job: Job, message: Failed) -> None:
         if isinstance(job, Assist):
-            return  # whatever befalls it befalls the job that it assists, which then says so
+            return  # what fails here fails in the job that it assists, which then says so
         error = DataError if message.fault == "data" else MMBenchError
         if message.fault == "data" or isinstance(job, LoadData | Prepare):
             raise error(message.reason)  # data are missing or the disk is full: no contender's fault

@@ -1,4 +1,4 @@
-"""Which job waits for which, and whose turn it is: data first, then features, then first trials, then the searches."""
+"""Orders the jobs: data first, then features, then first trials, then the searches, the longest first."""
 
 from collections.abc import Mapping
 from pathlib import Path
