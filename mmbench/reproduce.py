@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from mmbench.api.record import History, Record, Refit
+from mmbench.api.suite import task_of
 from mmbench.board import rank
 from mmbench.engine import identity
 from mmbench.engine import plan as planning
@@ -166,11 +167,12 @@ def _cell(run: RunData, catalog: Catalog, record: Record, device: str) -> Cell:
     """The record's cell as it is made of today's code."""
     try:
         plan = planning.make(
-            run.suite, catalog, tasks=[record.task], contenders=[record.contender], device=device
+            run.suite, catalog, tasks=[task_of(record.task)], contenders=[record.contender], device=device
         )  # fmt: skip
     except SuiteError as error:
         raise SuiteError(f"{record.task}/{record.contender}: {error}") from error
-    return next(cell for cell in plan.cells if cell.contender == record.contender)
+    mine = (record.task, record.contender)
+    return next(cell for cell in plan.cells if (cell.task.name, cell.contender) == mine)
 
 
 def differences(record: Record, cell: Cell, catalog: Catalog, device: str) -> list[str]:

@@ -1,5 +1,6 @@
 """A suite: tasks times contenders, one budget and one protocol. Written as TOML, read by `mmbench.store.suitefile`."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
@@ -54,6 +55,9 @@ class TaskSpec:
     "train.lr": Range(1e-5, 1e-3)}."""
     give_up: float | None = None
     """A contender whose best validation score is worse than this after half of its trials searches no further."""
+    folds: int | None = None
+    """Join the rows of all splits and cut them into so many folds, each of which is test once; None: the data set's own
+    splits."""
 
 
 @dataclass(frozen=True)
@@ -89,3 +93,22 @@ class Suite:
     seed: int = 0
     limit: int | None = None
     """Use only the first rows of each split, for a quick look."""
+
+
+FOLD = re.compile(r"(.*)#([1-9][0-9]*)")
+
+
+def fold_name(task: str, number: int) -> str:
+    """What a fold of a task is called, counted from 1: no suite can give a task that name."""
+    return f"{task}#{number}"
+
+
+def fold_of(name: str) -> tuple[str, int | None]:
+    """The task that a name is of, and the number of its fold; None where the name is the task's own."""
+    found = FOLD.fullmatch(name)
+    return (found[1], int(found[2])) if found else (name, None)
+
+
+def task_of(name: str) -> str:
+    """The task as its suite has it, of its own name or that of one of its folds."""
+    return fold_of(name)[0]

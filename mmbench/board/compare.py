@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from mmbench.api.parts import Metric
 from mmbench.api.parts.scores import sign
 from mmbench.board.entries import Entry, entries
+from mmbench.board.folds import joined
 from mmbench.board.gate.conditions import conditions
 from mmbench.board.stats import resampling as stats
 from mmbench.board.stats.reference import LEVEL
@@ -65,6 +66,7 @@ def compare(
 
     Raises MMBenchError for a name that the run does not have, for two times the same, and if no task has both.
     """
+    run = joined(run, metrics)
     contenders = {record.contender for record in run.records}
     for name in (first, second):
         if name not in contenders:

@@ -15,7 +15,7 @@ from mmbench.api.record import Record, Refit
 from mmbench.board.stats import resampling as stats
 from mmbench.board.stats.moderated import moderated
 from mmbench.errors import StoreError
-from mmbench.store.reading import RunData, load_predictions, load_run_targets
+from mmbench.store.reading import RunData
 
 if TYPE_CHECKING:
     import numpy as np
@@ -94,7 +94,7 @@ class Entry:
         for role in ("tuned", "default"):
             refits = self.refits(role)
             if refits and all(refit.predictions for refit in refits):
-                loaded = [load_predictions(self.run.path, refit) for refit in refits]
+                loaded = [self.run.predictions(refit) for refit in refits]
                 found[role] = [arrays[TEST] for arrays in loaded if TEST in arrays]
         return found
 
@@ -174,7 +174,7 @@ class Entry:
 
 def entries(runs: Sequence[RunData], metrics: Mapping[str, Metric], task: str) -> list[Entry]:
     """The records of `task`, all with the same test targets, ready to be drawn and compared."""
-    truth = next((load_run_targets(run, task) for run in runs if task in run.targets), None)
+    truth = next((run.truth(task) for run in runs if task in run.targets), None)
     rows = stats.item_rows(len(truth)) if truth is not None and len(truth) else None
     found = [Entry(record, run, metrics, truth, rows) for run in runs for record in run.of(task)]
     for entry in found:

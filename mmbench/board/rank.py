@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 from mmbench.api.parts import Metric
 from mmbench.api.record import Refit
 from mmbench.board.entries import GAP, Entry, entries, figure, mean, metric_names
+from mmbench.board.folds import LACKING
 from mmbench.board.stats import resampling as stats
 from mmbench.store.reading import RunData
 from mmbench.trust.registration import standing
@@ -203,7 +204,7 @@ def _row(entry: Entry, rank: int | None, reference: Entry | None, intervals: Col
     return {
         "task": record.task,
         "contender": record.contender,
-        "status": record.status,
+        "status": "missing" if LACKING in record.dataset else record.status,
         "reason": record.reason or (_why_unranked(entry) if fine else None),
         "rank": rank,
         "metric": record.metric,

@@ -60,6 +60,8 @@ def libraries(parts: Mapping[str, Source], kinds: Iterable[str]) -> dict[str, di
 def key(cell: Cell, device: str) -> str:
     """The cell's key. Its device is a class: which of several alike it was changes nothing."""
     content = {name: value for name, value in asdict(cell).items() if name not in ("key", "skip", "sources")}
+    if cell.fold is None:  # keys of before there were folds stay what they are
+        del content["fold"]
     return digest(content | {"protocol": PROTOCOL, "device": device.partition(":")[0]})
 
 

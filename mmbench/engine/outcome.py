@@ -7,7 +7,8 @@ from typing import Any
 
 from mmbench.api.record import Record, Refit, Status, Trial
 from mmbench.engine import clock, identity
-from mmbench.engine.data.tables import Table, materialise, where
+from mmbench.engine.data.tables import planned, viewed
+from mmbench.engine.data.view import View
 from mmbench.engine.environment import environment
 from mmbench.engine.jobs.evaluate import best
 from mmbench.engine.plan import Plan
@@ -95,9 +96,9 @@ def record(
     fitting = [m for m in catalog.metrics.values() if m.concerns(cell.task) and m.supports(cell.task) is None]
     about: dict[str, Any] = {"rows": None}
     if cache and status == "ok":
-        about["rows"] = materialise(dataset, cache, cell.limit, cell.fingerprint).facts["rows"]
+        about["rows"] = viewed(View.of(cell), dataset, cache).facts["rows"]
     if cache:
-        table = Table(dataset, where(dataset, cache, cell.fingerprint), cell.limit)
+        table = planned(View.of(cell), dataset, cache)
         about |= {"warnings": found} if (found := table.warnings(tuple(cell.task.modalities))) else {}
     return Record(
         cell=cell.key,

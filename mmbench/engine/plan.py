@@ -13,9 +13,9 @@ from mmbench.api.data import Task
 from mmbench.api.parts import Fusion, Part
 from mmbench.api.parts.head import Head
 from mmbench.api.space import Parameter, Setting, described, narrowed
-from mmbench.api.suite import ContenderSpec, CorruptionSpec, Suite, TaskSpec
+from mmbench.api.suite import ContenderSpec, CorruptionSpec, Suite, TaskSpec, fold_name
 from mmbench.engine import identity
-from mmbench.engine.space import TRAIN, Cell, Slot, full_space, together
+from mmbench.engine.space import TRAIN, Cell, Fold, Slot, full_space, together
 from mmbench.errors import SuiteError, unknown
 from mmbench.plugins import Catalog, Shelf
 
@@ -55,7 +55,7 @@ def make(
         named = _contenders(suite, task, catalog, contenders)
         found = [_cell(suite, spec, task, contender, catalog, device, marks[task.dataset]) for contender in named]
         _check_task_params(spec, found, catalog)
-        cells += found
+        cells += [one for cell in found for one in _folded(cell, spec.folds, device)]
     digest = identity.digest([cell.key for cell in cells])
     read = [Path(file) for name in marks for file in catalog.datasets[name].files()]
     files = tuple(place for file in read for place in sources.reached(file))
@@ -115,6 +115,8 @@ def _task(spec: TaskSpec, catalog: Catalog) -> Task:
     for corruption in spec.corruptions:
         if modalities.get(corruption.modality) not in catalog.corruptions[corruption.name].kinds:
             raise SuiteError(f"{where}: corruption {corruption.name!r} can't damage {corruption.modality!r}")
+    if spec.folds and dataset.target.sides:
+        raise SuiteError(f"{where}: a {dataset.target.type} can't have folds: rows are matched within one test split")
     task = Task(name=spec.name, dataset=spec.dataset, modalities=modalities, target=dataset.target, metric=spec.metric)
     missing = metric.supports(task)
     if missing:
@@ -198,6 +200,17 @@ def _cell(
     space = {} if skip else full_space(cell, catalog)
     cell = replace(cell, space_hash=identity.digest({name: described(space[name]) for name in space}))
     return replace(cell, key=identity.key(cell, device))
+
+
+def _folded(cell: Cell, folds: int | None, device: str) -> Iterator[Cell]:
+    """The cell, or one for each fold: its task bears the fold's name, by which seeds, predictions and targets go."""
+    if folds is None:
+        yield cell
+        return
+    for number in range(1, folds + 1):
+        task = replace(cell.task, name=fold_name(cell.task.name, number))
+        one = replace(cell, task=task, fold=Fold(number, folds))
+        yield replace(one, key=identity.key(one, device))
 
 
 def _slots(

@@ -59,8 +59,17 @@ def together(option: str) -> list[str]:
 
 
 @dataclass(frozen=True)
+class Fold:
+    """One of the folds that a data set's rows are cut into: the one that is test."""
+
+    number: int
+    """From 1."""
+    of: int
+
+
+@dataclass(frozen=True)
 class Cell:
-    """One task and one contender: the unit of search, of resuming and of distribution."""
+    """One task (or a fold of it) and one contender: the unit of search, of resuming and of distribution."""
 
     key: str
     """A hash of all that its result depends on."""
@@ -87,6 +96,8 @@ class Cell:
     space_hash: str
     fingerprint: str
     """Of what its data set's rows are made from."""
+    fold: Fold | None = None
+    """None: the data set's own splits."""
 
     def options(self, role: str) -> tuple[str, ...]:
         """The parts of a role that it may use, of all slots."""

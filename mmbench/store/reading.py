@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     Array: TypeAlias = np.ndarray[Any, Any]
 
 SUITE, TRIALS, RECORDS, PREDICTIONS = "suite.toml", "trials.jsonl", "records.jsonl", "predictions"
-PREDICTION_FILE = re.compile(r"[a-z0-9][a-z0-9 _.-]*\.safetensors")
+PREDICTION_FILE = re.compile(r"[a-z0-9][a-z0-9 _.#-]*\.safetensors")
 EAGER = 1_000  # so many records are decoded at once, 12 kB each; of more, each when it is asked for
 
 
@@ -58,6 +58,18 @@ class RunData:
     def of(self, task: str) -> list[Record]:
         """The records of one task."""
         return [self.records[place] for place in self._places.get(task, ())]
+
+    def predictions(self, refit: Refit) -> "dict[str, Array]":
+        """As `load_predictions`, of a refit of this run."""
+        return load_predictions(self.path, refit)
+
+    def truth(self, task: str) -> "Array":
+        """As `load_run_targets`."""
+        return load_run_targets(self, task)
+
+    def behind(self, record: Record) -> Sequence[Record]:
+        """The records as they are stored that one of this run's was made from: the record itself."""
+        return (record,)
 
     def part(self, places: Iterable[int], *, called: Callable[[str], str] = str) -> "RunData":
         """The run with the records in these places only, their contenders named by `called`; none is decoded for it."""

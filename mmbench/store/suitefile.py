@@ -133,6 +133,7 @@ def _task(form: "TaskTable") -> TaskSpec:
         ),
         params=form.params,
         give_up=form.give_up,
+        folds=form.folds,
     )
 
 
@@ -294,6 +295,8 @@ def _content(suite: Suite) -> dict[str, Any]:
             if not contender[key]:
                 del contender[key]
     for task in content["tasks"]:
+        if task["folds"] is None:
+            del task["folds"]
         for corruption in task["corruptions"]:
             corruption["severities"] = [float(severity) for severity in corruption["severities"]]
     return content

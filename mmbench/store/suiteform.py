@@ -149,6 +149,7 @@ class TaskTable(_Table):
     corruptions: Annotated[list[CorruptionTable], Field(max_length=100)] = []
     params: Settings = {}
     give_up: Annotated[float, Field(allow_inf_nan=False)] | None = None
+    folds: Annotated[int, Field(ge=3, le=100)] | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -197,9 +198,9 @@ class SuiteTable(_Table):
 
     @model_validator(mode="after")
     def _names_agree(self) -> "SuiteTable":
-        cells = len(self.task) * len(self.contender)
+        cells = sum(task.folds or 1 for task in self.task) * len(self.contender)
         if cells > MOST_CELLS:
-            raise ValueError(f"asks for {cells:,} cells (tasks x contenders); {MOST_CELLS:,} are the most")
+            raise ValueError(f"asks for {cells:,} cells (tasks x contenders x folds); {MOST_CELLS:,} are the most")
         tasks = [task.name or task.dataset for task in self.task]
         for kind, names in (("task", tasks), ("contender", [contender.name for contender in self.contender])):
             for index, name in enumerate(names):

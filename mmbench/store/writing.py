@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 from mmbench.api.files import file_lock, remedy
 from mmbench.api.record import Record, Refit, Trial, pack, to_json
-from mmbench.api.suite import Suite
+from mmbench.api.suite import Suite, task_of
 from mmbench.errors import StoreError, unknown
 from mmbench.store import rows, suitefile
 from mmbench.store.chain import Chain, strict_json, write_file
@@ -157,7 +157,7 @@ class Store:
 
     def add_targets(self, task: str, targets: "Array") -> None:
         """Store the targets of a task's test split, as metrics take them; the same again is nothing new."""
-        if task not in (names := [spec.name for spec in self.suite.tasks]):
+        if task_of(task) not in (names := [spec.name for spec in self.suite.tasks]):
             raise StoreError(f"{self.folder}: {unknown('task', task, names)}")
         written = self._write_arrays(f"{task}.targets.safetensors", {"target": targets})
         row = {"task": task, **written}

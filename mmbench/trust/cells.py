@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from mmbench.api.parts.scores import sign
 from mmbench.api.record import Record, Refit, Trial
-from mmbench.api.suite import Suite
+from mmbench.api.suite import Suite, TaskSpec, fold_of, task_of
 from mmbench.store import suitefile
 from mmbench.trust.contents import Cell, Contents, place
 from mmbench.trust.findings import Finding, altered, short
@@ -65,12 +65,21 @@ def _check_suite(where: str, record: Record, suite: Suite) -> Iterator[Finding]:
     budget: dict[str, Any] = asdict(suite.budget)
     pairs = [(name, value, budget.get(name)) for name, value in record.budget.items()]
     yield from altered("budget", where, pairs, against="suite.toml")
-    task = next((task for task in suite.tasks if task.name == record.task), None)
+    task = _task(suite, record)
     if task is None:
         yield Finding("suite", where, f"suite.toml has no task {record.task!r}")
         return
     facts = [("the metric", record.metric, task.metric), ("the data set", record.dataset.get("name"), task.dataset)]
     yield from altered("suite", where, facts, against="suite.toml")
+
+
+def _task(suite: Suite, record: Record) -> TaskSpec | None:
+    """The suite's task that a record is of; one with folds has records of its folds, and of nothing else."""
+    name, number = fold_of(record.task)
+    task = next((task for task in suite.tasks if task.name == name), None)
+    if task is None or (number is None) != (task.folds is None) or (number or 0) > (task.folds or 0):
+        return None
+    return task
 
 
 def _check_trials(cell: Cell, record: Record, suite: Suite) -> Iterator[Finding]:
@@ -83,7 +92,7 @@ def _check_trials(cell: Cell, record: Record, suite: Suite) -> Iterator[Finding]
     if len(numbers) > granted:
         yield Finding("budget", f"{TRIALS}, {name}", f"has {len(numbers)} trials; suite.toml grants {granted}")
     # A contender with nothing to tune needs one trial; others use all, unless the suite lets them give up.
-    gives_up = any(task.name == record.task and getattr(task, "give_up", None) is not None for task in suite.tasks)
+    gives_up = any(task.name == task_of(record.task) and task.give_up is not None for task in suite.tasks)
     if record.status == "ok" and 1 < len(numbers) < granted and not gives_up:
         yield Finding("budget", f"{TRIALS}, {name}", f"has {len(numbers)} trials of {granted}: some were dropped")
     if record.status == "skipped" and (numbers or cell.refits):

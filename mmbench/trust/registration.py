@@ -7,14 +7,14 @@ adds a row. Each row says after how many trials it was written. `session` writes
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from mmbench.api.record import Record
-from mmbench.api.suite import Suite
+from mmbench.api.suite import Suite, task_of
 from mmbench.errors import StoreError, SuiteError
 from mmbench.store import suitefile
 from mmbench.store.chain import Chain, decode, scan, write_file
@@ -156,10 +156,17 @@ class Standing:
     "changed since"; None where no plan was written before the first trial.
 
     Where the first plan is the run's own, and no registration made before, a contender whom the suite names counts as
-    planned too: the suite can't change within a run.
+    planned too: the suite can't change within a run. `behind` gives the stored records that one of a board is made
+    of; it stands as the worst of them.
     """
 
-    def __init__(self, plans: Sequence[Registration], suite: Suite) -> None:
+    def __init__(
+        self,
+        plans: Sequence[Registration],
+        suite: Suite,
+        behind: Callable[[Record], Sequence[Record]] = lambda record: (record,),
+    ) -> None:
+        self._behind = behind
         self._known = bool(plans) and plans[0].after is not None and plans[0].after[0] == 0
         self._planned: dict[tuple[str, str], str] = {}
         for plan in plans if self._known else ():
@@ -170,13 +177,17 @@ class Standing:
     def __call__(self, record: Record) -> str | None:
         if not self._known:
             return None
+        found = {self._stands(stored) for stored in self._behind(record)}
+        return next((state for state in (CHANGED, LATER) if state in found), REGISTERED)
+
+    def _stands(self, record: Record) -> str:
         key = self._planned.get((record.task, record.contender))
         return LATER if key is None else REGISTERED if key == record.cell else CHANGED
 
 
 def standing(run: RunData) -> Standing:
     """As `Standing`, of a run that has been read. Raises StoreError if its plans are damaged."""
-    return Standing(read(run.path), run.suite)
+    return Standing(read(run.path), run.suite, run.behind)
 
 
 def _names(suite: Suite, cell: PlannedCell) -> bool:
@@ -184,6 +195,6 @@ def _names(suite: Suite, cell: PlannedCell) -> bool:
     for spec in suite.contenders:
         name = cell.contender
         own = name.startswith(f"{spec.name} ") if spec.each_modality else name == spec.name
-        if own and (spec.tasks is None or cell.task in spec.tasks):
+        if own and (spec.tasks is None or task_of(cell.task) in spec.tasks):
             return True
     return False

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from mmbench.api.parts import Metric
 from mmbench.api.parts.scores import curve_point, scored
 from mmbench.api.record import Record, Refit
-from mmbench.api.suite import CorruptionSpec, Suite, TaskSpec
+from mmbench.api.suite import CorruptionSpec, Suite, TaskSpec, task_of
 from mmbench.engine import identity
 from mmbench.errors import StoreError
 from mmbench.store.reading import PREDICTIONS, RunData, load_predictions, load_run_targets
@@ -48,8 +48,8 @@ class Examiner:
                 self._note_source(record)
                 for where, refit in cell.refits:
                     at = f"{where}, {place(record)}, {refit.role} seed {refit.seed}"
-                    if record.task in tasks:
-                        yield from self._refit(at, record, refit, tasks[record.task])
+                    if (task := task_of(record.task)) in tasks:
+                        yield from self._refit(at, record, refit, tasks[task])
 
     def strangers(self) -> list[str]:
         """Files among the predictions that no row speaks of."""

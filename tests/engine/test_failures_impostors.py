@@ -37,8 +37,9 @@ def test_each_is_charged_to_its_contender_in_one_line(execute: Execute, suite: S
         assert records[name].status == status, name
         assert reason in (records[name].reason or ""), name
         assert "\n" not in (records[name].reason or "")
-        trials = reading.history(run.folder)[records[name].cell].trials
-        assert name == "twins" or [(trial.number, trial.status) for trial in trials] == [(0, status)], name
+        if name != "twins":  # perhaps none of its trials was over when the copy spoke
+            (trial,) = reading.history(run.folder)[records[name].cell].trials
+            assert (trial.number, trial.status) == (0, status), name
 
 
 def test_a_helper_that_a_part_forks_and_waits_for_is_no_twin(execute: Execute, suite: Suite) -> None:

@@ -30,6 +30,10 @@ class Dataset(Part):
     """What happens to a picture, a sound or a row of numbers that can't be read: the data set is refused, or the value
     counts as missing, which the report of the data and the board say."""
 
+    groups: ClassVar[str | None] = None
+    """A column of every split that says which rows belong together (a patient, a speaker, a document): where rows are
+    cut into folds, no group is on two sides. Contenders never see it."""
+
     @property
     def about(self) -> str:
         return f"{' + '.join(self.columns)} → {self.target.type}"
@@ -38,6 +42,8 @@ class Dataset(Part):
         return tuple(self.columns.values())
 
     def problem(self) -> str | None:
+        if self.groups in (*self.columns, *self.target.columns):
+            return f"the column of groups {self.groups!r} is a modality or the target"
         return columns_problem(self.columns, self.target) or policy_problem(self.unreadable)
 
     def load(self, cache: Path) -> "DatasetDict":

@@ -51,6 +51,9 @@ def boards(runs: Sequence[RunData], metrics: Mapping[str, Metric]) -> list[Board
     have bears its run's name. A cell without a record is a row of status "missing". Costs that were measured under
     other conditions than most of their task are in `cost_apart`, and `cost` is left empty: nothing compares them.
     """
+    from mmbench.board.folds import joined
+
+    runs = [joined(run, metrics) for run in runs]
     every, called = groups(runs), names(runs)
     cells = {cell for run in runs for cell in run.cells}
     return [_board(group, every, called, cells, metrics) for group in every]

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from mmbench.api.record import Record
-from mmbench.api.suite import Suite
+from mmbench.api.suite import Suite, task_of
 from mmbench.errors import MMBenchError
 from mmbench.store.reading import RunData
 from mmbench.store.suitefile import suite_hash, task_terms, terms
@@ -87,7 +87,7 @@ def conditions(record: Record, run: RunData) -> Conditions:
         terms=terms(run.suite) if own else str(stated),
         protocol=str(number) if number is not None else before,
         task=record.task,
-        asked=task_terms(run.suite, record.task) if own else "",
+        asked=task_terms(run.suite, task_of(record.task)) if own else "",
         metric=record.metric,
         data=None if fingerprint is None else str(fingerprint),
         split=", ".join(f"{name} {rows}" for name, rows in split.items()) or None,

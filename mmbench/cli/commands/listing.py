@@ -213,7 +213,15 @@ def _show_suite(suite: "Suite", path: str) -> None:
     budget = ", ".join(f"{key} {value}" for key, value in asdict(suite.budget).items())
     terminal.show(f"suite {suite.name}", "", suite.description or "(no description)", "")
     terminal.show(f"{'file':<13} {path}", f"{'budget':<13} {budget}", f"{'seed':<13} {suite.seed}", "")
-    tasks = [[task.name, task.dataset, task.metric, _encoders(task.encoders)] for task in suite.tasks]
+    tasks = [
+        [
+            task.name,
+            task.dataset + (f" in {task.folds} folds" if task.folds else ""),
+            task.metric,
+            _encoders(task.encoders),
+        ]
+        for task in suite.tasks
+    ]
     terminal.show(terminal.table(("task", "dataset", "metric", "encoders"), tasks), "")
     rows = [[contender.name, _contender(contender)] for contender in suite.contenders]
     terminal.show(terminal.table(("contender", "what it may use"), rows), "")

@@ -17,7 +17,7 @@ import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -68,12 +68,15 @@ class Prepared:
             self.code,
             sorted(self.params.items()),
         ]
+        if self.table.fold:
+            ingredients.append(asdict(self.table.fold))
         digest = hashlib.sha256(json.dumps(ingredients).encode()).hexdigest()[:24]
         return self.cache / "features" / digest
 
     @cached_property
     def label(self) -> str:
-        return f"{self.table.dataset.name}: {self.modality} by {self.encoder.name}"
+        fold = f", fold {self.table.fold.number}" if self.table.fold else ""
+        return f"{self.table.dataset.name}{fold}: {self.modality} by {self.encoder.name}"
 
     @property
     def _draft(self) -> Path:

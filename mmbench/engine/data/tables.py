@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,30 +20,36 @@ from mmbench.api.files import check_readable, disk_full, file_lock, remedy, shar
 from mmbench.api.media import is_colour
 from mmbench.api.parts import Dataset
 from mmbench.api.record import pack, unpack
-from mmbench.engine.data import intake, report
+from mmbench.engine.data import intake, report, view
 from mmbench.engine.data.column import Column
+from mmbench.engine.data.view import View
 from mmbench.engine.identity import fingerprint
+from mmbench.engine.space import Fold
 from mmbench.errors import DataError, MMBenchError, blamed
 
 if TYPE_CHECKING:
     import numpy as np
     from datasets import DatasetDict
 
-REPORT, TAKEN_IN = "report.json", "taken-in"
+REPORT, TAKEN_IN, PARTS = "report.json", "taken-in", "parts.npy"
 
 
 @dataclass(frozen=True)
 class Table:
-    """A dataset as it lies in the cache. `limit` keeps that many rows of each split, evenly spread."""
+    """A dataset as it lies in the cache, seen as a `View` says: `limit` keeps that many rows of each split, evenly
+    spread; in a `fold` the splits are those of the fold."""
 
     dataset: Dataset
     folder: Path
     limit: int | None = None
+    fold: Fold | None = None
 
     @property
     def facts(self) -> dict[str, Any]:
         """{"rows": {split: n}, "classes": names or null}"""
         facts: dict[str, Any] = json.loads((self.folder / "facts.json").read_text())
+        if self.fold:
+            facts["rows"] = {split: len(self._places[split]) for split in SPLITS}
         facts["rows"] = {split: len(self.rows(split, n)) for split, n in facts["rows"].items()}
         return facts
 
@@ -58,6 +65,8 @@ class Table:
     def warnings(self, modalities: Sequence[str]) -> list[str]:
         """What the report warns of that concerns some modalities; nothing without a report."""
         found = report.warnings(self.report or {"warnings": []}, modalities)
+        if found and self.fold:
+            found.append("these are counts of the data set's own splits, whose rows are joined and cut into folds")
         if found and self.limit is not None:
             found.append(
                 f"these are counts of the whole data set, of which at most {self.limit:,} rows a split are used"
@@ -76,24 +85,47 @@ class Table:
         """The truth, as the target's own type says."""
         from safetensors.numpy import load_file
 
-        file = truth_file(self.folder) if split == "test" else self.folder / f"targets-{split}.safetensors"
-        target = unpack(load_file(file))["target"]
+        target = unpack(load_file(self._targets_file(split)))["target"]
         rows = self.rows(split, len(target))
         return self.dataset.target.some(target, rows)
 
     def values(self, split: str, modality: str, first: int | None = None) -> Column:
         """One column's raw values (the first few), as `mmbench.api.data` lists them by kind; a missing one is None."""
-        from datasets import load_from_disk
+        from datasets import concatenate_datasets, load_from_disk
 
-        table = load_from_disk(str(self.folder / "rows" / split), keep_in_memory=False)
-        rows = self.rows(split, len(table))[:first]
-        column = table.select_columns([modality]).with_format("arrow")
+        names = SPLITS if self.fold else (split,)
+        tables = [load_from_disk(str(self.folder / "rows" / name), keep_in_memory=False) for name in names]
+        column = concatenate_datasets([table.select_columns([modality]) for table in tables]).with_format("arrow")
+        if self.fold:
+            rows = self._places[split]
+            rows = rows[self.rows(split, len(rows))][:first]
+        else:
+            rows = self.rows(split, len(column))[:first]
         return Column(column, self.dataset.columns[modality], rows, background=self.dataset.background)
+
+    @cached_property
+    def _places(self) -> "dict[str, np.ndarray[Any, Any]]":
+        """{split: its rows among those of all splits joined}, in a fold."""
+        import numpy as np
+
+        assert self.fold is not None
+        return view.places(np.load(fold_folder(self.folder, self.fold) / PARTS), self.fold)
+
+    def _targets_file(self, split: str) -> Path:
+        if self.fold and split == "test":
+            return fold_folder(self.folder, self.fold).with_name(f"{self.fold.number}-test.safetensors")
+        if self.fold:
+            return fold_folder(self.folder, self.fold) / f"targets-{split}.safetensors"
+        return truth_file(self.folder) if split == "test" else _open_targets(self.folder, split)
 
 
 def where(dataset: Dataset, cache: Path, known: str | None = None) -> Path:
     """The folder in which `dataset` is kept, whether it is there yet or not. `known`: its fingerprint, if it is."""
-    return cache / "tables" / f"{dataset.name}-{known or fingerprint(dataset)}"
+    return _folder(cache, dataset.name, known or fingerprint(dataset))
+
+
+def _folder(cache: Path, name: str, mark: str) -> Path:
+    return cache / "tables" / f"{name}-{mark}"
 
 
 def truth_folder(cache: Path) -> Path:
@@ -104,6 +136,42 @@ def truth_folder(cache: Path) -> Path:
 def truth_file(folder: Path) -> Path:
     """That of the dataset kept in `folder`."""
     return truth_folder(folder.parents[1]) / f"{folder.name}.safetensors"
+
+
+def fold_folder(folder: Path, fold: Fold) -> Path:
+    """Where the parts of the rows lie, and the targets of train and validation in that fold. As they hold other folds'
+    truth of test, and that of the data set's own test split, only who works at that fold may read them."""
+    return folds_folder(folder, fold.of) / str(fold.number)
+
+
+def folds_folder(folder: Path, folds: int) -> Path:
+    return truth_folder(folder.parents[1]) / f"{folder.name}.folds-{folds}"
+
+
+def _open_targets(folder: Path, split: str) -> Path:
+    return folder / f"targets-{split}.safetensors"
+
+
+def access(seen: View, cache: Path) -> tuple[list[Path], list[Path]]:
+    """What of the truth a worker at this view may read although it lies among what is hidden, and what else must be
+    hidden from it."""
+    if seen.fold is None:
+        return [], []
+    folder = _folder(cache, seen.dataset, seen.fingerprint)
+    return [fold_folder(folder, seen.fold)], [_open_targets(folder, split) for split in SPLITS[:2]]
+
+
+def planned(seen: View, dataset: Dataset, cache: Path) -> Table:
+    """The table of a view, whether it is there yet or not."""
+    return Table(dataset, where(dataset, cache, seen.fingerprint), seen.limit, seen.fold)
+
+
+def viewed(seen: View, dataset: Dataset, cache: Path) -> Table:
+    """As `materialise`, seen as the view says."""
+    table = materialise(dataset, cache, known=seen.fingerprint)
+    if seen.fold and not folds_folder(table.folder, seen.fold.of).exists():
+        cut(table, seen.fold.of)
+    return planned(seen, dataset, cache)
 
 
 def is_ready(dataset: Dataset, cache: Path) -> bool:
@@ -134,8 +202,38 @@ def materialise(dataset: Dataset, cache: Path, limit: int | None = None, known: 
             shutil.rmtree(folder, ignore_errors=True)  # without its truth it is no use
         with building(folder) as draft:
             if draft:
-                _build(dataset, cache, draft, truth_file(folder))
+                _build(dataset, cache, draft, folder)
     return Table(dataset, folder, limit)
+
+
+def cut(table: Table, folds: int) -> None:
+    """Cut the rows of all splits into folds, unless that is done, and store what each fold's workers may know.
+
+    Raises DataError if there are too few rows, or groups, for so many.
+    """
+    import numpy as np
+    from safetensors.numpy import load_file, save_file
+
+    whole = replace(table, limit=None, fold=None)
+    dataset, target = table.dataset, table.dataset.target
+    with building(folds_folder(table.folder, folds)) as draft:
+        if not draft:
+            return
+        truth = np.concatenate([whole.targets(split) for split in SPLITS])
+        groups = load_file(groups_file(table.folder))["group"] if dataset.groups else None
+        parts = view.deal(dataset.name, folds, view.strata(target, truth, whole.facts["classes"]), groups)
+        for number in range(1, folds + 1):
+            own = draft / str(number)
+            own.mkdir()
+            np.save(own / PARTS, parts)
+            for split, rows in view.places(parts, Fold(number, folds)).items():
+                file = own.with_name(f"{number}-test.safetensors") if split == "test" else _open_targets(own, split)
+                save_file(pack({"target": target.some(truth, rows)}), file)
+
+
+def groups_file(folder: Path) -> Path:
+    """Which rows belong together, where the data set says so."""
+    return truth_folder(folder.parents[1]) / f"{folder.name}.groups.safetensors"
 
 
 def examine(table: Table) -> report.Report:
@@ -165,7 +263,8 @@ def examine(table: Table) -> report.Report:
     return made
 
 
-def _build(dataset: Dataset, cache: Path, draft: Path, truth: Path) -> None:
+def _build(dataset: Dataset, cache: Path, draft: Path, folder: Path) -> None:
+    """Fill the draft of what will lie in `folder`, and store the truth of test elsewhere."""
     import numpy as np
     from datasets import disable_progress_bars
     from safetensors.numpy import save_file
@@ -190,10 +289,12 @@ def _build(dataset: Dataset, cache: Path, draft: Path, truth: Path) -> None:
         if target.dtype.kind == "f" and not np.isfinite(target).all():
             raise DataError(f"dataset {dataset.name!r}, split {name!r}: a target is missing or not finite")
         if name == "test":
-            _put({"target": target}, truth)
+            _put({"target": target}, truth_file(folder))
         else:
             save_file(pack({"target": target}), draft / f"targets-{name}.safetensors")
         facts["rows"][name] = len(split)
+    if dataset.groups:
+        _put({"group": _groups(dataset, splits)}, groups_file(folder))
     shutil.rmtree(draft / TAKEN_IN, ignore_errors=True)
     (draft / REPORT).write_text(json.dumps(report.make(dataset, facts, seen, targets)))
     (draft / "facts.json").write_text(json.dumps(facts))
@@ -221,6 +322,22 @@ def _classes(dataset: Dataset, splits: "DatasetDict") -> list[str] | None:
         return dataset.target.names({name: splits[name].features for name in SPLITS})
     except DataError as error:
         raise DataError(f"dataset {dataset.name!r}: {error}") from None
+
+
+def _groups(dataset: Dataset, splits: "DatasetDict") -> "np.ndarray[Any, Any]":
+    """The group of each row of all splits joined, as a number."""
+    import numpy as np
+
+    name, numbers = str(dataset.groups), dict[str, int]()
+    found: list[int] = []
+    for split in SPLITS:
+        if name not in splits[split].features:
+            raise DataError(f"dataset {dataset.name!r}, split {split!r}: the column of groups {name!r} is missing")
+        values = splits[split].select_columns([name])[name]
+        if gone := [row for row, value in enumerate(values) if value is None]:
+            raise DataError(f"dataset {dataset.name!r}, split {split!r}: row {gone[0]} has no group in {name!r}")
+        found += [numbers.setdefault(repr(value), len(numbers)) for value in values]
+    return np.array(found)
 
 
 def _put(arrays: "Mapping[str, np.ndarray[Any, Any]]", file: Path) -> None:

@@ -49,8 +49,9 @@ def state() -> str:
     return f"none: {trouble}" if trouble else f"landlock {_version()}"
 
 
-def confine(hidden: Iterable[Path], *, own: Path) -> None:
+def confine(hidden: Iterable[Path], *, own: Path, shown: Iterable[Path] = ()) -> None:
     """From now on this process and its children can't read what is below `hidden`, nor the memory of other processes.
+    What is below `shown` they can, wherever it lies.
 
     Landlock can only allow, so all that stands beside a hidden folder, or beside one of the folders around it, is
     allowed. Hence the one side effect: a file made later directly in one of those (such as the home folder, for a
@@ -69,6 +70,8 @@ def confine(hidden: Iterable[Path], *, own: Path) -> None:
     try:
         for folder in around:
             _allow_beside(folder, around | paths, rules)
+        for path in shown:
+            _allow(str(path), rules)
         if _libc().prctl(NO_NEW_PRIVILEGES, 1, 0, 0, 0):
             raise _error()
         _call(RESTRICT_SELF, rules, 0)

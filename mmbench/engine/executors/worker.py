@@ -116,7 +116,7 @@ def perform(job: Job, setting: Setting, tell: Tell) -> None:
     from mmbench import plugins, sources
     from mmbench.api.progress import listen
     from mmbench.engine.data.report import lines
-    from mmbench.engine.data.tables import Table, examine, materialise, where
+    from mmbench.engine.data.tables import Table, cut, examine, materialise, where
 
     catalog = plugins.load(setting.plugins)
     sources.hold(setting.sources)
@@ -124,7 +124,10 @@ def perform(job: Job, setting: Setting, tell: Tell) -> None:
         if isinstance(job, LoadData):
             dataset = catalog.datasets[job.dataset]
             new = Table(dataset, where(dataset, setting.cache, job.fingerprint)).report is None
-            found = examine(materialise(dataset, setting.cache, known=job.fingerprint))
+            table = materialise(dataset, setting.cache, known=job.fingerprint)
+            found = examine(table)
+            if job.folds:
+                cut(table, job.folds)
             if new:
                 tell(DataExamined(dataset.name, tuple(lines(found))))
             return
@@ -178,10 +181,14 @@ def _search(job: Search, workspace: Any, tell: Tell) -> None:
 def _confine(job: Job, setting: Setting) -> None:
     """Before any code of a plugin: only a job that loads data may read test labels, and what they are made from."""
     if not isinstance(job, LoadData):
+        from mmbench.engine.data import tables
+        from mmbench.engine.data.view import View
         from mmbench.engine.executors import sandbox
 
         cache = setting.cache
-        sandbox.confine([cache / "truth", cache / "carriers", *setting.hidden], own=cache)
+        shown, closed = tables.access(View.of(job.cell), cache)
+        hidden = [tables.truth_folder(cache), cache / "carriers", *closed, *setting.hidden]
+        sandbox.confine(hidden, own=cache, shown=shown)
 
 
 def main(work: Work, environ: Mapping[str, str], connection: Connection) -> None:

@@ -13,7 +13,8 @@ from mmbench.api.parts.scores import curve_point, scored
 from mmbench.api.record import Refit, Trial
 from mmbench.api.space import Params
 from mmbench.api.suite import CorruptionSpec
-from mmbench.engine.data.tables import materialise
+from mmbench.engine.data.tables import viewed
+from mmbench.engine.data.view import View
 from mmbench.engine.space import Cell, default_params, derive_seed
 from mmbench.plugins import Catalog
 
@@ -111,7 +112,7 @@ class Referee:
 
     @classmethod
     def of(cls, cell: Cell, catalog: Catalog, cache: Path) -> "Referee":
-        table = materialise(catalog.datasets[cell.task.dataset], cache, cell.limit, cell.fingerprint)
+        table = viewed(View.of(cell), catalog.datasets[cell.task.dataset], cache)
         return cls(catalog, table.targets("test"))
 
     def score(self, cell: Cell, refit: Refit, predictions: "Mapping[str, np.ndarray[Any, Any]]") -> Refit:

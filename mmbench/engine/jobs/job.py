@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from mmbench.api.record import Refit, Trial
+from mmbench.engine.data.view import View
 from mmbench.engine.space import Cell
 
 
@@ -14,6 +15,8 @@ class LoadData:
 
     dataset: str
     fingerprint: str
+    folds: int | None = None
+    """Into how many its rows are cut."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,5 +61,5 @@ Job: TypeAlias = LoadData | Prepare | Assist | Search | Measure
 
 def same(one: Prepare, other: Prepare | Assist) -> bool:
     """Whether both make the same features, though perhaps for two cells."""
-    a, b = ((j.cell.task.dataset, j.cell.limit, j.modality, j.encoder) for j in (one, other))
+    a, b = ((View.of(job.cell), job.modality, job.encoder) for job in (one, other))
     return a == b

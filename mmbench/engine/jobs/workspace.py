@@ -18,7 +18,8 @@ from mmbench.api.parts.scores import scored
 from mmbench.api.space import Params, defaults
 from mmbench.api.suite import CorruptionSpec
 from mmbench.engine.data.features import PRESENT, Prepared
-from mmbench.engine.data.tables import Table, materialise
+from mmbench.engine.data.tables import Table, viewed
+from mmbench.engine.data.view import View
 from mmbench.engine.learn.model import Inputs, Model, assemble
 from mmbench.engine.learn.train import Augment, Lesson
 from mmbench.engine.space import Cell, encoder_code, part_params
@@ -34,7 +35,7 @@ class Workspace:
     def __init__(self, cell: Cell, catalog: Catalog, cache_folder: Path, device: str = "cpu") -> None:
         self.cell, self.catalog, self.cache_folder = cell, catalog, cache_folder
         self.device = torch.device(device)
-        self.table: Table = materialise(catalog.datasets[cell.task.dataset], cache_folder, cell.limit, cell.fingerprint)
+        self.table: Table = viewed(View.of(cell), catalog.datasets[cell.task.dataset], cache_folder)
         self.truth = {split: self.table.targets(split) for split in ("train", "validation")}
         target = cell.task.target
         self.head: Head = catalog.heads[target.type]

@@ -6,7 +6,8 @@ from pathlib import Path
 from mmbench.api.parts import Part
 from mmbench.api.space import defaults
 from mmbench.engine.data.features import Prepared
-from mmbench.engine.data.tables import Table, where
+from mmbench.engine.data.tables import planned
+from mmbench.engine.data.view import View
 from mmbench.engine.space import Cell, encoder_code
 from mmbench.plugins import Catalog
 
@@ -14,7 +15,7 @@ from mmbench.plugins import Catalog
 def features(cell: Cell, modality: str, encoder: str, catalog: Catalog, cache: Path) -> Path:
     """Where the features of an encoder's default preparation are kept."""
     dataset, part = catalog.datasets[cell.task.dataset], catalog.encoders[encoder]
-    table = Table(dataset, where(dataset, cache, cell.fingerprint), cell.limit)
+    table = planned(View.of(cell), dataset, cache)
     return Prepared(table, modality, part, defaults(part.space, "prepare"), cache, encoder_code(cell, encoder)).folder
 
 
@@ -24,7 +25,7 @@ def libraries(cells: Sequence[Cell], catalog: Catalog, cache: Path) -> list[str]
     slots = dict.fromkeys((slot.role, name) for cell in cells for slot in cell.slots for name in slot.parts)
     parts += [catalog.shelves()[f"{role}s"][name] for role, name in slots if role != "encoder"]
     prepared = {
-        (cell.task.dataset, modality, name): cell
+        (View.of(cell), modality, name): cell
         for cell in cells
         for modality, names in cell.encoders.items()
         for name in names

@@ -30,7 +30,7 @@ class Schedule:
     def add_search(self, cell: Cell) -> None:
         """A cell's first trials, and before them the data and features that it needs; or its search, if its first
         trials were done before."""
-        load = LoadData(cell.task.dataset, cell.fingerprint)
+        load = LoadData(cell.task.dataset, cell.fingerprint, cell.fold.of if cell.fold else None)
         self.waiting.setdefault(load, set())
         needs: set[Job] = {load}
         for modality, encoders in cell.encoders.items():

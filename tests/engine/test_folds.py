@@ -1,0 +1,128 @@
+"""A task with folds from its plan to its board, in real processes."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mmbench import plugins, session
+from mmbench.api.suite import Budget, ContenderSpec, CorruptionSpec, Suite, TaskSpec, fold_name, fold_of
+from mmbench.board.compare import compare
+from mmbench.board.folds import joined
+from mmbench.engine import plan
+from mmbench.engine.events import CellFinished
+from mmbench.errors import SuiteError
+from mmbench.store import reading, suitefile
+from mmbench.trust.verify import verify
+from tests.engine.conftest import TOYS
+from tests.engine.test_runner import table
+
+Execute = Callable[..., session.Run]
+K, ROWS = 3, 460
+DAMAGE = CorruptionSpec("missing", "right", severities=(0.0, 1.0))
+SUITE = Suite(
+    name="folded",
+    version=1,
+    budget=Budget(trials=3, batch=2, epochs=3, refit_seeds=2),
+    tasks=(TaskSpec("toy", "toy", "accuracy", folds=K, corruptions=(DAMAGE,)),),
+    contenders=(ContenderSpec("majority", ("majority",)), ContenderSpec("concat", ("concat",))),
+)
+CATALOG = plugins.load([TOYS])
+
+
+def by_contender(run: session.Run) -> dict[str, dict[str, Any]]:
+    return {row["contender"]: row for row in run.rows(CATALOG)}
+
+
+def test_the_board_has_one_row_a_contender_over_all_rows(execute: Execute) -> None:
+    run = execute(SUITE)
+    assert sorted(run.data.cells) == sorted((f"toy#{n}", c) for n in (1, 2, 3) for c in ("concat", "majority"))
+    rows = run.rows(CATALOG)
+    assert [(row["task"], row["contender"], row["test_rows"]) for row in rows] == [
+        ("toy", "concat", ROWS),
+        ("toy", "majority", ROWS),
+    ]
+    concat = rows[0]
+    assert concat["metrics"]["accuracy"]["n_seeds"] == 2
+    assert concat["metrics"]["accuracy"]["low"] < concat["metrics"]["accuracy"]["mean"]
+    assert concat["plan"] == "registered"
+    records = [record for record in run.data.records if record.contender == "concat"]
+    assert concat["spent"]["trials"] == 3 * K
+    assert concat["spent"]["test_accesses"] == sum(len(record.refits) for record in records)
+    assert concat["cost"]["parameters"] == pytest.approx(np.mean([r.cost["parameters"] for r in records]))
+    right = total = 0
+    for record in records:
+        truth = reading.load_targets(run.folder, record.task)
+        for refit in record.refits:
+            if refit.role == "tuned":
+                found = reading.load_predictions(run.folder, refit)["test"]
+                right, total = right + int((found.argmax(1) == truth).sum()), total + len(truth)
+    assert total == 2 * ROWS
+    assert concat["metrics"]["accuracy"]["mean"] == pytest.approx(right / total)
+    points = dict(concat["curves"]["missing right"]["points"])
+    assert points[0.0] == pytest.approx(concat["metrics"]["accuracy"]["mean"])
+    assert points[1.0] < points[0.0]
+    assert concat["default"] is not None
+    assert concat["tuning_gain"]["mean"] == pytest.approx(
+        concat["metrics"]["accuracy"]["mean"] - concat["default"]["mean"]
+    )
+    report = verify(run.folder, CATALOG)
+    assert not report.findings, report.findings
+    comparison = compare(run.data, CATALOG.metrics, first="concat", second="majority")[0]
+    assert (comparison.task, comparison.items, comparison.reason) == ("toy", ROWS, None)
+
+
+def test_neither_workers_nor_an_end_on_the_way_change_a_fold(execute: Execute, tmp_path: Path) -> None:
+    whole = execute(SUITE, workers=1, results=tmp_path / "whole")
+
+    def leave(event: Any) -> None:
+        if isinstance(event, CellFinished):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        execute(SUITE, workers=3, on_event=leave, results=tmp_path / "parts")
+    part = session.find_run(str(tmp_path / "parts" / "folded"))
+    states = {name: row["status"] for name, row in by_contender(part).items()}
+    assert set(states.values()) == {"missing"}
+    reason = next(iter(by_contender(part).values()))["reason"]
+    assert reason == "folds 2, 3 of 3 have no record: not run, or not to the end"
+    again = execute(SUITE, workers=3, results=tmp_path / "parts")
+    assert table(again) == table(whole)
+    scores = [{name: row["metrics"] for name, row in by_contender(run).items()} for run in (again, whole)]
+    assert scores[0] == scores[1]
+
+
+def test_a_fold_that_failed_is_named(execute: Execute) -> None:
+    suite = replace(SUITE, budget=replace(SUITE.budget, trials=1), contenders=(ContenderSpec("raises", ("raises",)),))
+    row = by_contender(execute(suite))["raises"]
+    assert (row["status"], row["rank"]) == ("error", None)
+    assert "this fusion always raises" in row["reason"]
+
+
+def test_keys_and_hashes_of_before_stay(suite: Suite) -> None:
+    """A suite without folds has the hash that it always had, and its cells say nothing of folds."""
+    assert all("folds" not in task for task in suitefile._content(suite)["tasks"])
+    folds = replace(suite, tasks=(replace(suite.tasks[0], folds=K),))
+    assert suitefile.suite_hash(folds) != suitefile.suite_hash(suite)
+    keys = {cell.key for cell in plan.make(folds, CATALOG).cells}
+    assert len(keys) == K * len(plan.make(suite, CATALOG).cells)
+    assert not keys & {cell.key for cell in plan.make(suite, CATALOG).cells}
+
+
+def test_a_match_can_not_have_folds(suite: Suite) -> None:
+    task = TaskSpec("match", "toy_match", "recall@1", folds=K)
+    with pytest.raises(SuiteError, match="task 'match': a match can't have folds"):
+        plan.make(replace(suite, tasks=(task,)), CATALOG)
+
+
+def test_a_run_without_folds_is_its_own_join(suite: Suite) -> None:
+    data = reading.RunData(suite, (), Path("nowhere"))
+    assert joined(data, CATALOG.metrics) is data
+
+
+def test_names_of_folds() -> None:
+    assert fold_of(fold_name("a task", 12)) == ("a task", 12)
+    assert fold_of("a task") == ("a task", None)
