@@ -20,7 +20,7 @@ K = 5
 
 
 class Grouped(Toy):
-    """The same rows, of 60 people."""
+    """The same rows, of a dozen people."""
 
     name = "grouped"
     groups = "person"
