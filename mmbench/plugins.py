@@ -10,6 +10,7 @@ import inspect
 import os
 import re
 import sys
+import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import entry_points
@@ -31,6 +32,7 @@ from mmbench.api.space import check_space
 from mmbench.errors import PluginError, SuiteError, blamed, unknown
 
 P = TypeVar("P")
+_one = threading.RLock()
 FILE = "mmbench_plugin_"  # begins the module's name of a plugin that is a file
 NAME = re.compile(r"[a-z_][a-z0-9_@]{0,99}")  # of another script's letters some look the same as these
 
@@ -110,6 +112,11 @@ def load(sources: Sequence[str] = ()) -> Catalog:
     Raises PluginError if a plugin fails to import, misspells a hook, or brings a part that breaks the
     contract or has the name of another.
     """
+    with _one:  # a module that another thread is importing is there already, and not yet whole
+        return _load(sources)
+
+
+def _load(sources: Sequence[str]) -> Catalog:
     sources_.forget_changed()
     manager = pluggy.PluginManager(hookspecs.PROJECT)
     manager.add_hookspecs(hookspecs)

@@ -354,13 +354,6 @@ fusion = "concat"
 objective = "$name"
 """
 
-RULED = """
-[[contender]]
-name = "concat by $name"
-fusion = "concat"
-$role = "$name"
-"""
-
 DAMAGE = """
 [[task.corruption]]             # the refitted models are scored again on damaged test rows
 name = "$name"
@@ -396,8 +389,8 @@ def files(what: str) -> dict[str, str]:
         "fusion": {"$name.py": FUSION},
         "encoder": {"$name.py": ENCODER, "suite.toml": ENCODER_SUITE},
         "objective": {"$name.py": OBJECTIVE, "suite.toml": SUITE + WITH},
-        "optimizer": {"$name.py": templates_training.OPTIMIZER, "suite.toml": SUITE + RULED},
-        "schedule": {"$name.py": templates_training.SCHEDULE, "suite.toml": SUITE + RULED},
+        "optimizer": {"$name.py": templates_training.OPTIMIZER, "suite.toml": SUITE + templates_training.CONTENDER},
+        "schedule": {"$name.py": templates_training.SCHEDULE, "suite.toml": SUITE + templates_training.CONTENDER},
         "head": {"$name.py": HEAD, "suite.toml": HEAD_SUITE},
         "metric": {"$name.py": METRIC, "suite.toml": METRIC_SUITE},
         "corruption": {"$name.py": CORRUPTION, "suite.toml": BUDGET + TASK + DAMAGE + CONTENDERS},

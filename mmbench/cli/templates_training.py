@@ -67,3 +67,10 @@ class $title(mb.Schedule):
 def mmbench_schedules():
     return [$title]
 '''
+
+CONTENDER = """
+[[contender]]
+name = "concat by $name"
+fusion = "concat"
+$role = "$name"
+"""
