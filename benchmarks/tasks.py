@@ -93,7 +93,7 @@ def export(task: SearchTask, file: Path) -> None:
 
     space = workspace(task, trials=1)
     params = default_params(space.cell, space.catalog)
-    arrays: dict[str, Any] = {"classes": torch.tensor(space.head.outputs)}
+    arrays: dict[str, Any] = {"classes": torch.tensor(space.state["outputs"])}
     for split, name in (("train", "train"), ("validation", "valid")):
         inputs = space.inputs(params, split)
         for modality, found in inputs.arrays.items():

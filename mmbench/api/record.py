@@ -159,7 +159,7 @@ def unpack(packed: "Mapping[str, Array]") -> "dict[str, Array]":
         ends = packed.get(own + ENDS)
         if ends is None or array.dtype != np.uint8 or ends.dtype != np.int64 or array.ndim != 1 or ends.ndim != 1:
             raise ValueError(f"{own!r} is no array of texts")
-        starts = np.concatenate([[0], ends[:-1]]).astype(np.int64)
+        starts = np.concatenate([[0], ends])[:-1].astype(np.int64)
         if (ends < starts).any() or (ends[-1] if len(ends) else 0) != len(array):
             raise ValueError(f"the texts of {own!r} do not end where they should")
         content = array.tobytes()
