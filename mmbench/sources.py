@@ -70,7 +70,7 @@ def of(modules: Iterable[str], beside: Iterable[Path] = ()) -> Source:
     for place in beside:
         found |= {file: file_hash(file) for file in walk(place)}
     lines = sorted(f"{file.name} {digest}" for file, digest in found.items())  # wherever the folder lies
-    return Source(hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16], found, libraries)
+    return Source(hashlib.sha256("\n".join(lines).encode(errors="surrogateescape")).hexdigest()[:16], found, libraries)
 
 
 def walk(place: Path) -> Iterator[Path]:

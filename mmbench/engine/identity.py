@@ -109,7 +109,8 @@ def _files(cell: Cell) -> Iterable[tuple[str, Mapping[str, str]]]:
 
 def _short(path: str) -> str:
     """The last two names of a path: enough to know the file, and nothing of where it lies."""
-    return "/".join(path.replace("\\", "/").rsplit("/", 2)[-2:])
+    name = "/".join(path.replace("\\", "/").rsplit("/", 2)[-2:])
+    return name.encode(errors="surrogateescape").decode(errors="replace")  # one that the locale can't read
 
 
 def digest(value: Any) -> str:

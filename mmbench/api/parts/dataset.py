@@ -72,4 +72,4 @@ class Dataset(Part):
             for place in map(Path, self.files())
             for file in walk(place)
         ]
-        return hashlib.sha256("".join(lines).encode()).hexdigest() if lines else ""
+        return hashlib.sha256("".join(lines).encode(errors="surrogateescape")).hexdigest() if lines else ""
