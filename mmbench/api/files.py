@@ -70,7 +70,7 @@ def check_readable(*places: Path) -> None:
         try:
             walk = os.walk(place, onerror=_raise) if place.is_dir() else ()
             found = [place, *(Path(at) / name for at, _, names in walk for name in names)]
-            closed = next((path for path in found if not os.access(path, os.R_OK)), None)
+            closed = next((path for path in found if not _may_read(path)), None)
         except OSError as error:
             closed = Path(error.filename)
         if closed:
@@ -78,6 +78,11 @@ def check_readable(*places: Path) -> None:
                 f"{closed} can't be read, as it is {_owner(closed)}'s: have them type `chmod -R a+rX` on the cache, "
                 "or set MMBENCH_CACHE to a folder of your own"
             )
+
+
+def _may_read(path: Path) -> bool:
+    """By the rights that opening it would have, which are not always those of the user who began the process."""
+    return os.access(path, os.R_OK, effective_ids=os.access in os.supports_effective_ids)
 
 
 def open_streams() -> None:
