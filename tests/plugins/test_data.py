@@ -10,6 +10,7 @@ from mmbench_data.av_digits import AvDigits
 from mmbench_data.diagnostics import Redundant, Synergy, Unique
 from mmbench_data.emoji.group import EmojiGroup
 from mmbench_data.emoji.match import EmojiMatch
+from mmbench_data.emoji.name import EmojiName
 from mmbench_data.solubility import Solubility
 from mmbench_data.splits import by_group, stratified
 from mmbench_data.uci_mfeat import UciMfeat
@@ -52,6 +53,10 @@ class TestEmojiGroup(BuiltIn):
 
 class TestEmojiMatch(BuiltIn):
     part = EmojiMatch
+
+
+class TestEmojiName(BuiltIn):
+    part = EmojiName
 
 
 class TestRedundant(BuiltIn):
