@@ -26,6 +26,7 @@ from mmbench.api.parts import (
     Metric,
     Objective,
 )
+from mmbench.api.parts.compressor import Compressor
 from mmbench.api.parts.head import Head
 from mmbench.api.parts.training import Optimizer, Schedule
 from mmbench.api.space import Choice, Float, Int
@@ -39,6 +40,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Choice",
+    "Compressor",
     "Corruption",
     "Dataset",
     "Encoder",

@@ -11,6 +11,7 @@ import pluggy
 
 from mmbench.api.executor import Executor
 from mmbench.api.parts import Corruption, Dataset, Encoder, Fusion, Metric, Objective
+from mmbench.api.parts.compressor import Compressor
 from mmbench.api.parts.head import Head
 from mmbench.api.parts.training import Optimizer, Schedule
 from mmbench.api.record import Record, Trial
@@ -52,6 +53,11 @@ def mmbench_optimizers() -> list[type[Optimizer]]:  # type: ignore[empty-body]
 @hookspec
 def mmbench_schedules() -> list[type[Schedule]]:  # type: ignore[empty-body]
     """Schedules: the learning rate over a training."""
+
+
+@hookspec
+def mmbench_compressors() -> list[type[Compressor]]:  # type: ignore[empty-body]
+    """Compressors: a trained model made smaller or faster."""
 
 
 @hookspec

@@ -25,6 +25,7 @@ from mmbench import sources as sources_
 from mmbench.api.data import KINDS
 from mmbench.api.executor import Executor
 from mmbench.api.parts import Corruption, Dataset, Encoder, Fusion, Metric, Objective, Part
+from mmbench.api.parts.compressor import Compressor
 from mmbench.api.parts.head import Head
 from mmbench.api.parts.training import Optimizer, Schedule
 from mmbench.api.roles import ROLES, Role
@@ -93,6 +94,7 @@ class Catalog:
     objectives: Shelf[Objective]
     optimizers: Shelf[Optimizer]
     schedules: Shelf[Schedule]
+    compressors: Shelf[Compressor]
     heads: Shelf[Head]
     metrics: Shelf[Metric]
     corruptions: Shelf[Corruption]

@@ -93,7 +93,7 @@ class Session:
     donors: Mapping[Path, frozenset[str]] = field(default_factory=dict)
     """Runs beside this one that have finished some of its cells, and which; they are among `done`."""
     executor: str = "local"
-    """The executor that runs its jobs."""
+    keep_weights: bool = False
 
     def registration(self) -> Registration:
         """The plan as it is registered."""
@@ -153,6 +153,8 @@ class Session:
             workers=workers,
             executor=self.executor,
             hidden=_truths(self.folder),
+            kept=writer.weights,
+            keep_weights=self.keep_weights,
         )
         stored: dict[str, list[Refit]] = {}
         with closing(events):
@@ -161,7 +163,7 @@ class Session:
                     writer.add_trial(event.trial)
                     hook.mmbench_trial_finished(cell=event.cell, trial=event.trial)
                 elif isinstance(event, RefitFinished):
-                    refit = writer.add_refit(event.refit, event.predictions)
+                    refit = writer.add_refit(event.refit, event.predictions, event.weights)
                     stored.setdefault(event.cell.key, []).append(refit)
                 elif isinstance(event, TargetsKnown):
                     writer.add_targets(event.task, event.targets)
@@ -191,6 +193,7 @@ def open_run(
     device: str = "auto",
     executor: str = "local",
     registered: str | Path | None = None,
+    keep_weights: bool = False,
 ) -> Session:
     """Check everything that a run needs, and start nothing.
 
@@ -198,6 +201,7 @@ def open_run(
     the name of any fusion); `trials`, `limit` and `seed` change the suite, which makes it another run.
     plugins: modules or .py files. A single name may stand for a list of one.
     executor: what runs the jobs, "local" or one from a plugin; results don't depend on it.
+    keep_weights: store the weights of all winners' refits, as safetensors.
     `registered`: a file of `mmbench plan --register`, which the run is held to.
     Raises MMBenchError for the first thing that is wrong.
     """
@@ -219,7 +223,7 @@ def open_run(
     before = registrations.load(Path(registered)) if registered else None
     if before:
         registrations.check(before, spec, () if fresh else registrations.read(folder), begun=bool(done))
-    return Session(catalog, spec, plan, folder, note, done, fresh, before, donors, executor)
+    return Session(catalog, spec, plan, folder, note, done, fresh, before, donors, executor, keep_weights)
 
 
 def run(
@@ -229,10 +233,8 @@ def run(
 
         run = mmbench.run("starter", tasks=["uci_mfeat"], contenders=["concat", "gated"], trials=4)
 
-    options, as those of the command: plugins, tasks, contenders, trials, limit, seed, results, name, fresh, device,
-    executor, registered (see `open_run`). workers: processes side by side; one for each core, or GPU, if None. on_event
-    hears of every trial and cell. What an earlier run has stored is not done again. Raises MMBenchError for what is
-    wrong.
+    options are those of `open_run`. workers: processes side by side; one for each core, or GPU, if None. on_event hears
+    of every trial and cell. What an earlier run has stored is not done again. Raises MMBenchError for what is wrong.
     """
     return open_run(suite, **options).execute(workers=workers, on_event=on_event)
 

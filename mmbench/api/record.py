@@ -54,6 +54,8 @@ class Refit:
     """Rows a second while training, evaluation left out."""
     unscored: Mapping[str, str] = field(default_factory=dict)
     """{metric that has no score on test: why}; of a point of a curve {"metric at severity 0.5 of 'curve'": why}."""
+    weights: Mapping[str, str] | None = None
+    """{"file": name below weights/, "sha256": of that file}, where they were kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +90,8 @@ class Record:
     spent: Mapping[str, Any] = field(default_factory=dict)
     """{"trials", "failed", "pruned", "seconds", "test_accesses"}"""
     environment: Mapping[str, Any] = field(default_factory=dict)
+    derived: Mapping[str, Any] = field(default_factory=dict)
+    """{"of": contender, "cell": its key}, of what takes another's trained models."""
     schema: int = SCHEMA
 
     def scores(self, metric: str, role: str = "tuned") -> list[float]:

@@ -7,6 +7,7 @@ contract is the class NAMEContract of `mmbench.testing.NAME`, and `mmbench new N
 from dataclasses import dataclass
 
 from mmbench.api.parts import Corruption, Dataset, Encoder, Fusion, Metric, Objective, Part
+from mmbench.api.parts.compressor import Compressor
 from mmbench.api.parts.head import Head
 from mmbench.api.parts.training import Optimizer, Schedule
 
@@ -42,6 +43,7 @@ ROLES = (
     Role("objective", Objective),
     Role("optimizer", Optimizer),
     Role("schedule", Schedule),
+    Role("compressor", Compressor),
     Role("head", Head, needs=("target",)),
     Role("metric", Metric, needs=("targets",)),
     Role("corruption", Corruption, needs=("kinds",)),

@@ -80,6 +80,10 @@ class ContenderSpec:
     """Optimizers to choose from; none: the usual one."""
     schedule: tuple[str, ...] = ()
     """Schedules of the learning rate to choose from; none: the usual one."""
+    of: str | None = None
+    """The contender whose trained models it takes, and changes by `compressor`; None: it trains its own."""
+    compressor: tuple[str, ...] = ()
+    """Compressors to choose from, "a+b" for one after the other."""
 
 
 @dataclass(frozen=True)

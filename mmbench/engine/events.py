@@ -50,11 +50,13 @@ class TrialFinished:
 
 @dataclass(frozen=True)
 class RefitFinished:
-    """A refit was scored on test; whoever stores it fills `refit.predictions`."""
+    """A refit was scored on test; whoever stores it fills `refit.predictions` and `refit.weights`."""
 
     cell: Cell
     refit: Refit
     predictions: "Mapping[str, np.ndarray[Any, Any]]"
+    weights: bytes | None = None
+    """A safetensors file, where they are to be kept."""
 
 
 @dataclass(frozen=True)

@@ -62,6 +62,9 @@ def key(cell: Cell, device: str) -> str:
     content = {name: value for name, value in asdict(cell).items() if name not in ("key", "skip", "sources")}
     if cell.fold is None:  # keys of before there were folds stay what they are
         del content["fold"]
+    del content["parent"]
+    if cell.parent:
+        content["parent"] = cell.parent.key
     return digest(content | {"protocol": PROTOCOL, "device": device.partition(":")[0]})
 
 

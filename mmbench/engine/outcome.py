@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from mmbench.api.record import Record, Refit, Status, Trial
+from mmbench.api.space import Params
 from mmbench.engine import clock, identity
 from mmbench.engine.data.tables import planned, viewed
 from mmbench.engine.data.view import View
@@ -36,6 +37,8 @@ class Progressing:
     """The numbers of the trials that have begun and were not told of since."""
     failure: tuple[Status, str] | None = None
     cost: Mapping[str, Any] = field(default_factory=dict)
+    base: Params = field(default_factory=dict)
+    """What a derived cell's configurations have of its parent's."""
     first: Trial | None = None
     winner: Trial | None = None
     spent: dict[str, Any] = field(default_factory=dict)
@@ -112,7 +115,7 @@ def record(
         dataset={"name": dataset.name, "fingerprint": cell.fingerprint, "licence": dataset.licence} | about,
         modalities=dict(cell.task.modalities),
         params=dict(winner.params) if winner else {},
-        default_params=default_params(cell, catalog) if not cell.skip else {},
+        default_params={**state.base, **default_params(cell, catalog)} if status != "skipped" else {},
         space_hash=cell.space_hash,
         parts=dict(cell.parts),
         identity=identity.told(cell),
@@ -130,4 +133,5 @@ def record(
             "test_accesses": sum(r.status == "ok" for r in state.refits),
         },
         environment=environment(plan.device, executor),
+        derived={"of": cell.parent.contender, "cell": cell.parent.key} if cell.parent else {},
     )

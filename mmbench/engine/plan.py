@@ -52,10 +52,19 @@ def make(
         name: identity.fingerprint(catalog.datasets[name]) for name in dict.fromkeys(task.dataset for _, task in chosen)
     }
     for spec, task in chosen:
-        named = _contenders(suite, task, catalog, contenders)
-        found = [_cell(suite, spec, task, contender, catalog, device, marks[task.dataset]) for contender in named]
-        _check_task_params(spec, found, catalog)
-        cells += [one for cell in found for one in _folded(cell, spec.folds, device)]
+        named = list(_contenders(suite, task, catalog, contenders))
+        found = {
+            contender.name: _cell(suite, spec, task, contender, catalog, device, marks[task.dataset])
+            for contender in named
+            if contender.of is None
+        }
+        folded = {name: list(_folded(cell, spec.folds, device)) for name, cell in found.items()}
+        own: list[Cell] = []
+        for one in named:
+            parents = folded[one.of or one.name]
+            own += [_derived(spec, parent, one, catalog, device) for parent in parents] if one.of else parents
+        _check_task_params(spec, own, catalog)
+        cells += own
     digest = identity.digest([cell.key for cell in cells])
     read = [Path(file) for name in marks for file in catalog.datasets[name].files()]
     files = tuple(place for file in read for place in sources.reached(file))
@@ -140,6 +149,8 @@ def _contenders(suite: Suite, task: Task, catalog: Catalog, names: Sequence[str]
                 catalog.optimizers[name]
             for name in spec.schedule:
                 catalog.schedules[name]
+            for name in (name for option in spec.compressor for name in together(option)):
+                catalog.compressors[name]
             for name in spec.tasks or ():
                 _select(suite.tasks, [name], "task")
         if spec.each_modality:
@@ -150,10 +161,34 @@ def _contenders(suite: Suite, task: Task, catalog: Catalog, names: Sequence[str]
     for name in names:
         if name not in known and name not in catalog.fusions:
             raise SuiteError(unknown("contender", name, known | set(catalog.fusions)))
-    for group, spec in expanded:
-        if (not names or group in names or spec.name in names) and (spec.tasks is None or task.name in spec.tasks):
-            yield spec
+    here = [(group, spec) for group, spec in expanded if spec.tasks is None or task.name in spec.tasks]
+    parents = _parents([spec for _, spec in expanded], [spec for _, spec in here], task)
+    here = [(group, spec) for group, spec in here if spec.of is None or spec.name in parents]
+    wanted = [spec.name for group, spec in here if not names or group in names or spec.name in names]
+    wanted += [parents[name] for name in wanted if name in parents]  # what is derived needs its parent
+    yield from (spec for _, spec in here if spec.name in wanted)
     yield from (ContenderSpec(name=name, fusion=(name,)) for name in names if name not in known)
+
+
+def _parents(every: Sequence[ContenderSpec], here: Sequence[ContenderSpec], task: Task) -> dict[str, str]:
+    """{what is derived from another contender that runs on this task: that contender}"""
+    known, present = {spec.name: spec for spec in every}, {spec.name for spec in here}
+    found: dict[str, str] = {}
+    for spec in here:
+        if spec.of is None:
+            continue
+        where = f"contender {spec.name!r}: of"
+        if spec.of not in known:
+            raise SuiteError(f"{where}: {unknown('contender', spec.of, [n for n, s in known.items() if s.of is None])}")
+        if known[spec.of].of is not None:
+            raise SuiteError(
+                f'{where}: {spec.of!r} is derived itself; write compressor = "a+b" for one after the other'
+            )
+        if spec.of in present:
+            found[spec.name] = spec.of
+        elif spec.tasks is not None:
+            raise SuiteError(f"{where}: {spec.of!r} does not run on task {task.name!r}")
+    return found
 
 
 def _cell(
@@ -192,14 +227,41 @@ def _cell(
         space_hash="",
         fingerprint=mark,
     )
-    space = {} if skip else full_space(cell, catalog)
+    return _narrowed(cell, spec, contender, catalog, device)
+
+
+def _narrowed(cell: Cell, spec: TaskSpec, contender: ContenderSpec, catalog: Catalog, device: str) -> Cell:
+    """The cell with what the suite fixes, narrows and opens, and with its key."""
+    space = {} if cell.skip else full_space(cell, catalog)
     params = {name: setting for name, setting in spec.params.items() if name in space} | dict(contender.params)
     _check_params(f"task {spec.name!r}", spec.params, space, known=False)
-    _check_params(f"contender {contender.name!r}", contender.params, space, known=skip is None)
+    _check_params(f"contender {contender.name!r}", contender.params, space, known=cell.skip is None)
     cell = replace(cell, params=params)
-    space = {} if skip else full_space(cell, catalog)
+    space = {} if cell.skip else full_space(cell, catalog)
     cell = replace(cell, space_hash=identity.digest({name: described(space[name]) for name in space}))
     return replace(cell, key=identity.key(cell, device))
+
+
+def _derived(spec: TaskSpec, parent: Cell, contender: ContenderSpec, catalog: Catalog, device: str) -> Cell:
+    """The cell that changes the trained models of `parent`."""
+    slot, reason = _slot("compressor", "compressor", contender.compressor, parent.task, catalog)
+    if all(catalog.fusions[name].level == "estimator" for name in parent.options("fusion")):
+        reason = f"{parent.contender!r} trains no network"
+    if parent.skip:
+        reason = f"{parent.contender!r}, whose models it takes, is skipped: {parent.skip}"
+    codes = {f"compressor.{name}": identity.source(catalog.compressors[name]) for name in slot.parts}
+    cell = replace(
+        parent,
+        contender=contender.name,
+        slots=(*parent.slots, slot),
+        params={},
+        skip=reason,
+        parts={**parent.parts, **{name: code.hash for name, code in codes.items()}},
+        libraries={**parent.libraries, **identity.libraries(codes, parent.task.modalities.values())},
+        sources={**parent.sources, **{n: {str(file): own for file, own in c.files.items()} for n, c in codes.items()}},
+        parent=parent,
+    )
+    return _narrowed(cell, spec, contender, catalog, device)
 
 
 def _folded(cell: Cell, folds: int | None, device: str) -> Iterator[Cell]:

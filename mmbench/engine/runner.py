@@ -5,7 +5,7 @@ the jobs, `run.crew` runs them, `run.hearing` handles workers' messages, `run.ch
 goes wrong.
 """
 
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Collection, Generator, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from mmbench.engine.jobs.job import Job, Measure, Search
 from mmbench.engine.outcome import Progressing, outcome, record
 from mmbench.engine.plan import Plan
 from mmbench.engine.run.crew import Crew, Running
+from mmbench.engine.run.derived import Kept
 from mmbench.engine.run.features import libraries
 from mmbench.engine.run.hearing import Hearing
 from mmbench.engine.run.schedule import Schedule
@@ -35,6 +36,8 @@ def run(
     workers: int | None = None,
     executor: str = "local",
     hidden: tuple[Path, ...] = (),
+    kept: Kept = lambda cell, seed: None,
+    keep_weights: bool = False,
 ) -> Generator[Event]:
     """Run the plan's cells, those whose keys are in `done` left out, resuming from `history`, {cell key: what is stored
     of it}, of which each is asked for once, when its search begins; `begun` has the seconds of its first trial. What it
@@ -43,7 +46,10 @@ def run(
     The first trials of all cells come first, so that what can't work shows at once; then the searches, those first that
     will take longest, so that no worker is left alone with one at the end.
 
-    Workers are kept from reading what is below `hidden`. Raises MMBenchError if data or weights can't be had.
+    `kept` finds the weights of a refit where they are stored; with `keep_weights` those of every cell are to be stored,
+    not only those from which others are derived. Workers are kept from reading what is below `hidden`.
+
+    Raises MMBenchError if data or weights can't be had.
     """
     make = catalog.executors[executor]
     cells = [cell for cell in plan.cells if cell.key not in done]
@@ -59,15 +65,28 @@ def run(
     setting = Setting(cache, plan.device, catalog.sources, hidden=(*hidden, *plan.files), sources=plan.sources)
     with make(request) as opened:
         crew, schedule = Crew(opened, setting), Schedule(catalog, cache, begun or {})
-        hearing = Hearing(catalog, cache, schedule, crew, history or {})
+        hearing = Hearing(catalog, cache, schedule, crew, history or {}, kept)
+        parents = {cell.parent.key: cell.parent for cell in cells if cell.parent}
         for cell in cells:
-            schedule.add_search(cell)
-        yield from _drain(crew, schedule, hearing)
+            if cell.parent:
+                schedule.add_derived(cell)
+            else:
+                schedule.add_search(cell)
+        for key, parent in parents.items():
+            if key in done:
+                schedule.release(parent, load=True)
+        keep = {cell.key for cell in cells if keep_weights and not cell.parent} | set(parents)
+        yield from _drain(crew, schedule, hearing, keep)
+        origins = {cell.key: hearing.origin(cell) for cell in cells}
         for cell in cells:
-            state = hearing.state(cell)
+            state, begun_from = hearing.state(cell), origins.pop(cell.key)
             state.settle()
+            if isinstance(begun_from, str):
+                yield CellFinished(cell, record(plan, catalog, state, "skipped", begun_from, executor=executor))
+                hearing.forget(cell)
+                continue
             if state.failure is None and state.winner is not None:
-                schedule.add(Measure(cell, state.winner.params))
+                schedule.add(Measure(cell, state.winner.params, begun_from))
                 label = f"measure {cell.task.name}, {cell.contender}"
                 yield Progress(label, 0, 1)
                 yield from _drain(crew, schedule, hearing)  # alone: nothing else runs now
@@ -76,15 +95,18 @@ def run(
             hearing.forget(cell)  # it is stored: a run of thousands of cells must not hold them all
 
 
-def _drain(crew: Crew, schedule: Schedule, hearing: Hearing) -> Iterator[Event]:
-    """Run every waiting job, as many at once as there are seats."""
+def _drain(crew: Crew, schedule: Schedule, hearing: Hearing, keep: Collection[str] = frozenset()) -> Iterator[Event]:
+    """Run every waiting job, as many at once as there are seats. keep: the cells whose weights are to be stored."""
     while schedule.waiting or crew.running:
         for job in schedule.take(len(crew.free)):
             if isinstance(job, Search):
-                state = hearing.state(job.cell)
+                state, begun_from = hearing.state(job.cell), hearing.origin(job.cell)
+                if isinstance(begun_from, str):
+                    continue  # its record will say why
                 yield from hearing.call_referee(job.cell)
                 yield CellStarted(job.cell)
-                job = replace(job, trials=state.trials, refits=state.refits)
+                kept = job.cell.key in keep
+                job = replace(job, trials=state.trials, refits=state.refits, origin=begun_from, keep=kept)
             crew.start(job)
         for assist in schedule.take_assists(len(crew.free)):
             crew.start(assist)

@@ -98,6 +98,13 @@ class Cell:
     """Of what its data set's rows are made from."""
     fold: Fold | None = None
     """None: the data set's own splits."""
+    parent: "Cell | None" = None
+    """The cell whose trained models it changes; None: it trains its own."""
+
+    @property
+    def own(self) -> tuple[Slot, ...]:
+        """The slots that its own search fills: what is derived has the others as its parent's winner has them."""
+        return self.slots[len(self.parent.slots) :] if self.parent else self.slots
 
     def options(self, role: str) -> tuple[str, ...]:
         """The parts of a role that it may use, of all slots."""
@@ -137,6 +144,10 @@ def configure(cell: Cell, catalog: Catalog, choose: Choose) -> dict[str, Any]:
             descend(slot.prefix(name), catalog.shelves()[f"{slot.role}s"][name].space, stage)
         return option
 
+    if cell.parent:
+        for slot in cell.own:
+            fill(slot)
+        return chosen
     first, *rest = cell.slots
     level = catalog.fusions[fill(first)].level
     trains = level != "estimator"
@@ -168,7 +179,8 @@ def open_params(cell: Cell, catalog: Catalog) -> set[str]:
         return parameter.default
 
     space = full_space(cell, catalog)
-    for place, slot in enumerate(cell.slots):
+    first = len(cell.slots) - len(cell.own)
+    for place, slot in enumerate(cell.own, first):
         if not slot.named:
             continue
         choice = space[slot.path]
@@ -206,10 +218,15 @@ def derive_seed(*parts: object) -> int:
     return int.from_bytes(hashlib.sha256(repr(parts).encode()).digest()[:4], "big") >> 1
 
 
+def refit_seed(cell: Cell, number: int) -> int:
+    """The same for every contender of a task: a lucky one favours nobody."""
+    return derive_seed(cell.seed, cell.task.name, "refit", number)
+
+
 def full_space(cell: Cell, catalog: Catalog) -> dict[str, Parameter]:
     """Every parameter of the cell by full name, whatever the others are, as the suite has narrowed them."""
     space: dict[str, Parameter] = {
-        slot.path: Choice(slot.options, default=slot.default) for slot in cell.slots if slot.named
+        slot.path: Choice(slot.options, default=slot.default) for slot in cell.own if slot.named
     }
     for prefix, own in _spaces(cell, catalog):
         space |= {f"{prefix}.{name}": _searched(parameter, cell.budget) for name, parameter in own.items()}
@@ -229,7 +246,8 @@ def is_structural(space: Mapping[str, Parameter], name: str) -> bool:
 
 def _spaces(cell: Cell, catalog: Catalog) -> Iterator[tuple[str, Space]]:
     shelves = catalog.shelves()
-    for slot in cell.slots:
+    for slot in cell.own:
         for name in slot.parts:
             yield slot.prefix(name), shelves[f"{slot.role}s"][name].space
-    yield from (("model", MODEL_SPACE), (TRAIN, TRAIN_SPACE))
+    if cell.parent is None:
+        yield from (("model", MODEL_SPACE), (TRAIN, TRAIN_SPACE))

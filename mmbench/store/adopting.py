@@ -35,7 +35,7 @@ def donors(results: Path, folder: Path, suite: Suite, wanted: Collection[str]) -
 
 
 def adopt(writer: Store, source: Path, cells: Collection[str], suite: Mapping[str, Any]) -> None:
-    """Store the trials, refits, predictions and records that `source` has of these cells, as those of `suite`.
+    """Store the trials, refits, predictions, weights and records that `source` has of these cells, as those of `suite`.
 
     Raises StoreError if they are damaged there.
     """
@@ -51,6 +51,8 @@ def adopt(writer: Store, source: Path, cells: Collection[str], suite: Mapping[st
         stored = {}
         for refit in kept.refits if kept else ():
             arrays = reading.load_predictions(source, refit) if refit.predictions else None
-            stored[refit.role, refit.seed] = writer.add_refit(replace(refit, predictions=None), arrays)
+            weights = reading.load_weights(source, refit)
+            bare = replace(refit, predictions=None, weights=None)
+            stored[refit.role, refit.seed] = writer.add_refit(bare, arrays, weights)
         refits = tuple(stored.get((refit.role, refit.seed), refit) for refit in record.refits)
         writer.add_record(replace(record, refits=refits, suite=dict(suite)))

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     Array: TypeAlias = np.ndarray[Any, Any]
 
 SUITE, TRIALS, RECORDS, PREDICTIONS = "suite.toml", "trials.jsonl", "records.jsonl", "predictions"
+WEIGHTS = "weights"
 PREDICTION_FILE = re.compile(r"[a-z0-9][a-z0-9 _.#-]*\.safetensors")
 EAGER = 1_000  # so many records are decoded at once, 12 kB each; of more, each when it is asked for
 
@@ -269,6 +270,14 @@ def load_predictions(folder: Path, refit: Refit) -> "dict[str, Array]":
     return _load_arrays(folder, refit.predictions)
 
 
+def load_weights(folder: Path, refit: Refit) -> bytes | None:
+    """The content of the safetensors file with a refit's weights; None if they were not kept or are gone. Raises
+    StoreError if they were altered."""
+    if refit.weights is None or not (no_link(folder / WEIGHTS) / refit.weights.get("file", "")).is_file():
+        return None
+    return _load_file(folder, WEIGHTS, refit.weights)
+
+
 def load_targets(folder: Path, task: str) -> "Array":
     """The stored targets of a task's test split. Raises StoreError if there are none, or if they were altered."""
     return load_run_targets(read_run(folder), task)
@@ -288,17 +297,8 @@ def _load_arrays(folder: Path, stored: Mapping[str, str]) -> "dict[str, Array]":
     from safetensors import SafetensorError
     from safetensors.numpy import load
 
-    name = stored.get("file", "")
-    if not PREDICTION_FILE.fullmatch(name):
-        raise StoreError(f"{folder}: {name[:100]!r} is no name of a file of predictions")
-    path = no_link(folder / PREDICTIONS) / name
-    try:
-        with open_file(path, os.O_RDONLY) as file:
-            content = file.read()
-    except OSError as error:
-        raise StoreError(f"{path} can't be read: {error.strerror}") from error
-    if hashlib.sha256(content).hexdigest() != stored.get("sha256"):
-        raise StoreError(f"{path} was altered: its checksum is not the stored one")
+    content = _load_file(folder, PREDICTIONS, stored)
+    path = folder / PREDICTIONS / stored["file"]
     try:
         arrays: dict[str, Array] = load(content)
     except (SafetensorError, KeyError, ValueError) as error:
@@ -313,3 +313,18 @@ def _load_arrays(folder: Path, stored: Mapping[str, str]) -> "dict[str, Array]":
         if hasattr(whole, "flags"):
             whole.flags.writeable = False
     return arrays
+
+
+def _load_file(folder: Path, kind: str, stored: Mapping[str, str]) -> bytes:
+    name = stored.get("file", "")
+    if not PREDICTION_FILE.fullmatch(name):
+        raise StoreError(f"{folder}: {name[:100]!r} is no name of a file of {kind}")
+    path = no_link(folder / kind) / name
+    try:
+        with open_file(path, os.O_RDONLY) as file:
+            content: bytes = file.read()
+    except OSError as error:
+        raise StoreError(f"{path} can't be read: {error.strerror}") from error
+    if hashlib.sha256(content).hexdigest() != stored.get("sha256"):
+        raise StoreError(f"{path} was altered: its checksum is not the stored one")
+    return content

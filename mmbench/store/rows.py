@@ -50,6 +50,7 @@ class RefitKey(msgspec.Struct):
     role: str
     seed: int
     status: str
+    weights: dict[str, str] | None = None
 
 
 class RecordKey(msgspec.Struct):

@@ -148,6 +148,8 @@ def _contender(form: "ContenderTable") -> ContenderSpec:
         each_modality=form.each_modality,
         tasks=None if form.tasks is None else tuple(form.tasks),
         params=form.params,
+        of=form.of,
+        compressor=tuple(form.compressor),
     )
 
 
@@ -291,7 +293,7 @@ def _content(suite: Suite) -> dict[str, Any]:
     content = asdict(suite)
     content["budget"]["trial_seconds"] = float(suite.budget.trial_seconds)  # 120 and 120.0 are one budget
     for contender in content["contenders"]:  # what says nothing is left out: suites of before have these hashes
-        for key in ("optimizer", "schedule"):
+        for key in ("optimizer", "schedule", "of", "compressor"):
             if not contender[key]:
                 del contender[key]
     for task in content["tasks"]:

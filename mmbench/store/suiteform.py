@@ -178,6 +178,18 @@ class ContenderTable(_Table):
     each_modality: bool = False
     tasks: Parts | None = None
     params: Settings = {}
+    of: Name | None = None
+    compressor: Perhaps = []
+
+    @model_validator(mode="after")
+    def _derived_or_trained(self) -> "ContenderTable":
+        if bool(self.of) != bool(self.compressor):
+            missing, given = ("compressor", "of") if self.of else ("of", "compressor")
+            raise ValueError(f"{given} needs {missing}: of = CONTENDER, compressor = PART")
+        for key in ("fusion", "objective", "optimizer", "schedule", "only", "each_modality"):
+            if self.of and getattr(self, key):
+                raise ValueError(f"write either of or {key}: what is derived takes the models of {self.of!r}")
+        return self
 
     @model_validator(mode="after")
     def _one_way_to_narrow(self) -> "ContenderTable":

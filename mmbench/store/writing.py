@@ -5,6 +5,7 @@
     trials.jsonl          Trial and Refit rows, appended as they come
     records.jsonl         Record rows, what many of them share, and the checksums of the targets
     predictions/          each refit's predictions on test, and each task's targets; safetensors, never pickles
+    weights/              the models of refits from which others are derived, or of all where that was asked for
 
 One process writes, under a lock that dies with it; anyone may read meanwhile. The engine is given the store's
 `history`, so that a run resumes where it stopped; the leaderboard is made of what `read_run` finds. No list of all
@@ -28,7 +29,7 @@ from mmbench.errors import StoreError, unknown
 from mmbench.store import rows, suitefile
 from mmbench.store.chain import Chain, strict_json, write_file
 from mmbench.store.names import name_problem
-from mmbench.store.reading import PREDICTIONS, RECORDS, SUITE, TRIALS, Histories, no_link, suite_of
+from mmbench.store.reading import PREDICTIONS, RECORDS, SUITE, TRIALS, WEIGHTS, Histories, no_link, suite_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -44,6 +45,8 @@ class Store:
         self.folder, self.suite, self._lock = folder, suite, lock
         self._trials_seen: dict[str, _Numbers] = {}
         self._tested: set[tuple[str, str, int]] = set()
+        self._kept: dict[str, str] = {}
+        """{file below weights/: its sha256}"""
         self._targets: dict[str, Mapping[str, str]] = {}
         self._said = rows.Said()
         self.history = Histories(folder / TRIALS)
@@ -109,7 +112,7 @@ class Store:
 
     def _sweep(self) -> None:
         """Remove what a killed process left half written."""
-        for place in (self.folder, self.folder / PREDICTIONS):
+        for place in (self.folder, self.folder / PREDICTIONS, self.folder / WEIGHTS):
             for partial in place.glob(".*.tmp"):
                 partial.unlink(missing_ok=True)
 
@@ -122,6 +125,8 @@ class Store:
             refit = rows.refit_key(raw)
             if refit.status == "ok":
                 self._tested.add((refit.cell, refit.role, refit.seed))
+            if refit.weights:
+                self._kept[refit.weights["file"]] = refit.weights["sha256"]
 
     def _saw_records(self, kind: str, raw: bytes, offset: int) -> None:
         if kind == "targets":
@@ -138,8 +143,11 @@ class Store:
         self._trials.append("trial", to_json(trial))
         seen.add(trial.number)
 
-    def add_refit(self, refit: Refit, predictions: "Mapping[str, Array] | None" = None) -> Refit:
-        """Store a refit and its predictions; gives it back with `predictions` naming their file and its sha256.
+    def add_refit(
+        self, refit: Refit, predictions: "Mapping[str, Array] | None" = None, weights: bytes | None = None
+    ) -> Refit:
+        """Store a refit, its predictions and, if they are given, its weights, a safetensors file; gives it back with
+        the names of these files and their sha256.
 
         Those of the plain test split stand under "test", in the form that metrics take; other keys are free. Raises
         StoreError if the cell was scored on test before with this role and seed: test is seen once.
@@ -147,13 +155,26 @@ class Store:
         key = (refit.cell, refit.role, refit.seed)
         if key in self._tested:
             raise StoreError(f"{self.folder}: cell {refit.cell} was scored on test before ({refit.role}, {refit.seed})")
+        name = f"{_file_key(refit.cell)}.{refit.role}.{int(refit.seed)}.safetensors"
         if predictions:
-            name = f"{_file_key(refit.cell)}.{refit.role}.{int(refit.seed)}.safetensors"
             refit = replace(refit, predictions=self._write_arrays(name, predictions))
+        if weights is not None:
+            refit = replace(refit, weights=self._write(WEIGHTS, name, weights))
         self._trials.append("refit", to_json(refit))
+        if refit.weights:
+            self._kept[refit.weights["file"]] = refit.weights["sha256"]
         if refit.status == "ok":
             self._tested.add(key)
         return refit
+
+    def weights(self, cell: str, seed: int) -> Path | None:
+        """The file with the weights of the winner's refit of that seed, if they were kept and are what was stored."""
+        path = self.folder / WEIGHTS / f"{_file_key(cell)}.tuned.{seed}.safetensors"
+        kept = self._kept.get(path.name)
+        if kept is None or not path.is_file() or path.is_symlink():
+            return None
+        with path.open("rb") as file:
+            return path.absolute() if hashlib.file_digest(file, "sha256").hexdigest() == kept else None
 
     def add_targets(self, task: str, targets: "Array") -> None:
         """Store the targets of a task's test split, as metrics take them; the same again is nothing new."""
@@ -183,7 +204,10 @@ class Store:
             content = save(pack(arrays))
         except (SafetensorError, KeyError, AttributeError, ValueError) as error:
             raise StoreError(f"{self.folder}: arrays for {name} can't be stored: {error}") from error
-        folder = no_link(self.folder / PREDICTIONS)
+        return self._write(PREDICTIONS, name, content)
+
+    def _write(self, kind: str, name: str, content: bytes) -> dict[str, str]:
+        folder = no_link(self.folder / kind)
         try:
             folder.mkdir(exist_ok=True)
         except OSError as error:

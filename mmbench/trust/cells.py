@@ -6,12 +6,15 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any, TypeVar
 
 from mmbench.api.parts.scores import sign
 from mmbench.api.record import Record, Refit, Trial
 from mmbench.api.suite import Suite, TaskSpec, fold_of, task_of
+from mmbench.errors import StoreError
 from mmbench.store import suitefile
+from mmbench.store.reading import load_weights
 from mmbench.trust.contents import Cell, Contents, place
 from mmbench.trust.findings import Finding, altered, short
 
@@ -29,6 +32,8 @@ def check(contents: Contents, suite: Suite) -> Iterator[Finding]:
             yield from _check_winner(where, cell, record)
             yield from _check_refits(where, cell, record, suite)
             yield from _check_spent(where, cell, record, suite)
+            yield from _check_parent(where, record, contents, suite)
+        yield from _check_weights(contents.folder, cell)
     yield from _without_record(contents)
 
 
@@ -174,6 +179,33 @@ def _check_spent(where: str, cell: Cell, record: Record, suite: Suite) -> Iterat
         or not math.isclose(stated, seconds, rel_tol=1e-9, abs_tol=1e-9)
     ):
         yield from altered("budget", where, [("spent.seconds", stated, seconds)], against=f"the rows of {TRIALS}")
+
+
+def _check_parent(where: str, record: Record, contents: Contents, suite: Suite) -> Iterator[Finding]:
+    """What is derived takes the winner of the contender that the suite names, as it is."""
+    due = next((spec.of for spec in suite.contenders if spec.name == record.contender), None)
+    stated = record.derived.get("of")
+    yield from altered("suite", where, [("what it is derived from", stated, due)], against="suite.toml")
+    if stated is None or record.status == "skipped":
+        return
+    key = record.derived.get("cell")
+    records = contents.cells[key].records if key in contents.cells else []
+    parent = next((one for _, one in records if (one.task, one.contender) == (record.task, stated)), None)
+    if parent is None:
+        yield Finding("record", where, f"is derived from {stated!r}, cell {short(key)}, which has no record")
+        return
+    taken = {name: value for name, value in record.params.items() if name in parent.params}
+    if record.params and taken != dict(parent.params):
+        yield Finding("record", where, f"its parameters are not those of {stated!r}, from which it is derived")
+
+
+def _check_weights(folder: Path, cell: Cell) -> Iterator[Finding]:
+    """Weights that were kept are what was kept; that they are gone is no fault, for no score is made of them."""
+    for where, refit in cell.refits:
+        try:
+            load_weights(folder, refit)
+        except StoreError as error:
+            yield Finding("weights", _at(where, cell.name or f"cell {refit.cell}", refit), str(error))
 
 
 def _without_record(contents: Contents) -> Iterator[Finding]:

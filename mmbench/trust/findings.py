@@ -11,7 +11,7 @@ class Finding:
 
     check: str
     """Which check: "chain", "seal", "signature", "suite", "plan", "environment", "targets", "predictions", "scores",
-    "refits", "trials", "budget" or "record"."""
+    "refits", "weights", "trials", "budget" or "record"."""
     where: str
     """File, line, task/contender, role and seed: as near as can be said."""
     what: str

@@ -50,6 +50,9 @@ def run(
             show_default=False,
         ),
     ] = None,
+    keep_weights: Annotated[
+        bool, typer.Option("--keep-weights", help="Store the winners' trained weights, as safetensors.")
+    ] = False,
     plugin: options.Plugins = None,
     quiet: options.Quiet = False,
 ) -> None:
@@ -89,6 +92,7 @@ def _open(context: typer.Context) -> "Session":
         executor=given.get("executor", "local"),
         fresh=given.get("fresh", False),
         registered=given.get("held"),
+        keep_weights=given.get("keep_weights", False),
     )
 
 

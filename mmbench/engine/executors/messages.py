@@ -101,6 +101,8 @@ class RefitEnded:
 
     refit: Refit
     predictions: Mapping[str, Array]
+    weights: bytes | None = None
+    """A safetensors file, where they are to be kept."""
 
 
 @dataclass(frozen=True)

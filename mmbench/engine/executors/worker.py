@@ -134,7 +134,8 @@ def perform(job: Job, setting: Setting, tell: Tell) -> None:
         from mmbench.engine.jobs.workspace import Workspace
 
         device = setting.device.partition(":")[0]  # the only one that there is here
-        workspace = Workspace(job.cell, catalog, setting.cache, device)
+        origin = job.origin if isinstance(job, Search | Measure) else None
+        workspace = Workspace(job.cell, catalog, setting.cache, device, origin)
         if isinstance(job, Prepare):
             workspace.prepare_default(job.modality, job.encoder, begun=lambda units: tell(UnitsCounted(units)))
         elif isinstance(job, Assist):
@@ -170,12 +171,13 @@ def _search(job: Search, workspace: Any, tell: Tell) -> None:
         return
     results = refits(
         workspace,
-        schedule(job.cell, trials, workspace.catalog),
+        schedule(job.cell, trials, workspace.catalog, workspace.base),
+        keep=job.keep,
         done={(r.role, r.seed) for r in job.refits},
         begin=lambda together: tell(RefitsBegun(together)),
     )
-    for result, predictions in results:
-        tell(RefitEnded(result, {name: Array.of(array) for name, array in pack(predictions).items()}))
+    for result, predictions, weights in results:
+        tell(RefitEnded(result, {name: Array.of(array) for name, array in pack(predictions).items()}, weights))
 
 
 def _confine(job: Job, setting: Setting) -> None:

@@ -15,11 +15,12 @@ from mmbench.api.files import disk_full
 from mmbench.api.record import Status
 from mmbench.api.space import Params
 from mmbench.engine import clock
+from mmbench.engine.jobs.derived import derived
 from mmbench.engine.jobs.estimator import fit_estimator
 from mmbench.engine.jobs.workspace import Workspace
 from mmbench.engine.learn.cohort import FEWEST, Cohort, pays
 from mmbench.engine.learn.optimizer import rule_of
-from mmbench.engine.learn.train import Fit, Recipe, TimeUpError, Training
+from mmbench.engine.learn.train import Fit, TimeUpError, Training
 from mmbench.engine.space import full_space, is_structural, together
 from mmbench.errors import DataError, MMBenchError, blamed, told
 
@@ -42,6 +43,8 @@ class Attempt:
     seconds: float = 0.0
     together: int = 1
     """How many were trained as one program with it, itself included."""
+    refit: int = 0
+    """Which of its parent's refits a derived one changes, by seed number."""
 
     def begin_anew(self) -> None:
         self.status, self.reason, self.model = "ok", None, None
@@ -93,10 +96,13 @@ class Group:
 
     def _train(self, attempt: Attempt, watch: Watch) -> None:
         workspace = self.workspace
+        if workspace.origin:
+            attempt.model, attempt.fit = derived(workspace, attempt.params, attempt.refit)
+            return
         if not workspace.is_trained(attempt.params):
             attempt.model, attempt.fit = fit_estimator(workspace, attempt.params, attempt.seed)
             return
-        lesson, recipe = workspace.lesson(attempt.params), _recipe(workspace, attempt)
+        lesson, recipe = workspace.lesson(attempt.params), workspace.recipe(attempt.params, attempt.seed)
         training = Training(workspace.model(attempt.params, attempt.seed), recipe, lesson)
         attempt.fit = training.fit
         while not training.over:
@@ -172,7 +178,7 @@ def train_together(workspace: Workspace, params: Params, members: int) -> bool:
 
 def _may_join(workspace: Workspace, params: Params) -> bool:
     """Whether nothing that is known beforehand keeps such configurations from training as one."""
-    if not workspace.is_trained(params):
+    if workspace.origin or not workspace.is_trained(params):
         return False
     catalog = workspace.catalog
     parts: list[Any] = [workspace.head, catalog.fusions[params["fusion"]], rule_of(catalog, params).optimizer]
@@ -183,22 +189,10 @@ def _may_join(workspace: Workspace, params: Params) -> bool:
 
 def _cohort(workspace: Workspace, attempts: Sequence[Attempt]) -> Cohort:
     models = [workspace.model(attempt.params, attempt.seed) for attempt in attempts]
-    recipes = [_recipe(workspace, attempt) for attempt in attempts]
+    recipes = [workspace.recipe(attempt.params, attempt.seed) for attempt in attempts]
     if not pays(models, recipes[0].batch_size):
         raise MMBenchError("one by one is as fast")
     return Cohort(models, recipes, workspace.lesson(attempts[0].params))
-
-
-def _recipe(workspace: Workspace, attempt: Attempt) -> Recipe:
-    budget = workspace.cell.budget
-    return Recipe(
-        epochs=budget.epochs,
-        patience=budget.patience,
-        batch_size=attempt.params["train.batch_size"],
-        seed=attempt.seed,
-        rule=rule_of(workspace.catalog, attempt.params),
-        seconds=budget.trial_seconds,
-    )
 
 
 def _out_of_memory(error: Exception) -> bool:

@@ -15,7 +15,7 @@ from mmbench.api.space import Params
 from mmbench.api.suite import CorruptionSpec
 from mmbench.engine.data.tables import viewed
 from mmbench.engine.data.view import View
-from mmbench.engine.space import Cell, default_params, derive_seed
+from mmbench.engine.space import Cell, default_params, refit_seed
 from mmbench.plugins import Catalog
 
 if TYPE_CHECKING:
@@ -36,15 +36,16 @@ def best(trials: Sequence[Trial], direction: str) -> Trial | None:
     return min(ended, key=lambda trial: (sign * (trial.score or 0.0), trial.number), default=None)
 
 
-def schedule(cell: Cell, trials: Sequence[Trial], catalog: Catalog) -> list[tuple[Role, int, Params]]:
-    """Which refits a cell needs: (role, seed number, parameters). The default is refitted too, unless it won."""
+def schedule(cell: Cell, trials: Sequence[Trial], catalog: Catalog, base: Params) -> list[tuple[Role, int, Params]]:
+    """Which refits a cell needs: (role, seed number, parameters). The default is refitted too, unless it won. base:
+    what a derived cell's configurations have of its parent's."""
     winner = best(trials, cell.direction)
     if winner is None:
         return []
     seeds = range(cell.budget.refit_seeds)
     wanted: list[tuple[Role, int, Params]] = [("tuned", seed, winner.params) for seed in seeds]
     if winner.number != 0:
-        default = default_params(cell, catalog)
+        default = {**base, **default_params(cell, catalog)}
         wanted += [("default", seed, default) for seed in seeds]
     return wanted
 
@@ -55,26 +56,31 @@ def refits(
     *,
     done: Collection[tuple[str, int]],
     begin: Callable[[int], None],
-) -> Iterator[tuple[Refit, Predictions]]:
+    keep: bool = False,
+) -> Iterator[tuple[Refit, Predictions, bytes | None]]:
     """Train each with its seed on train (stopping by validation), predict test and its damaged copies.
 
     Those of one role differ in their seeds only, and train as one program where that is faster: a group is left out if
-    all of it is `done`, {(role, seed number)}. `begin` hears how many are trained now.
+    all of it is `done`, {(role, seed number)}. `begin` hears how many are trained now. keep: give the
+    weights of the winner's models, too, as a safetensors file.
     """
+    from torch.nn import Module
+
     from mmbench.engine.jobs.attempt import Attempt, groups
+    from mmbench.engine.jobs.derived import weights
 
     cell = workspace.cell
     for role in dict.fromkeys(role for role, _, _ in wanted):
-        # The same seeds for every contender of a task: a lucky one favours nobody.
         chosen = [(number, params) for r, number, params in wanted if r == role]
-        attempts = {Attempt(p, derive_seed(cell.seed, cell.task.name, "refit", n)): n for n, p in chosen}
+        attempts = {Attempt(p, refit_seed(cell, n), refit=n): n for n, p in chosen}
         for group in groups(workspace, list(attempts)):
             missing = [attempt for attempt in group.attempts if (role, attempts[attempt]) not in done]
             if missing:
                 begin(len(group.attempts))
                 group.run()
             for attempt in missing:
-                yield _tested(workspace, role, attempts[attempt], attempt)
+                kept = keep and role == "tuned" and isinstance(attempt.model, Module)
+                yield *_tested(workspace, role, attempts[attempt], attempt), weights(attempt.model) if kept else None
 
 
 def _tested(workspace: "Workspace", role: Role, number: int, attempt: "Attempt") -> tuple[Refit, Predictions]:

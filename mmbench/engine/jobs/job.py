@@ -2,9 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeAlias
 
 from mmbench.api.record import Refit, Trial
+from mmbench.api.space import Params
 from mmbench.engine.data.view import View
 from mmbench.engine.space import Cell
 
@@ -37,6 +39,26 @@ class Assist:
     encoder: str
 
 
+@dataclass(frozen=True)
+class Trained:
+    """A refit whose model a derived cell takes."""
+
+    score: float
+    """Its tuned metric on validation."""
+    weights: Path | None
+    """A safetensors file; None: they were not kept, so that the model is trained again."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """The trained models that a derived cell changes."""
+
+    params: Params
+    """Those of the parent's winner."""
+    refits: Mapping[int, Trained]
+    """By seed number."""
+
+
 @dataclass(frozen=True, eq=False)
 class Search:
     """Search a cell and refit; what is in the history is not done again. A scout only tries the first batch, unless the
@@ -46,6 +68,9 @@ class Search:
     scout: bool = False
     trials: Sequence[Trial] = ()
     refits: Sequence[Refit] = ()
+    origin: Origin | None = None
+    keep: bool = False
+    """Whether the weights of its refits are sent, too."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +79,7 @@ class Measure:
 
     cell: Cell
     params: Mapping[str, Any]
+    origin: Origin | None = None
 
 
 Job: TypeAlias = LoadData | Prepare | Assist | Search | Measure

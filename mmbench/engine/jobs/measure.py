@@ -19,6 +19,7 @@ import psutil
 import torch
 
 from mmbench.api.space import Params
+from mmbench.engine.jobs.derived import derived
 from mmbench.engine.jobs.estimator import fit_estimator, predict_estimator
 from mmbench.engine.jobs.flops import FlopCounter
 from mmbench.engine.jobs.workspace import Workspace
@@ -34,6 +35,7 @@ RAW = 32  # rows whose preprocessing is timed
 
 COSTS = (
     "parameters",
+    "weight_bytes",
     "flops",
     "latency_ms_p50",
     "latency_ms_p90",
@@ -51,7 +53,9 @@ def measure(workspace: Workspace, params: Params) -> dict[str, Any]:
     """Every figure of COSTS, null where it does not apply, and the conditions they were taken under."""
     costs: dict[str, Any] = dict.fromkeys(COSTS)
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
-    if workspace.is_trained(params):
+    if workspace.origin:
+        costs |= _derived(workspace, params)
+    elif workspace.is_trained(params):
         costs |= _memory(workspace, params)
         costs |= _time(workspace, params)
     else:
@@ -90,11 +94,23 @@ def _memory(workspace: Workspace, params: Params) -> dict[str, Any]:
 
 
 def _time(workspace: Workspace, params: Params) -> dict[str, Any]:
-    model = workspace.model(params, seed=0)
-    train, test = workspace.inputs(params, "train"), workspace.inputs(params, "test")
+    model, train = workspace.model(params, seed=0), workspace.inputs(params, "train")
     costs: dict[str, Any] = {"parameters": sum(p.numel() for p in model.parameters() if p.requires_grad)}
     seconds = _train(workspace, model, params, train, rows=train.n)
-    costs["train_throughput"] = train.n / seconds
+    return costs | _inference(workspace, model, params) | {"train_throughput": train.n / seconds}
+
+
+def _derived(workspace: Workspace, params: Params) -> dict[str, Any]:
+    """Of what the compressors made of the first refit: it has weights of its own, and trains nothing."""
+    assert workspace.origin is not None
+    model, _ = derived(workspace, params, min(workspace.origin.refits))
+    return {"parameters": sum(p.numel() for p in model.parameters())} | _inference(workspace, model, params)
+
+
+def _inference(workspace: Workspace, model: Model, params: Params) -> dict[str, Any]:
+    test = workspace.inputs(params, "test")
+    held = [*model.parameters(), *model.buffers()]
+    costs: dict[str, Any] = {"weight_bytes": sum(tensor.numel() * tensor.element_size() for tensor in held)}
     model.eval()
     # With gradients: without them nn.MultiheadAttention is one kernel, which has no formula.
     with FlopCounter() as counter:

@@ -196,7 +196,8 @@ def _ask(study: optuna.Study, workspace: Workspace, number: int) -> _Asked:
     # With the usual ten random trials a small budget would be random search.
     study.sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=min(10, max(4, cell.budget.trials // 4)))
     handle = study.ask()
-    return _Asked(handle, configure(cell, workspace.catalog, lambda name, parameter: _suggest(handle, name, parameter)))
+    own = configure(cell, workspace.catalog, lambda name, parameter: _suggest(handle, name, parameter))
+    return _Asked(handle, {**workspace.base, **own})
 
 
 def _suggest(handle: optuna.Trial, name: str, parameter: Parameter) -> Any:

@@ -20,8 +20,10 @@ from mmbench.api.suite import CorruptionSpec
 from mmbench.engine.data.features import PRESENT, Prepared
 from mmbench.engine.data.tables import Table, viewed
 from mmbench.engine.data.view import View
+from mmbench.engine.jobs.job import Origin
 from mmbench.engine.learn.model import Inputs, Model, assemble
-from mmbench.engine.learn.train import Augment, Lesson
+from mmbench.engine.learn.optimizer import rule_of
+from mmbench.engine.learn.train import Augment, Lesson, Recipe
 from mmbench.engine.space import Cell, encoder_code, part_params
 from mmbench.errors import TrainingError
 from mmbench.plugins import Catalog
@@ -32,8 +34,10 @@ WIDENED = 2**27  # bytes of an array of half precision that is kept in single pr
 class Workspace:
     """One cell's data and parts. Everything is loaded once and kept."""
 
-    def __init__(self, cell: Cell, catalog: Catalog, cache_folder: Path, device: str = "cpu") -> None:
-        self.cell, self.catalog, self.cache_folder = cell, catalog, cache_folder
+    def __init__(
+        self, cell: Cell, catalog: Catalog, cache_folder: Path, device: str = "cpu", origin: Origin | None = None
+    ) -> None:
+        self.cell, self.catalog, self.cache_folder, self.origin = cell, catalog, cache_folder, origin
         self.device = torch.device(device)
         self.table: Table = viewed(View.of(cell), catalog.datasets[cell.task.dataset], cache_folder)
         self.truth = {split: self.table.targets(split) for split in ("train", "validation")}
@@ -41,8 +45,15 @@ class Workspace:
         self.head: Head = catalog.heads[target.type]
         self.state: State = self.head.fit(target, self.truth["train"], self.table.facts["classes"])
         """What the head knows of the train rows."""
+        self.weights: dict[int, dict[str, Tensor]] = {}
+        """Those of a derived cell's parent, by the seed number of its refit."""
         self._inputs = cache(self._load_inputs)
         self._prepared = cache(self._prepare)
+
+    @property
+    def base(self) -> Params:
+        """What a derived cell's configurations all have in common: its parent's winner."""
+        return self.origin.params if self.origin else {}
 
     def score(self, predictions: "np.ndarray[Any, Any]") -> float:
         """The tuned metric on validation. Raises TrainingError if it has no score there."""
@@ -116,6 +127,18 @@ class Workspace:
         states = {m: prepared.state() for m, prepared in self.prepared(params).items()}
         sample = self.inputs(params, "train").batch(slice(0, 2))
         return assemble(self.catalog, params, states, (self.head, self.state), sample, seed)
+
+    def recipe(self, params: Params, seed: int) -> Recipe:
+        """How a configuration is trained."""
+        budget = self.cell.budget
+        return Recipe(
+            epochs=budget.epochs,
+            patience=budget.patience,
+            batch_size=params["train.batch_size"],
+            seed=seed,
+            rule=rule_of(self.catalog, params),
+            seconds=budget.trial_seconds,
+        )
 
     def augment(self, params: Params) -> dict[str, Augment]:
         """The encoders that change training batches."""

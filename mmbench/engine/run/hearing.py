@@ -26,10 +26,11 @@ from mmbench.engine.executors.messages import (
 )
 from mmbench.engine.executors.wire import GarbledError
 from mmbench.engine.jobs.evaluate import Referee
-from mmbench.engine.jobs.job import Assist, Job, LoadData, Measure, Prepare, Search
+from mmbench.engine.jobs.job import Assist, Job, LoadData, Measure, Origin, Prepare, Search
 from mmbench.engine.outcome import Progressing
 from mmbench.engine.run.charging import blame, give_up
 from mmbench.engine.run.crew import Crew, Running
+from mmbench.engine.run.derived import Kept, origin
 from mmbench.engine.run.schedule import Schedule
 from mmbench.engine.space import Cell
 from mmbench.errors import DataError, MMBenchError
@@ -43,9 +44,18 @@ class Hearing:
     """Listens to the workers of one run."""
 
     def __init__(
-        self, catalog: Catalog, cache: Path, schedule: Schedule, crew: Crew, history: Mapping[str, History]
+        self,
+        catalog: Catalog,
+        cache: Path,
+        schedule: Schedule,
+        crew: Crew,
+        history: Mapping[str, History],
+        kept: Kept,
     ) -> None:
         self.catalog, self.cache, self.schedule, self.crew, self.history = catalog, cache, schedule, crew, history
+        self.kept = kept
+        self.origins: dict[str, Origin | str] = {}
+        """What derived cells begin from, or why they can't, by key."""
         self.states: dict[str, Progressing] = {}
         """The cells whose search has begun and whose record is not written, by key."""
         self.referees: dict[str, Referee] = {}
@@ -59,9 +69,21 @@ class Hearing:
             self.states[cell.key] = Progressing(cell, list(stored.trials), list(stored.refits))
         return self.states[cell.key]
 
+    def origin(self, cell: Cell) -> Origin | str | None:
+        """The trained models that a derived cell changes, or why there are none: known once its parent's search is
+        over. None of a cell that trains its own."""
+        if cell.parent is None:
+            return None
+        if cell.key not in self.origins:
+            found = origin(self.state(cell.parent), self.catalog, self.kept)
+            self.origins[cell.key] = found
+            self.state(cell).base = found.params if isinstance(found, Origin) else {}
+        return self.origins[cell.key]
+
     def forget(self, cell: Cell) -> None:
         """Its record is written."""
-        del self.states[cell.key]
+        self.states.pop(cell.key, None)
+        self.origins.pop(cell.key, None)
 
     def call_referee(self, cell: Cell) -> Iterator[Event]:
         """See to it that somebody can score the cell's refits."""
@@ -128,7 +150,7 @@ class Hearing:
                 state.owed.discard(trial.number)
                 state.trials.append(trial)
                 yield TrialFinished(state.cell, trial)
-            case RefitEnded(refit, sent):
+            case RefitEnded(refit, sent, weights):
                 referee = self.referees[state.cell.task.name]
                 predictions = self._received(sent)
                 self._check_refit(state, refit)
@@ -137,7 +159,7 @@ class Hearing:
                 state.rest()
                 scored = referee.score(state.cell, refit, predictions)
                 state.refits.append(scored)
-                yield RefitFinished(state.cell, scored, predictions)
+                yield RefitFinished(state.cell, scored, predictions, weights)
             case _:
                 raise GarbledError(f"{type(message).__name__} is not said by who searches")
 
@@ -183,6 +205,7 @@ class Hearing:
         """A search has come to its end, or pauses until it is its turn."""
         if not state.paused:
             state.settle()
+            self.schedule.release(state.cell)
             return
         state.paused = False
         seconds = sum(trial.seconds for trial in state.trials) / len(state.trials)

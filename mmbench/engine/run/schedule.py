@@ -21,6 +21,8 @@ class Schedule:
         """In order, with the jobs that each waits for."""
         self.shared: dict[Prepare, int] = {}
         """Long preparations at work, and with how many more workers each could share its units."""
+        self.derived: dict[str, list[Cell]] = {}
+        """Cells whose search begins when that of their parent is over, by the parent's key."""
         self.holds: list[Hold] = []
         """Keep the run's own features in the store until it ends."""
 
@@ -42,6 +44,23 @@ class Schedule:
                     self.holds.append(Hold(features(cell, modality, encoder, self.catalog, self.cache)))
                 needs.add(job)
         self.add(Search(cell, scout=cell.key not in self.expected), needs)
+
+    def add_derived(self, cell: Cell) -> None:
+        """The search of a derived cell, once its parent is released."""
+        assert cell.parent is not None
+        self.derived.setdefault(cell.parent.key, []).append(cell)
+
+    def release(self, parent: Cell, *, load: bool = False) -> None:
+        """The search of a cell has ended well, and with it began what is derived from it. load: its data may not be
+        there yet."""
+        for cell in self.derived.pop(parent.key, ()):
+            self.expected[cell.key] = 0.0
+            needs: set[Job] = set()
+            if load:
+                data = LoadData(cell.task.dataset, cell.fingerprint, cell.fold.of if cell.fold else None)
+                self.waiting.setdefault(data, set())
+                needs = {data}
+            self.add(Search(cell), needs)
 
     def add_rest(self, cell: Cell, *, expected: float) -> None:
         """The rest of a search, of which a trial is expected to take so many seconds."""
