@@ -391,6 +391,7 @@ def files(what: str) -> dict[str, str]:
         "objective": {"$name.py": OBJECTIVE, "suite.toml": SUITE + WITH},
         "optimizer": {"$name.py": templates_training.OPTIMIZER, "suite.toml": SUITE + templates_training.CONTENDER},
         "schedule": {"$name.py": templates_training.SCHEDULE, "suite.toml": SUITE + templates_training.CONTENDER},
+        "compressor": {"$name.py": templates_training.COMPRESSOR, "suite.toml": SUITE + templates_training.DERIVED},
         "head": {"$name.py": HEAD, "suite.toml": HEAD_SUITE},
         "metric": {"$name.py": METRIC, "suite.toml": METRIC_SUITE},
         "corruption": {"$name.py": CORRUPTION, "suite.toml": BUDGET + TASK + DAMAGE + CONTENDERS},

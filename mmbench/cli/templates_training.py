@@ -1,4 +1,4 @@
-"""What `mmbench new optimizer` and `mmbench new schedule` write, where $name and $title are filled in."""
+"""What `mmbench new` writes for an optimizer, a schedule and a compressor, where $name and $title are filled in."""
 
 OPTIMIZER = '''\
 """The optimizer `$name`: change the equation, the space and this text into yours."""
@@ -73,4 +73,41 @@ CONTENDER = """
 name = "concat by $name"
 fusion = "concat"
 $role = "$name"
+"""
+
+COMPRESSOR = '''\
+"""The compressor `$name`: change the equation, the space and this text into yours."""
+
+import mmbench as mb
+
+
+class $title(mb.Compressor):
+    """Sets the smallest weights of each matrix to zero.
+
+    w <- w [|w| > q],  q the value that a share of the matrix's |w| do not exceed
+    """
+
+    name = "$name"
+    source = "arXiv:1506.02626"  # where it was published: a DOI, an arXiv id or an address
+    space = {"share": mb.Float(0.1, 0.95, default=0.5)}
+
+    def compress(self, model, params):  # the model is yours to change: encoders, fusion and head
+        for weight in model.parameters():
+            if weight.ndim > 1:
+                size = weight.abs().flatten()
+                least = size.kthvalue(max(1, int(params["share"] * len(size)))).values
+                weight.mul_(weight.abs() > least)
+        return model
+
+
+@mb.hookimpl
+def mmbench_compressors():
+    return [$title]
+'''
+
+DERIVED = """
+[[contender]]
+name = "concat by $name"
+of = "concat"
+compressor = "$name"
 """

@@ -171,12 +171,12 @@ def test_giving_up_is_the_suites_to_allow(cache: Path) -> None:
 def test_refits_of_many_seeds_train_together_and_resume_alike(cache: Path) -> None:
     place = workspace(cache, replace(BUDGET, trials=1, epochs=3, refit_seeds=5))
     trials, _ = go(place)
-    wanted = schedule(place.cell, trials, CATALOG)
+    wanted = schedule(place.cell, trials, CATALOG, place.base)
     counts: list[int] = []
 
     def results(done: set[tuple[str, int]]) -> dict[int, Refit]:
         found = refits(place, wanted, done=done, begin=counts.append)
-        return {refit.seed: replace(refit, seconds=0, train_throughput=0) for refit, _ in found}
+        return {refit.seed: replace(refit, seconds=0, train_throughput=0) for refit, _, _ in found}
 
     whole = results(set())
     assert counts == [5]

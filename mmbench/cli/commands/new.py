@@ -24,6 +24,7 @@ class What(StrEnum):
     objective = "objective"
     optimizer = "optimizer"
     schedule = "schedule"
+    compressor = "compressor"
     head = "head"
     metric = "metric"
     corruption = "corruption"

@@ -62,7 +62,8 @@ def trained(workspace: Workspace, number: int) -> Model:
 
 def weights(model: Model) -> bytes:
     """A model's weights and buffers as the content of a safetensors file."""
-    return save({name: value.detach().cpu().contiguous().clone() for name, value in model.state_dict().items()})
+    content: bytes = save({n: value.detach().cpu().contiguous().clone() for n, value in model.state_dict().items()})
+    return content
 
 
 def _loaded(workspace: Workspace, refit: Trained) -> Model:

@@ -116,7 +116,7 @@ def test_an_encoder_passes_its_own_tests_and_its_suite_is_planned(mmbench: Type,
     assert (planned.code, "8 of 8 cells to do" in planned.out) == (0, True), planned.out + planned.err
 
 
-@pytest.mark.parametrize("what", ["objective", "optimizer", "schedule", "metric", "corruption"])
+@pytest.mark.parametrize("what", ["objective", "optimizer", "schedule", "compressor", "metric", "corruption"])
 def test_a_part_passes_its_own_tests_and_its_suite_is_planned(mmbench: Type, tmp_path: Path, what: str) -> None:
     made = mmbench("new", what, "my_own", "--to", str(tmp_path))
     folder = tmp_path / "mmbench-my-own"
@@ -124,5 +124,5 @@ def test_a_part_passes_its_own_tests_and_its_suite_is_planned(mmbench: Type, tmp
     tested = subprocess.run([sys.executable, "-m", "pytest", "-q"], cwd=folder, capture_output=True, text=True)
     assert tested.returncode == 0, tested.stdout
     planned = mmbench("plan", str(folder / "suite.toml"), "--plugin", str(folder / "my_own.py"))
-    cells = 5 if what in ("objective", "optimizer", "schedule") else 4
+    cells = 5 if what in ("objective", "optimizer", "schedule", "compressor") else 4
     assert (planned.code, f"{cells} of {cells} cells to do" in planned.out) == (0, True), planned.out + planned.err
