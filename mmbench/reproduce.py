@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from mmbench.api.record import History, Record, Refit
+from mmbench.api.record import History, Record, Refit, Trial
 from mmbench.api.suite import task_of
 from mmbench.board import rank
 from mmbench.engine import identity
@@ -117,7 +117,11 @@ def choose(run: RunData, names: Sequence[str] = (), *, every: bool = False) -> l
 
 
 def _cost(record: Record) -> tuple[bool, float, str]:
-    return not record.cost.get("parameters"), sum(refit.seconds for refit in _tuned(record)), record.contender
+    return (
+        not record.cost.get("parameters") or bool(record.derived),
+        sum(refit.seconds for refit in _tuned(record)),
+        record.contender,
+    )
 
 
 def _tuned(record: Record) -> list[Refit]:
@@ -212,14 +216,18 @@ def _train(
     """
     from mmbench.engine import runner
 
-    stored = reading.history(run.path).get(record.cell)
-    trials = [trial for trial in (stored.trials if stored else ()) if dict(trial.params) == dict(record.params)]
-    if not trials:
-        raise StoreError(f"{run.path}: {record.task}/{record.contender} has no trial of its parameters")
-    cell = replace(cell, budget=replace(cell.budget, trials=1, batch=1))
+    budget = replace(cell.budget, trials=1, batch=1)
     others = [replace(refit, cell=cell.key) for refit in _tuned(record) if refit.seed not in seeds]
-    history = {cell.key: History([replace(trials[0], cell=cell.key, number=0)], others)}
-    plan = Plan(suite=run.suite, cells=(cell,), device=device, hash="")
+    history = {cell.key: History([_chosen(run, record, cell)], others)}
+    cells = [replace(cell, budget=budget)]
+    if cell.parent:  # it is trained again, too
+        first = replace(cell.parent, budget=budget)
+        parent = next((one for one in run.records if one.cell == record.derived.get("cell")), None)
+        if parent is None:
+            raise StoreError(f"{run.path}: {record.task}/{record.contender} is derived from what has no record")
+        history[first.key] = History([_chosen(run, parent, first)], [])
+        cells = [first, replace(cells[0], parent=first)]
+    plan = Plan(suite=run.suite, cells=tuple(cells), device=device, hash="")
     found: dict[int, tuple[Refit, Predictions]] = {}
     events = runner.run(plan, catalog, cache=cache, history=history)
     with closing(events):
@@ -227,13 +235,22 @@ def _train(
             on_event(event)
             if isinstance(event, CellFinished):
                 raise FailedError(f"{event.record.status}: {event.record.reason}")
-            if isinstance(event, RefitFinished):
+            if isinstance(event, RefitFinished) and event.cell.key == cell.key:
                 if event.refit.status != "ok":
                     raise FailedError(f"seed {event.refit.seed}: {event.refit.status}: {event.refit.reason}")
                 found[event.refit.seed] = event.refit, event.predictions
                 if set(found) == set(seeds):
                     return found
     raise MMBenchError(f"{record.task}/{record.contender}: the runner ended before all seeds were trained")
+
+
+def _chosen(run: RunData, record: Record, cell: Cell) -> Trial:
+    """The trial whose parameters were refitted, as the only one of `cell`."""
+    stored = reading.history(run.path).get(record.cell)
+    found = next((t for t in (stored.trials if stored else ()) if dict(t.params) == dict(record.params)), None)
+    if found is None:
+        raise StoreError(f"{run.path}: {record.task}/{record.contender} has no trial of its parameters")
+    return replace(found, cell=cell.key, number=0)
 
 
 def _drifts(run: RunData, catalog: Catalog, record: Record, again: Mapping[int, Refit]) -> list[Drift]:

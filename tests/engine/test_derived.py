@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from mmbench import plugins, session
+from mmbench import plugins, reproduce, session
 from mmbench.api.record import Record
 from mmbench.api.suite import ContenderSpec, Suite
 from mmbench.engine import plan as planning
@@ -226,3 +226,14 @@ def test_what_can_not_be_derived_is_said_before_anything_runs(
         planning.make(suitefile.read(file), catalog)
     assert said in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_it_is_reproduced_with_its_parent(made: session.Run, catalog: Catalog, cache: Path) -> None:
+    chosen = reproduce.choose(made.data)
+    assert [one.contender for one in chosen] == ["concat"], "not what is derived, cheap as it is"
+    (found,) = reproduce.reproduce(
+        made.data, catalog, [record(made, "half of concat")], cache=cache, device="cpu", seed=1
+    )
+    assert found.failure is None
+    assert found.reproduced
+    assert found.seeds == (1,)
