@@ -5,9 +5,12 @@ the jobs, `run.crew` runs them, `run.hearing` handles workers' messages, `run.ch
 goes wrong.
 """
 
-from collections.abc import Collection, Generator, Iterator, Mapping
+from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
+from threading import Thread
 
 from mmbench.api.executor import End, Request
 from mmbench.api.record import History
@@ -22,6 +25,7 @@ from mmbench.engine.run.derived import Kept
 from mmbench.engine.run.features import libraries
 from mmbench.engine.run.hearing import Hearing
 from mmbench.engine.run.schedule import Schedule
+from mmbench.engine.space import Cell
 from mmbench.plugins import Catalog
 
 
@@ -64,6 +68,7 @@ def run(
     request = Request(plan.device, workers, environ=environ(cache), first=WORKER, libraries=loaded)
     setting = Setting(cache, plan.device, catalog.sources, hidden=(*hidden, *plan.files), sources=plan.sources)
     with make(request) as opened:
+        _import_beforehand(cells, catalog)
         crew, schedule = Crew(opened, setting), Schedule(catalog, cache, begun or {})
         hearing = Hearing(catalog, cache, schedule, crew, history or {}, kept)
         parents = {cell.parent.key: cell.parent for cell in cells if cell.parent}
@@ -113,6 +118,19 @@ def _drain(crew: Crew, schedule: Schedule, hearing: Hearing, keep: Collection[st
         for running, said in crew.messages(timeout=1.0):
             yield from hearing.ended(running, said) if isinstance(said, End) else hearing.hear(running, said)
         crew.dismiss_hung(lambda running: _limit(running, hearing))
+
+
+def _import_beforehand(cells: Sequence[Cell], catalog: Catalog) -> None:
+    """What scoring will need, while workers import what they need: some seconds of every run."""
+    metrics = [m for m in catalog.metrics.values() if any(m.concerns(cell.task) for cell in cells)]
+    names = dict.fromkeys(["numpy", *(name for metric in metrics for name in metric.libraries)])
+
+    def load() -> None:
+        for name in names:
+            with suppress(Exception):  # whoever needs it will say so
+                import_module(name)
+
+    Thread(target=load).start()
 
 
 def _limit(running: Running, hearing: Hearing) -> float | None:

@@ -77,7 +77,8 @@ def test_operations_are_those_of_the_layers() -> None:
     assert once == pytest.approx((3 * steps + looks) * forward - steps * features, rel=0.02)
 
 
-def test_cohorts_give_figures() -> None:
+def test_cohorts_give_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cohort, "EPOCHS", 2)
     first, *others = checked(cohort.measure(quick=True, rounds=1))
     assert all(figure["facts"]["models"] == 16 for figure in (first, *others))
     assert first["claim"] == ">= 3"

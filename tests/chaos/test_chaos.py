@@ -10,7 +10,7 @@ from tests.chaos.soak import Sample, slope, soak
 from tests.chaos.story import chaos
 
 SEED = 20
-POINTS = 32
+POINTS = 16
 
 
 def test_points_follow_from_the_seed_and_cover_every_phase() -> None:
@@ -23,10 +23,11 @@ def test_points_follow_from_the_seed_and_cover_every_phase() -> None:
 
 @pytest.mark.skipif("sys.platform != 'linux'", reason="kills by what Linux tells of processes")
 def test_killed_at_every_phase_a_run_ends_in_the_same_table(tmp_path: Path) -> None:
-    """At least 30 kills of the whole group, the parent alone, a worker, or the server that workers come from."""
+    """Some kills of the whole group, the parent alone, a worker, or the server that workers come from; as many as you
+    like with `python -m tests.chaos`."""
     story = chaos(tmp_path, points=POINTS, seed=SEED)
     assert not story.faults, story
-    assert story.points >= 30, story
+    assert story.points >= POINTS - 2, story
     assert {phase for phase, _ in story.made} == set(PHASES), story
 
 

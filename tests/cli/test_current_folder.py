@@ -48,7 +48,7 @@ def trapped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.parametrize("how", ["command", "module"])
 @pytest.mark.parametrize(
-    "words", [RUN, ["check", "mmbench_metric"], ["doctor"], ["new", "fusion", "mine"]], ids=lambda words: words[0]
+    "words", [RUN, ["check", "mmbench_audio"], ["doctor"], ["new", "fusion", "mine"]], ids=lambda words: words[0]
 )
 def test_no_module_of_the_current_folder_is_imported(trapped: Path, how: str, words: list[str]) -> None:
     """Neither by the command, nor by the server of its workers, the workers, or pip."""

@@ -36,9 +36,9 @@ def main(place: Path, kind: str, command: list[str]) -> None:
     print(json.dumps(told))
 
 
-ROOMS = {"cache": (0, 72 * 1024), "results": (0, 40 * 1024, 4 * 1024)}
+ROOMS = {"cache": (0, 72 * 1024), "results": (0, 40 * 1024)}
 """Bytes left free, in turn. cache: nothing, so that no data set is built; then a data set, but not its features.
-results: not even the folder's own files; some rows and predictions; fewer."""
+results: not even the folder's own files; some rows and predictions."""
 
 
 def fill(disk: Path, room: int) -> None:

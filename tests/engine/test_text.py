@@ -16,7 +16,7 @@ version = 1
 [budget]
 trials = 1
 epochs = 12
-refit_seeds = 2
+refit_seeds = 1
 
 [[task]]
 name = "words"

@@ -106,23 +106,20 @@ def test_what_can_not_be_begun(mmbench: Type) -> None:
     assert "Value error" not in answer.err, "what a library calls it is not the user's business"
 
 
-def test_an_encoder_passes_its_own_tests_and_its_suite_is_planned(mmbench: Type, tmp_path: Path) -> None:
-    made = mmbench("new", "encoder", "reader", "--to", str(tmp_path))
-    folder = tmp_path / "mmbench-reader"
-    assert made.code == 0
-    tested = subprocess.run([sys.executable, "-m", "pytest", "-q"], cwd=folder, capture_output=True, text=True)
-    assert tested.returncode == 0, tested.stdout
-    planned = mmbench("plan", str(folder / "suite.toml"), "--plugin", str(folder / "reader.py"))
-    assert (planned.code, "8 of 8 cells to do" in planned.out) == (0, True), planned.out + planned.err
+CELLS = {"encoder": 8, "objective": 5, "optimizer": 5, "schedule": 5, "compressor": 5, "metric": 4, "corruption": 4}
+"""How many cells the suite has that comes with a part of each role."""
 
 
-@pytest.mark.parametrize("what", ["objective", "optimizer", "schedule", "compressor", "metric", "corruption"])
-def test_a_part_passes_its_own_tests_and_its_suite_is_planned(mmbench: Type, tmp_path: Path, what: str) -> None:
-    made = mmbench("new", what, "my_own", "--to", str(tmp_path))
-    folder = tmp_path / "mmbench-my-own"
-    assert made.code == 0
-    tested = subprocess.run([sys.executable, "-m", "pytest", "-q"], cwd=folder, capture_output=True, text=True)
+def test_every_part_passes_its_own_tests_and_its_suite_is_planned(mmbench: Type, tmp_path: Path) -> None:
+    """All in one process, which is spared importing torch for each."""
+    folders = {what: tmp_path / f"mmbench-my-{what}" for what in CELLS}
+    for what in CELLS:
+        assert mmbench("new", what, f"my_{what}", "--to", str(tmp_path)).code == 0
+    own = ["-o", f"pythonpath={' '.join(map(str, folders.values()))}", "--import-mode=importlib"]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *own, *map(str, folders.values())]
+    tested = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert tested.returncode == 0, tested.stdout
-    planned = mmbench("plan", str(folder / "suite.toml"), "--plugin", str(folder / "my_own.py"))
-    cells = 5 if what in ("objective", "optimizer", "schedule", "compressor") else 4
-    assert (planned.code, f"{cells} of {cells} cells to do" in planned.out) == (0, True), planned.out + planned.err
+    for what, folder in folders.items():
+        planned = mmbench("plan", str(folder / "suite.toml"), "--plugin", str(folder / f"my_{what}.py"))
+        said = f"{CELLS[what]} of {CELLS[what]} cells to do"
+        assert (planned.code, said in planned.out) == (0, True), planned.out + planned.err
