@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from mmbench.api.parts.scores import curve_point, scored
+from mmbench.api.parts.scores import curve_point, scored, sign
 from mmbench.api.record import Refit, Trial
 from mmbench.api.space import Params
 from mmbench.api.suite import CorruptionSpec
@@ -32,8 +32,8 @@ TEST = "test"
 def best(trials: Sequence[Trial], direction: str) -> Trial | None:
     """The best trial that ended well; the earliest of equals."""
     ended = [trial for trial in trials if trial.status == "ok" and trial.score is not None]
-    sign = -1 if direction == "max" else 1
-    return min(ended, key=lambda trial: (sign * (trial.score or 0.0), trial.number), default=None)
+    better = sign(direction)
+    return min(ended, key=lambda trial: (-better * (trial.score or 0.0), trial.number), default=None)
 
 
 def schedule(cell: Cell, trials: Sequence[Trial], catalog: Catalog, base: Params) -> list[tuple[Role, int, Params]]:

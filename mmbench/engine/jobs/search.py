@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 import optuna
 from optuna.trial import TrialState
 
+from mmbench.api.parts.scores import sign
 from mmbench.api.record import Trial
 from mmbench.api.space import Choice, Int, Parameter, Params
 from mmbench.api.suite import Budget
@@ -68,7 +69,7 @@ class Rungs:
     half of the epochs a training continues if its best score is in the better half of all that ever came so far."""
 
     def __init__(self, budget: Budget, direction: str) -> None:
-        self.sign = 1 if direction == "max" else -1
+        self.sign = sign(direction)
         self.seen: dict[int, dict[int, float]] = {math.ceil(budget.epochs / 2**k): {} for k in (2, 1)}
         """{epochs: {number of a trial: its best score by then}}; larger is better."""
 
@@ -167,8 +168,8 @@ def _hopeless(workspace: Workspace, trials: Sequence[Trial]) -> bool:
     cell = workspace.cell
     if cell.give_up is None or len(trials) < cell.budget.trials / 2:
         return False
-    sign = 1 if cell.direction == "max" else -1
-    return not any(trial.score is not None and sign * trial.score >= sign * cell.give_up for trial in trials)
+    better = sign(cell.direction)
+    return not any(trial.score is not None and better * trial.score >= better * cell.give_up for trial in trials)
 
 
 def _ask_batch(study: optuna.Study, workspace: Workspace, numbers: range) -> list[_Asked]:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from mmbench.api.parts import Epoch, Features, Fused, gather
+from mmbench.api.parts.scores import sign
 from mmbench.engine import clock
 from mmbench.engine.learn.model import BLOCK, Batch, Inputs, Model, kernels, predict
 from mmbench.engine.learn.optimizer import Rule, Updater, groups_of
@@ -57,7 +58,7 @@ class Lesson:
 
     @property
     def sign(self) -> int:
-        return 1 if self.direction == "max" else -1
+        return sign(self.direction)
 
 
 @dataclass
