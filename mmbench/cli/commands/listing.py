@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from mmbench.api.suite import Suite
     from mmbench.plugins import Catalog
 
-WHAT = (*(role.plural for role in ROLES), "suites")
+WHAT = (*(role.plural for role in ROLES), "executors", "suites")
 
 
 def listing(
@@ -54,6 +54,8 @@ def listing(
 def _rows(group: str, catalog: "Catalog") -> list[dict[str, str]]:
     if group == "suites":
         return _suite_rows()
+    if group == "executors":
+        return _executor_rows(catalog)
     from mmbench.plugins import summary
 
     shelf = catalog.shelves()[group]
@@ -64,6 +66,20 @@ def _rows(group: str, catalog: "Catalog") -> list[dict[str, str]]:
             row["reads"] = part.kind  # type: ignore[attr-defined]
         rows.append(row | {"distribution": shelf.origins[name].distribution, "about": part.about})
     return rows
+
+
+def _executor_rows(catalog: "Catalog") -> list[dict[str, str]]:
+    return [
+        {
+            "name": name,
+            "kind": "executor",
+            "summary": (inspect.getdoc(executor) or "").partition("\n")[0],
+            "source": "",
+            "distribution": catalog.executors.origins[name].distribution,
+            "about": "runs the jobs: mmbench run --executor",
+        }
+        for name, executor in catalog.executors.items()
+    ]
 
 
 def _suite_rows() -> list[dict[str, str]]:
@@ -235,6 +251,8 @@ def _contender(spec: Any) -> str:
     words = [f"fusion {' | '.join(spec.fusion)}" if spec.fusion else "every fusion that fits"]
     if spec.each_modality:
         words = ["each modality alone"]
+    if spec.of:
+        words = [f"the trained models of {spec.of!r}, by {' | '.join(spec.compressor)}"]
     if spec.objective:
         words.append(f"objective {' | '.join(spec.objective)}")
     if spec.optimizer:

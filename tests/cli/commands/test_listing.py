@@ -42,6 +42,12 @@ def test_json_rows_have_what_a_program_needs(mmbench: Callable[..., Any]) -> Non
     assert next(row["reads"] for row in rows if row["name"] == "cnn") == "image"
 
 
+def test_executors_are_listed(mmbench: Callable[..., Any]) -> None:
+    (row,) = json.loads(mmbench("list", "executors", "--format", "json").out)
+    assert (row["name"], row["kind"], row["distribution"]) == ("local", "executor", "mmbench")
+    assert row["summary"].startswith("Processes of this machine")
+
+
 def test_one_kind_only(mmbench: Callable[..., Any]) -> None:
     rows = json.loads(mmbench("list", "fusions", "--format", "json").out)
     assert {row["kind"] for row in rows} == {"fusion"}
