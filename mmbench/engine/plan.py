@@ -157,6 +157,7 @@ def _contenders(suite: Suite, task: Task, catalog: Catalog, names: Sequence[str]
             expanded += [(spec.name, replace(spec, name=f"{spec.name} {m}", only=(m,))) for m in task.modalities]
         else:
             expanded.append((spec.name, spec))
+    _check_names(expanded)
     known = {name for group, spec in expanded for name in (group, spec.name)}
     for name in names:
         if name not in known and name not in catalog.fusions:
@@ -168,6 +169,17 @@ def _contenders(suite: Suite, task: Task, catalog: Catalog, names: Sequence[str]
     wanted += [parents[name] for name in wanted if name in parents]  # what is derived needs its parent
     yield from (spec for _, spec in here if spec.name in wanted)
     yield from (ContenderSpec(name=name, fusion=(name,)) for name in names if name not in known)
+
+
+def _check_names(expanded: Sequence[tuple[str, ContenderSpec]]) -> None:
+    """No contender has the name of one that `each_modality` makes: one would hide the other."""
+    groups: dict[str, str] = {}
+    for group, spec in expanded:
+        if (other := groups.setdefault(spec.name, group)) != group:
+            named, made = (group, other) if spec.name == group else (other, group)
+            raise SuiteError(
+                f"contender {named!r}: {made!r}, with each_modality = true, makes one named {spec.name!r}; rename one"
+            )
 
 
 def _parents(every: Sequence[ContenderSpec], here: Sequence[ContenderSpec], task: Task) -> dict[str, str]:

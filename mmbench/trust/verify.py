@@ -14,9 +14,10 @@ from typing import Any
 
 from mmbench.api.record import Record
 from mmbench.api.suite import Suite
-from mmbench.errors import MMBenchError
+from mmbench.errors import MMBenchError, StoreError
 from mmbench.plugins import Catalog
 from mmbench.store import suitefile
+from mmbench.store.chain import content_of
 from mmbench.store.reading import TRIALS
 from mmbench.trust import cells, contents, seal, signature
 from mmbench.trust.contents import Contents, place
@@ -177,8 +178,8 @@ def _check_environment(found: Contents, report: Report) -> Iterator[Finding]:
     where, last = found.records[-1]
     path = found.folder / ENVIRONMENT
     try:
-        stored: Any = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
+        stored: Any = json.loads(content_of(path) or b"")
+    except (StoreError, ValueError, RecursionError) as error:
         yield Finding("environment", ENVIRONMENT, f"can't be read: {error}")
         return
     if not isinstance(stored, Mapping) or dict(stored) != dict(last.environment):
