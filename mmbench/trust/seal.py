@@ -80,6 +80,8 @@ def check(folder: Path, chains: Sequence[lines.Lines]) -> Iterator[Finding]:
                 yield Finding("seal", file, "is not the file that was sealed")
         if said["schema"] != SCHEMA:
             yield Finding("seal", SEAL, f"has schema {said['schema']!r}, not {SCHEMA}")
+        for name in [*(set(said) - {"schema", "chains", "files"}), *(set(said["chains"]) - set(CHAINS))]:
+            yield Finding("seal", SEAL, f"has a field {name[:80]!r}, which mmbench does not write")
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         yield Finding("seal", SEAL, f"is no seal that mmbench wrote: {type(error).__name__}: {str(error)[:100]}")
 

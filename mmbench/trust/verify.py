@@ -23,6 +23,7 @@ from mmbench.trust import cells, contents, seal, signature
 from mmbench.trust.contents import Contents, place
 from mmbench.trust.findings import Finding, Report, short
 from mmbench.trust.registration import CHANGED, LATER, PLAN, Registration, Standing
+from mmbench.trust.replay import Replay
 from mmbench.trust.scores import Examiner
 
 ENVIRONMENT = "environment.json"
@@ -57,6 +58,11 @@ def verify(
         report.notes += [f"{name}: {how}" for name, how in examiner.changed.items()]
         report.notes += [f"predictions/{name} is in no row" for name in examiner.strangers()]
         report.counts["scores"] = examiner.recomputed
+        report.notes += examiner.notes
+        replay = Replay(found, found.suite, catalog)
+        report.add(replay.check())
+        report.notes += [*replay.notes(), *replay.uncovered(), *cells.notes(found, found.suite)]
+        report.counts["replayed"] = replay.replayed
     report.add(_check_environment(found, report))
     report.notes += list(_versions(found))
     _check_seal(found, report, published=published, signers=signers)
