@@ -45,8 +45,8 @@ def notes(contents: Contents, suite: Suite) -> Iterator[str]:
     for cell in contents.cells.values():
         for _, record in cell.records[:1]:
             if record.status not in ("ok", "skipped") and _whole(cell, record, suite):
-                told = short(record.reason)
-                yield f"{place(record)} ended as {record.status} after good refits, by its own word: {told}; reproduce it"
+                name, told = place(record), short(record.reason)
+                yield f"{name} ended as {record.status} after good refits, by its own word: {told}; reproduce it"
 
 
 def _counted_once(key: str, cell: Cell) -> Iterator[Finding]:

@@ -7,6 +7,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -105,7 +106,7 @@ def _strange(chain: Lines) -> Iterator[Finding]:
             continue
         twice: list[str] = []
         try:
-            row = json.loads(line.raw, object_pairs_hook=lambda pairs, twice=twice: _paired(pairs, twice))
+            row = json.loads(line.raw, object_pairs_hook=partial(_paired, twice))
         except (ValueError, RecursionError):
             continue  # it is no row at all, which is said of it elsewhere
         if not isinstance(row, dict):
@@ -123,7 +124,7 @@ def _strange(chain: Lines) -> Iterator[Finding]:
             yield Finding("chain", where, f"is called {short(row.get('id'))}, which is not the hash of its value")
 
 
-def _paired(pairs: list[tuple[str, Any]], twice: list[str]) -> dict[str, Any]:
+def _paired(twice: list[str], pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
         twice += [name for name, count in Counter(name for name, _ in pairs).items() if count > 1]

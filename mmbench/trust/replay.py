@@ -113,7 +113,9 @@ class Replay:
                 return
         if cell.skip or record.status == "skipped":
             if record.status != "skipped" or (cell.skip or record.reason) != record.reason:
-                pairs = [("its status", record.status, "skipped" if cell.skip else "not skipped")]
+                pairs: list[tuple[str, Any, Any]] = [
+                    ("its status", record.status, "skipped" if cell.skip else "not skipped")
+                ]
                 pairs.append(("its reason", record.reason, cell.skip))
                 yield from altered("record", where, pairs, against="suite.toml")
             elif not cell.skip and not cell.parent:

@@ -62,7 +62,7 @@ def verify(
         replay = Replay(found, found.suite, catalog)
         report.add(replay.check())
         report.notes += [*replay.notes(), *replay.uncovered(), *cells.notes(found, found.suite)]
-        report.counts["replayed"] = replay.replayed
+        report.counts["replays"] = replay.replayed
     report.add(_check_environment(found, report))
     report.notes += list(_versions(found))
     _check_seal(found, report, published=published, signers=signers)

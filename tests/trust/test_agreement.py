@@ -98,7 +98,7 @@ def fewer_epochs_spent(forger: "Forger") -> tuple[str, str]:
 def no_budget(forger: "Forger") -> tuple[str, str]:
     rows = forger.rows(RECORDS)
     for kind, row in rows:
-        value = row.get("value")
+        value = row.get("value", {})
         if kind == "said" and "refit_seeds" in value:
             del value["trials"]
     forger.write(RECORDS, rows)
