@@ -73,7 +73,9 @@ def tree(path: Path) -> ast.Module:
     return parsed(path.read_text(encoding="utf-8"))
 
 
-parsed = cache(ast.parse)
+@cache
+def parsed(text: str) -> ast.Module:
+    return ast.parse(text)
 
 
 def imported(nodes: Iterator[ast.AST]) -> Iterator[str]:
