@@ -112,13 +112,11 @@ class Replay:
                 self._left.setdefault("; ".join(changed[:3]), []).append(place(record))
                 return
         if cell.skip or record.status == "skipped":
-            if record.status != "skipped" or (cell.skip or record.reason) != record.reason:
-                pairs: list[tuple[str, Any, Any]] = [
-                    ("its status", record.status, "skipped" if cell.skip else "not skipped")
-                ]
-                pairs.append(("its reason", record.reason, cell.skip))
-                yield from altered("record", where, pairs, against="suite.toml")
-            elif not cell.skip and not cell.parent:
+            if record.status != "skipped":
+                yield Finding("record", where, f"ended as {record.status}, but is skipped here: {cell.skip}")
+            elif cell.skip:
+                yield from altered("record", where, [("its reason", record.reason, cell.skip)], against="suite.toml")
+            elif not cell.parent:
                 yield Finding("record", where, "is skipped, but it fits its task here")
             return
         yield from self._search(record, stored, cell)
