@@ -26,6 +26,8 @@ from mmbench.trust.trials import TRIALS
 if TYPE_CHECKING:
     from mmbench.engine.jobs.sampling import Asked
 
+MOST = 1_000
+"""Trials of a cell: the sampler's time grows with their square."""
 CLOSE = 1e-9
 """Relative: another processor may differ in the last digits."""
 JOINED = 4
@@ -118,6 +120,9 @@ class Replay:
                 yield from altered("record", where, [("its reason", record.reason, cell.skip)], against="suite.toml")
             elif not cell.parent:
                 yield Finding("record", where, "is skipped, but it fits its task here")
+            return
+        if cell.budget.trials > MOST:
+            self._left.setdefault(f"granted more than {MOST:,} trials", []).append(place(record))
             return
         yield from self._search(record, stored, cell)
 
