@@ -19,20 +19,28 @@ def shown_json(text: str) -> str:
     return text.translate({ord(c): json.dumps(c)[1:-1] for c in set(text) if not c.isprintable() and c != "\n"})
 
 
-def score(value: float | None) -> str:
-    """Three decimals without the zero before the point: .842, 1.000, 12.34."""
+SMALL = 0.0005
+"""Below it three decimals show nothing."""
+
+
+def score(value: float | None, *, among: float | None = None) -> str:
+    """Three decimals without the zero before the point: .842, 1.000, 12.34.
+
+    Something smaller is 2e-04, unless `among`, the largest figure that it stands beside, has decimals: then it is .000.
+    """
     if value is None:
         return "–"
     if value != value or abs(value) == float("inf"):
         return str(value)
-    if 0 < abs(value) < 0.0005:
+    if 0 < max(abs(value), among or 0.0) < SMALL:
         return f"{value:.0e}"
     text = f"{value:.3f}" if abs(value) < 10 else f"{value:.4g}"
     return text.replace("0.", ".", 1) if text.startswith(("0.", "-0.")) else text
 
 
-def signed(value: float | None) -> str:
-    text = score(value)
+def signed(value: float | None, *, among: float = 1.0) -> str:
+    """A difference with its sign, by default one among others of three decimals."""
+    text = score(value, among=among)
     return text if value is None or text.startswith("-") else f"+{text}"
 
 
@@ -40,10 +48,17 @@ def with_interval(summary: dict[str, Any] | None, *, sign: bool = False) -> str:
     """.842 [.811 .870]"""
     if summary is None:
         return "–"
-    show = signed if sign else score
+    show, among = signed if sign else score, largest(summary)
     if summary["low"] is None:
         return show(summary["mean"])
-    return f"{show(summary['mean'])} [{show(summary['low'])} {show(summary['high'])}]"
+    low, high = (show(summary[end], among=among) for end in ("low", "high"))
+    return f"{show(summary['mean'], among=among)} [{low} {high}]"
+
+
+def largest(summary: Mapping[str, Any]) -> float:
+    """The largest of a mean and the ends of its interval: it says how small figures beside it may be shown."""
+    known = [abs(summary[key]) for key in ("mean", "low", "high") if isinstance(summary.get(key), int | float)]
+    return max((value for value in known if value < float("inf")), default=0.0)
 
 
 def rated(rating: dict[str, Any] | None) -> str:

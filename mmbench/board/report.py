@@ -196,7 +196,17 @@ def _head(names: Sequence[str]) -> list[str]:
 
 
 def _line(cells: Sequence[object]) -> str:
-    return "| " + " | ".join(escape(cell) for cell in cells) + " |"
+    return "| " + " | ".join(map(markdown_cell, cells)) + " |"
+
+
+INTERVAL = re.compile(r"\S+ \[\S+ \S+\]")
+NO_BREAK = "\u00a0"
+
+
+def markdown_cell(cell: object) -> str:
+    """A cell of a Markdown table; a figure stays on one line with its interval."""
+    text = escape(cell)
+    return text.replace(" ", NO_BREAK) if INTERVAL.fullmatch(str(cell)) else text
 
 
 LATEX = {char: f"\\{char}" for char in "&%$#_{}"} | {
@@ -212,8 +222,9 @@ LATEX = {char: f"\\{char}" for char in "&%$#_{}"} | {
 
 
 def latex(rows: Sequence[Row]) -> str:
-    """A table for each task and one of all, for the package booktabs, and the notes; TeX finds no command in any cell.
+    """A table for each task and one of all, for the packages booktabs and array, and the notes.
 
+    TeX finds no command in any cell; a table is no wider than a page of LaTeX's own article has room for.
     Contenders without a score stand below the rest with their reason.
     """
     by_task = _by_task(rows)
@@ -231,15 +242,15 @@ def escape_latex(text: object) -> str:
 
 def _latex_task(task: str, rows: list[Row]) -> str:
     metric = rows[0]["metric"]
-    heads = ["", "contender", metric, "fusion gain", "default", "parameters", "ms"]
+    heads = ["", "contender", metric, "fusion gain", "default", "params", "ms"]
     title = escape_latex(f"{task}: {metric}, {better(rows[0]['direction'])}")
-    lines = [r"\begin{table}", rf"\caption{{{title}}}", r"\centering"]
-    lines += [r"\begin{tabular}{rlllrrr}", r"\toprule", _latex_line(heads), r"\midrule"]
+    lines = [*_latex_head(title), rf"\begin{{tabular}}{{@{{}}r{_latex_text(0.2)}llrrr@{{}}}}"]
+    lines += [r"\toprule", _latex_line(heads), r"\midrule"]
     for row in rows:
         if row["status"] != "ok":
             said = escape_latex(f"{row['status']}: {row['reason'] or 'no reason was given'}")
-            line = f"-- & {escape_latex(named(row))} & "
-            lines.append(rf"{line}\multicolumn{{5}}{{p{{0.6\linewidth}}}}{{{said}}} \\")
+            line = f"-- & {_latex_broken(named(row))} & "
+            lines.append(rf"{line}\multicolumn{{5}}{{p{{0.55\linewidth}}}}{{{said}}} \\")
             continue
         cells = [row["rank"] or "–", named(row), with_interval(row["metrics"].get(metric))]
         cells += [with_interval(row["fusion_gain"], sign=True), score((row["default"] or {}).get("mean"))]
@@ -247,19 +258,34 @@ def _latex_task(task: str, rows: list[Row]) -> str:
         lines.append(_latex_line(cells))
     lines += [r"\bottomrule", r"\end{tabular}"]
     lines += [rf"\par {{\footnotesize {escape_latex(warning)}\par}}" for warning in warnings(rows)]
-    return "\n".join([*lines, r"\end{table}"])
+    return "\n".join([*lines, r"\end{table*}"])
 
 
 def _latex_across(rows: Sequence[Row]) -> str:
-    lines = [r"\begin{table}", r"\caption{All tasks}", r"\centering", r"\begin{tabular}{rlll}", r"\toprule"]
-    lines += [_latex_line(["average rank", "contender", "rating", "not on"]), r"\midrule"]
+    lines = [*_latex_head("All tasks"), rf"\begin{{tabular}}{{@{{}}r{_latex_text(0.3)}l{_latex_text(0.3)}@{{}}}}"]
+    lines += [r"\toprule", _latex_line(["average rank", "contender", "rating", "not on"]), r"\midrule"]
     lines += [_latex_line(_standing(row)) for row in across(rows)]
     lines += [r"\bottomrule", r"\end{tabular}"]
     lines += [rf"\par {{\footnotesize {escape_latex(line)}\par}}" for line in told(told_apart(rows))]
-    return "\n".join([*lines, r"\end{table}"])
+    return "\n".join([*lines, r"\end{table*}"])
+
+
+def _latex_head(title: str) -> list[str]:
+    """A float over all columns of the page, so that in two columns of text none lies on its neighbour."""
+    return [r"\begin{table*}", rf"\caption{{{title}}}", r"\centering\footnotesize", r"\setlength{\tabcolsep}{2.5pt}"]
+
+
+def _latex_text(share: float) -> str:
+    """A column of text that is broken into lines: a long name makes no table wider than the page."""
+    return rf">{{\raggedright\arraybackslash}}p{{{share:g}\linewidth}}"
+
+
+def _latex_broken(text: object) -> str:
+    """Text that may be broken after each underscore, as TeX by itself breaks names at hyphens only."""
+    return escape_latex(text).replace(r"\_", r"\_\allowbreak{}")
 
 
 def _latex_line(cells: Sequence[object]) -> str:
     """A line of the table; a number's hyphen is a minus."""
-    texts = [re.sub(r"(?<![\w-])-(?=[.\d])", "$-$", escape_latex(cell)) for cell in cells]
+    texts = [re.sub(r"(?<![\w-])-(?=[.\d])", "$-$", _latex_broken(cell)) for cell in cells]
     return " & ".join(texts) + r" \\"

@@ -38,6 +38,8 @@ from mmbench.board.stats.reference import LEVEL
 Row: TypeAlias = dict[str, Any]
 LONG_NAME, SHORTEST_NAME = 24, 8
 HALF_BAR = 4
+FAR_BEHIND = 3
+"""Times the median: gains beyond it don't set the scale of the bars."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,7 @@ def _columns(rows: list[Row], metrics: Mapping[str, Metric]) -> list[Column]:
         Column(short(metric, metrics), lambda row: Text(with_interval(row["metrics"].get(metric))), 0, right=False),
     ]
     if any(row["fusion_gain"] for row in rows):
-        most = max(abs(row["fusion_gain"]["mean"]) for row in rows if row["fusion_gain"])
+        most = _longest([row["fusion_gain"]["mean"] for row in rows if row["fusion_gain"]])
         columns.append(Column("fusion gain", _gain, 0, right=False))
         columns.append(Column("", lambda row: _bar(row["fusion_gain"], most), 60))
     columns.append(Column("default", lambda row: Text(score((row["default"] or {}).get("mean"))), 5))
@@ -138,11 +140,24 @@ def _gain(row: Row) -> Text:
     return Text(with_interval(gain, sign=True), style=("green" if gain["mean"] > 0 else "red") if sure else "")
 
 
+def _longest(gains: Sequence[float]) -> float:
+    """The gain that a whole bar stands for: the largest of those that lie together, so that a majority class, far
+    behind the others, does not empty all their bars."""
+    known = sorted(abs(gain) for gain in gains if isfinite(gain))
+    return max((gain for gain in known if gain <= FAR_BEHIND * known[len(known) // 2]), default=0.0)
+
+
 def _bar(gain: Row | None, most: float) -> Text:
+    """A bar from the middle to either side; one that would be longer than there is room for ends in an arrow."""
     if gain is None:
         return Text("")
-    length = round(HALF_BAR * abs(gain["mean"]) / most) if most and isfinite(gain["mean"] / most) else 0
-    left, right = ("", "█" * length) if gain["mean"] > 0 else ("█" * length, "")
+    share = abs(gain["mean"]) / most if most else 0.0
+    length = min(HALF_BAR, round(HALF_BAR * share)) if isfinite(share) else 0
+    bar = "█" * length
+    if gain["mean"] > 0:
+        left, right = "", f"{bar[:-1]}▸" if share > 1 else bar
+    else:
+        left, right = f"◂{bar[1:]}" if share > 1 else bar, ""
     return Text.assemble((left.rjust(HALF_BAR), "red"), ("│", "dim"), (right.ljust(HALF_BAR), "green"))
 
 

@@ -50,6 +50,7 @@ def _task(board: Board, rows: Sequence[Row]) -> View:
         "id": anchor(board.title, first["task"]),
         "metric": first["metric"],
         "better": figures.better(first["direction"]),
+        "falls": int(sign(first["direction"]) > 0),
         "test_rows": number(first["test_rows"]),
         "axis": drawing.axis(scale) if scale else "",
         "gain_axis": drawing.axis(gain_scale, sign=True) if gain_scale else "",
@@ -112,7 +113,7 @@ def _ranked(board: Board, row: Row, scale: Scale | None, gain_scale: Scale | Non
         "score": figures.score(summary["mean"]) if summary else "–",
         "interval": interval(summary),
         "score_plot": whisker(summary, scale),
-        "gain": figures.signed(gain["mean"]) if gain else "",
+        "gain": figures.signed(gain["mean"], among=_among(gain)) if gain else "",
         "gain_interval": interval(gain, sign=True),
         "gain_plot": whisker(gain, gain_scale, zero=True),
         "default": figures.score((row["default"] or {}).get("mean")),
@@ -136,8 +137,13 @@ def interval(summary: Mapping[str, Any] | None, *, sign: bool = False) -> str:
     """ "[.811 .870]", or nothing."""
     if summary is None or not finite(summary.get("low"), summary.get("high")):
         return ""
-    show = figures.signed if sign else figures.score
-    return f"[{show(summary['low'])} {show(summary['high'])}]"
+    show, among = figures.signed if sign else figures.score, figures.largest(summary)
+    return f"[{show(summary['low'], among=among)} {show(summary['high'], among=among)}]"
+
+
+def _among(summary: Mapping[str, Any]) -> float:
+    """What a difference stands beside: its interval; without one, figures of three decimals."""
+    return 1.0 if summary.get("low") is None else figures.largest(summary)
 
 
 def whisker(summary: Mapping[str, Any] | None, scale: Scale | None, *, zero: bool = False) -> Markup:

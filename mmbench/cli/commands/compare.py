@@ -11,6 +11,7 @@ import typer
 from mmbench.cli import options, terminal
 
 if TYPE_CHECKING:
+    from mmbench.api.parts import Metric
     from mmbench.board.compare import Comparison
 
 COLUMNS = ("task", "metric", "A", "B", "A - B", "p", "Holm", "better")
@@ -49,7 +50,7 @@ def compare(
     """
     from mmbench import plugins, session
     from mmbench.board import compare as comparing
-    from mmbench.board.report import escape, finite
+    from mmbench.board.report import escape, finite, markdown_cell
 
     data = session.find_run(run, results).data
     metrics = plugins.load(plugin or ()).metrics
@@ -61,14 +62,33 @@ def compare(
         return
     title = f"A: {first}, B: {second}"
     if form is Form.table:
-        terminal.show(terminal.one_line(title), "")
-        terminal.show(terminal.table(COLUMNS, [_cells(c) for c in found], right=COLUMNS[2:7]), "")
+        _show_table(found, title, {first: "A", second: "B"}, metrics)
         terminal.show(*map(terminal.one_line, _notes(found)))
         return
-    lines = [[escape(cell) for cell in line] for line in (COLUMNS, *map(_cells, found))]
+    lines = [[markdown_cell(cell) for cell in line] for line in (COLUMNS, *map(_cells, found))]
     lines.insert(1, ["---"] * len(COLUMNS))
     terminal.show(f"## {escape(title)}", "", *(f"| {' | '.join(line)} |" for line in lines), "")
     terminal.show("\n\n".join(map(escape, _notes(found))))
+
+
+def _show_table(
+    found: "Sequence[Comparison]", title: str, letters: Mapping[str, str], metrics: "Mapping[str, Metric]"
+) -> None:
+    """A table that has room in 80 columns: A and B stand for the names, and one metric of all tasks is in the title."""
+    from mmbench.board.figures import short
+
+    measured = dict.fromkeys(c.metric for c in found)
+    one = len(measured) == 1
+    rows = [[c.task, short(c.metric, metrics), *_cells(c)[2:]] for c in found]
+    rows = [
+        [*row[:-1], row[-1] if c.reason else letters.get(c.better or "", "neither")]
+        for row, c in zip(rows, found, strict=True)
+    ]
+    keep = [place for place, column in enumerate(COLUMNS) if not (one and column == "metric")]
+    terminal.show(terminal.one_line(f"{title}; {', '.join(measured)}" if one else title), "")
+    columns = [COLUMNS[place] for place in keep]
+    cells = [[row[place] for place in keep] for row in rows]
+    terminal.show(terminal.table(columns, cells, right=COLUMNS[2:-1], whole=columns[1:]), "")
 
 
 def _cells(comparison: "Comparison") -> list[str]:

@@ -251,8 +251,8 @@ def _draw(table: Table, *, form: Form) -> Sequence[object]:
     title, columns, cells = table
     if form is Form.table:
         return [title, "", terminal.table(columns, cells, right=[c for c in columns[1:] if c != "contender"]), ""]
-    from mmbench.board.report import escape
+    from mmbench.board.report import escape, markdown_cell
 
-    lines = [[escape(cell) for cell in line] for line in (columns, *cells)]
+    lines = [[markdown_cell(cell) for cell in line] for line in (columns, *cells)]
     lines.insert(1, ["---"] * len(columns))
     return [f"## {escape(title)}", "", *(f"| {' | '.join(line)} |" for line in lines), ""]

@@ -1,6 +1,12 @@
 """`mmbench compare` on a real run: the figures are those of the predictions, names are helped with."""
 
+import contextlib
 import json
+import os
+import pty
+import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,6 +15,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
+PUBLISHED = Path(__file__).parents[3] / "results" / "published" / "starter"
 Type = Callable[..., Any]
 Toy = Callable[[str], Path]
 
@@ -106,3 +113,20 @@ def test_a_wrong_name_is_one_line_and_exit_2(mmbench: Type, toy: Toy, words: lis
     assert (answer.code, answer.out) == (2, "")
     assert said in answer.err
     assert answer.err.count("\n") == 1
+
+
+def test_no_name_is_broken_in_80_columns() -> None:
+    """The longest names of the published run, on a terminal."""
+    master, slave = pty.openpty()
+    words = [sys.executable, "-m", "mmbench", "compare", str(PUBLISHED), "late_transformer", "cross_attention"]
+    size = {"COLUMNS": "80", "LINES": "50", "TERM": "xterm"}
+    subprocess.run([*words, "--metric", "balanced_accuracy"], stdout=slave, env={**os.environ, **size}, check=True)
+    os.close(slave)
+    shown = ""
+    with contextlib.suppress(OSError), os.fdopen(master, closefd=True) as terminal:
+        while text := terminal.read(1):
+            shown += text
+    assert "A: late_transformer, B: cross_attention; balanced_accuracy" in shown
+    (line,) = [line for line in shown.splitlines() if line.startswith("watch_exercise ")]
+    assert re.search(r"watch_exercise +[.]\d+ +[.]\d+ +[-+][.]\d+ \[\S+ \S+\] .* (A|B|neither)\s*$", line)
+    assert len(line.rstrip()) <= 80
