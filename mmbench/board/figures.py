@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mmbench.api.parts import Metric
+from mmbench.board.stats.reference import LEVEL
 
 
 def plain(text: object) -> str:
@@ -59,6 +60,16 @@ def largest(summary: Mapping[str, Any]) -> float:
     """The largest of a mean and the ends of its interval: it says how small figures beside it may be shown."""
     known = [abs(summary[key]) for key in ("mean", "low", "high") if isinstance(summary.get(key), int | float)]
     return max((value for value in known if value < float("inf")), default=0.0)
+
+
+def shown(difference: Mapping[str, Any] | None) -> int:
+    """1 where a difference is shown to be above 0, at 5% after its correction; -1 below; 0 where it is not shown.
+
+    Colours, bold figures and the verdict follow this.
+    """
+    if difference is None or difference.get("corrected") is None or difference["corrected"] >= LEVEL:
+        return 0
+    return 1 if difference["mean"] > 0 else -1
 
 
 def rated(rating: dict[str, Any] | None) -> str:
@@ -208,8 +219,8 @@ def notes(rows: list[dict[str, Any]]) -> list[str]:
     """What a reader must know to read the board, for one task or several."""
     text = [
         "[low high] is the 95% interval of the mean over seeds, for other seeds and other test items: resamples of the "
-        "items, Student's t for the seeds. Contenders of one rank can't be told apart from its first (paired on "
-        "the same items, Holm-corrected over all pairs, 5%)."
+        "items, Student's t for the seeds; each stands for itself, corrected for nothing. Contenders of one rank "
+        f"can't be told apart from its first (paired on the same items; {_corrections(rows) or 'corrected'}, 5%)."
     ]
     seeds = [row["metrics"][row["metric"]]["n_seeds"] for row in rows if row["rank"] is not None]
     text += [FEW_SEEDS[count] for count in {min(seeds, default=0)} & FEW_SEEDS.keys()]
@@ -217,8 +228,11 @@ def notes(rows: list[dict[str, Any]]) -> list[str]:
     if against:
         text.append(
             f"gain: minus the best single modality ({', '.join(against)}), which was chosen by its validation score, "
-            "never by test; positive is better."
+            "never by test; positive is better. Coloured or bold: shown by the corrected tests that make the ranks, "
+            "whatever its own interval says."
         )
+    if any(shown(row["tuning_gain"]) or shown(row["validation_gap"]) for row in rows):
+        text.append("search, val-test: coloured or bold where shown at 5%, corrected by Holm over a task's contenders.")
     if len({row["task"] for row in rows}) > 1:
         text.append(
             "All tasks: average rank is that of the mean scores among contenders with all tasks, as Friedman's test "
@@ -229,6 +243,12 @@ def notes(rows: list[dict[str, Any]]) -> list[str]:
         f"{mark} {meaning}" for state, (mark, meaning) in MARKS.items() if any(r.get("plan") == state for r in rows)
     ]
     return [*text, *_test_seen(rows), *gaps(rows), *policy(rows)]
+
+
+def _corrections(rows: list[dict[str, Any]]) -> str:
+    """What the ranks of each task are corrected for: "Holm, 105 pairs"."""
+    found = dict.fromkeys((row["fusion_gain"] or {}).get("correction") for row in rows)
+    return "; ".join(text for text in found if text)
 
 
 def policy(rows: Sequence[Mapping[str, Any]]) -> list[str]:

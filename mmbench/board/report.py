@@ -23,6 +23,7 @@ from mmbench.board.figures import (
     rated,
     score,
     short,
+    shown,
     shown_json,
     told,
     warnings,
@@ -157,8 +158,8 @@ def _task(task: str, rows: list[Row], metrics: Metrics) -> str:
             continue
         cost, spent = row["cost"], row["spent"]
         cells = [row["rank"] or "–", named(row), with_interval(row["metrics"].get(metric))]
-        cells += [with_interval(row["fusion_gain"], sign=True), score((row["default"] or {}).get("mean"))]
-        cells += [with_interval(row[name], sign=True) for name in ("tuning_gain", "validation_gap")]
+        cells += [_difference(row["fusion_gain"]), score((row["default"] or {}).get("mean"))]
+        cells += [_difference(row[name]) for name in ("tuning_gain", "validation_gap")]
         cells += [score(row["metrics"].get(name, {}).get("mean")) for name in others]
         cells += [count(cost["parameters"]), quantity(cost["latency_ms_p50"]), count(cost["throughput"])]
         cells += [mebibytes(cost["peak_memory_bytes"]), spent["trials"] or "–", duration(spent["seconds"])]
@@ -199,6 +200,15 @@ def _line(cells: Sequence[object]) -> str:
     return "| " + " | ".join(map(markdown_cell, cells)) + " |"
 
 
+class Bold(str):
+    """A figure, perhaps with its interval, that stands out in bold, as its test shows it."""
+
+
+def _difference(found: Row | None) -> str:
+    text = with_interval(found, sign=True)
+    return Bold(text) if shown(found) else text
+
+
 INTERVAL = re.compile(r"\S+ \[\S+ \S+\]")
 NO_BREAK = "\u00a0"
 
@@ -206,7 +216,8 @@ NO_BREAK = "\u00a0"
 def markdown_cell(cell: object) -> str:
     """A cell of a Markdown table; a figure stays on one line with its interval."""
     text = escape(cell)
-    return text.replace(" ", NO_BREAK) if INTERVAL.fullmatch(str(cell)) else text
+    text = text.replace(" ", NO_BREAK) if INTERVAL.fullmatch(str(cell)) else text
+    return re.sub(r"^\S+", r"**\g<0>**", text) if isinstance(cell, Bold) else text
 
 
 LATEX = {char: f"\\{char}" for char in "&%$#_{}"} | {
@@ -253,7 +264,7 @@ def _latex_task(task: str, rows: list[Row]) -> str:
             lines.append(rf"{line}\multicolumn{{5}}{{p{{0.55\linewidth}}}}{{{said}}} \\")
             continue
         cells = [row["rank"] or "–", named(row), with_interval(row["metrics"].get(metric))]
-        cells += [with_interval(row["fusion_gain"], sign=True), score((row["default"] or {}).get("mean"))]
+        cells += [_difference(row["fusion_gain"]), score((row["default"] or {}).get("mean"))]
         cells += [count(row["cost"]["parameters"]), quantity(row["cost"]["latency_ms_p50"])]
         lines.append(_latex_line(cells))
     lines += [r"\bottomrule", r"\end{tabular}"]
@@ -288,4 +299,8 @@ def _latex_broken(text: object) -> str:
 def _latex_line(cells: Sequence[object]) -> str:
     """A line of the table; a number's hyphen is a minus."""
     texts = [re.sub(r"(?<![\w-])-(?=[.\d])", "$-$", _latex_broken(cell)) for cell in cells]
-    return " & ".join(texts) + r" \\"
+    bold = [
+        re.sub(r"^\S+", r"\\textbf{\g<0>}", text) if isinstance(cell, Bold) else text
+        for cell, text in zip(cells, texts, strict=True)
+    ]
+    return " & ".join(bold) + r" \\"

@@ -27,13 +27,13 @@ from mmbench.board.figures import (
     rated,
     score,
     short,
+    shown,
     signed,
     told,
     warnings,
     with_interval,
 )
 from mmbench.board.stats.across import across, told_apart
-from mmbench.board.stats.reference import LEVEL
 
 Row: TypeAlias = dict[str, Any]
 LONG_NAME, SHORTEST_NAME = 24, 8
@@ -121,23 +121,25 @@ def _metric(name: str) -> Callable[[Row], Text]:
 
 
 def _sure(name: str, style: str = "") -> Callable[[Row], Text]:
-    """A difference without its interval: coloured where that lies on one side of 0."""
+    """A difference without its interval: coloured where its corrected test shows it."""
 
     def cell(row: Row) -> Text:
-        found = row[name] or {"mean": None, "p": None}
-        colour = style or ("green" if (found["mean"] or 0) > 0 else "red")
-        return Text(signed(found["mean"]), style=colour if (found["p"] or 1) < LEVEL else "")
+        found = row[name] or {"mean": None}
+        return Text(signed(found["mean"]), style=(style or _colour(found)) if shown(found) else "")
 
     return cell
 
 
 def _gain(row: Row) -> Text:
-    """Green or red only where the whole interval lies on one side of 0."""
+    """Green or red only where the tests that make the ranks show it."""
     gain = row["fusion_gain"]
     if gain is None:
         return Text("single" if len(row["modalities"]) == 1 else "–", style="dim")
-    sure = gain["low"] is not None and (gain["low"] > 0 or gain["high"] < 0)
-    return Text(with_interval(gain, sign=True), style=("green" if gain["mean"] > 0 else "red") if sure else "")
+    return Text(with_interval(gain, sign=True), style=_colour(gain) if shown(gain) else "")
+
+
+def _colour(gain: Row) -> str:
+    return "green" if (gain["mean"] or 0) > 0 else "red"
 
 
 def _longest(gains: Sequence[float]) -> float:

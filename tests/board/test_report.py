@@ -248,7 +248,9 @@ def width(latex: str) -> float:
         columns = re.findall(r"p\{([\d.]+)\\linewidth\}|\b([lr])|([lr])", re.sub(r"@\{\}|>\{.*?\}(?=p)", "", spec))
         lines = [line.removesuffix(r" \\").split(" & ") for line in body.splitlines() if line.endswith(r" \\")]
         lines = [line for line in lines if len(line) == len(columns)]
-        texts = [[re.sub(r"\\allowbreak\{\}|[\\$]", "", cell) for cell in cells] for cells in zip(*lines, strict=True)]
+        texts = [
+            [re.sub(r"\\(allowbreak|textbf)|[{}\\$]", "", cell) for cell in cells] for cells in zip(*lines, strict=True)
+        ]
         wide = [max(sum(POINTS.get(char, 4.4) for char in cell) for cell in cells) for cells in texts]
         shares = [LINE * float(share) if share else own for (share, *_), own in zip(columns, wide, strict=True)]
         (gap,) = set(re.findall(r"tabcolsep\}\{([\d.]+)pt", latex)) or {"6"}
@@ -274,3 +276,19 @@ def test_a_table_in_latex_is_no_wider_than_the_page(rows: list[dict[str, Any]], 
 
 
 ENDS = ("mean", "low", "high")
+
+
+def test_bold_or_coloured_is_what_the_corrected_tests_show(rows: list[dict[str, Any]]) -> None:
+    """Whatever the interval of the figure alone says."""
+    gain = {"mean": 0.05, "low": 0.01, "high": 0.09, "p": 0.01, "against": "only text", "correction": "Holm, 9 pairs"}
+    (row,) = [row for row in rows if (row["task"], row["contender"]) == ("a", "gated")]
+    for corrected in (0.04, 0.06):
+        own = [{**row, "curves": {}, "fusion_gain": {**gain, "corrected": corrected}}]
+        sure = corrected < 0.05
+        assert ("| **+.050**\u00a0" in report.markdown(own)) == sure
+        assert (r"\textbf{+.050} [" in report.latex(own)) == sure
+        console = Console(width=160, file=io.StringIO(), force_terminal=True, color_system="standard")
+        console.print(*report.table(own, 160))
+        assert isinstance(console.file, io.StringIO)
+        assert ("\x1b[1;32m+.050" in console.file.getvalue()) == sure
+        assert "(paired on the same items; Holm, 9 pairs, 5%)" in report.markdown(own)

@@ -149,7 +149,8 @@ def _among(summary: Mapping[str, Any]) -> float:
 def whisker(summary: Mapping[str, Any] | None, scale: Scale | None, *, zero: bool = False) -> Markup:
     if summary is None or scale is None:
         return Markup()
-    return drawing.whisker(summary["mean"], summary["low"], summary["high"], scale, zero=zero)
+    shown = figures.shown(summary) if zero else 0
+    return drawing.whisker(summary["mean"], summary["low"], summary["high"], scale, zero=zero, shown=shown)
 
 
 def _other(board: Board, row: Row) -> View:

@@ -76,19 +76,21 @@ def finite(*values: float | None) -> bool:
     return all(value is not None and math.isfinite(value) for value in values)
 
 
-def whisker(mean: float, low: float | None, high: float | None, scale: Scale, *, zero: bool = False) -> Markup:
-    """A dot for the mean, a line for the interval; `zero` draws one at 0, and colours an interval that leaves it.
+def whisker(
+    mean: float, low: float | None, high: float | None, scale: Scale, *, zero: bool = False, shown: int = 0
+) -> Markup:
+    """A dot for the mean, a line for the interval; `zero` draws one at 0; `shown`, 1 or -1, colours what lies above or
+    below it.
 
     Its label says the interval only: the mean, and the interval as figures, stand beside it.
     """
     show = signed if zero else score
-    said, kind, parts = "", "", Markup()
+    said, kind, parts = "", {1: " more", -1: " less"}.get(shown, ""), Markup()
     if zero:
         parts += _line(scale(0), 2, scale(0), HIGH - 2, "zero")
     if finite(low, high) and low is not None and high is not None:
         among = max(abs(mean), abs(low), abs(high))
         said = f"95% interval {show(low, among=among)} to {show(high, among=among)}"
-        kind = " more" if zero and low > 0 else " less" if zero and high < 0 else ""
         parts += _line(scale(low), HIGH / 2, scale(high), HIGH / 2, f"interval{kind}")
     if scale.holds(mean):
         parts += Markup('<circle class="dot{}" cx="{}" cy="{}" r="3.2"/>').format(kind, scale(mean), HIGH / 2)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from mmbench.api.parts import Metric
     from mmbench.board.compare import Comparison
 
-COLUMNS = ("task", "metric", "A", "B", "A - B", "p", "Holm", "better")
+COLUMNS = ("task", "metric", "A", "B", "A - B", "p", "better")
 
 
 class Form(StrEnum):
@@ -39,8 +39,9 @@ def compare(
 ) -> None:
     """Test whether two contenders differ, on the same test items.
 
-    The difference is A minus B, with its 95% interval over seeds and items; p is corrected by Holm for the
-    number of tasks. For labels it also says on how many items which of the two was right.
+    The difference is A minus B, with its 95% interval over seeds and items. Which one is better is decided as
+    the leaderboard's ranks are: by p corrected over all pairs of the task's contenders. For labels it also says
+    on how many items which of the two was right.
 
     \b
     Examples:
@@ -96,10 +97,10 @@ def _cells(comparison: "Comparison") -> list[str]:
 
     name = [plain(comparison.task), plain(comparison.metric)]
     if comparison.reason is not None:
-        return [*name, "–", "–", "–", "–", "–", "not compared"]
+        return [*name, "–", "–", "–", "–", "not compared"]
     apart = {"mean": comparison.difference, "low": comparison.low, "high": comparison.high}
     scores = [score(comparison.first), score(comparison.second), with_interval(apart, sign=True)]
-    return [*name, *scores, _p(comparison.p), _p(comparison.holm), plain(comparison.better or "can't be told apart")]
+    return [*name, *scores, _p(comparison.corrected), plain(comparison.better or "can't be told apart")]
 
 
 def _p(value: float | None) -> str:
@@ -118,11 +119,12 @@ def _notes(found: "Sequence[Comparison]") -> list[str]:
     ]
     seeds = dict.fromkeys(c.seeds for c in compared)
     if seeds:
+        corrected = "; ".join(dict.fromkeys(c.correction for c in compared if c.correction))
         text = "; ".join(f"A {', '.join(map(str, a))} and B {', '.join(map(str, b))}" for a, b in seeds)
         notes.append(
             f"Seeds: {text}. A - B is the difference of the means over them, in units of the metric, with its 95% "
-            "interval over seeds and items together, the same items for both. Holm: p corrected for "
-            f"{len(compared)} {'task' if len(compared) == 1 else 'tasks'}; better: at 5% after it."
+            "interval over seeds and items together, the same items for both, of this pair alone. p is corrected over "
+            f"all pairs of a task's contenders ({corrected}), as for ranks; better: at 5% after that."
         )
     return notes
 
