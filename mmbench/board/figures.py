@@ -145,6 +145,21 @@ def beside(rows: list[dict[str, Any]], metrics: Mapping[str, Metric]) -> list[st
     return sorted((name for name in names if places[name] is not None), key=lambda name: places[name] or 0)
 
 
+REFERENCE = "reference"
+"""Stands in place of the gain of the single modality that all gains are over."""
+
+
+def gained(row: Mapping[str, Any]) -> str:
+    """The gain with its interval; of a single modality, that it is one, or that it is the one to beat."""
+    if row.get("reference"):
+        return REFERENCE
+    return (
+        "single"
+        if row["fusion_gain"] is None and row.get("kind") == "single"
+        else with_interval(row["fusion_gain"], sign=True)
+    )
+
+
 def better(direction: str) -> str:
     return "lower is better" if direction == "min" else "higher is better"
 
@@ -224,12 +239,12 @@ def notes(rows: list[dict[str, Any]]) -> list[str]:
     ]
     seeds = [row["metrics"][row["metric"]]["n_seeds"] for row in rows if row["rank"] is not None]
     text += [FEW_SEEDS[count] for count in {min(seeds, default=0)} & FEW_SEEDS.keys()]
-    against = sorted({plain(row["fusion_gain"]["against"]) for row in rows if row["fusion_gain"]})
-    if against:
+    against = list(dict.fromkeys(chosen(row) for row in rows if row.get("reference")))
+    if any(row["fusion_gain"] for row in rows):
         text.append(
-            f"gain: minus the best single modality ({', '.join(against)}), which was chosen by its validation score, "
-            "never by test; positive is better. Coloured or bold: shown by the corrected tests that make the ranks, "
-            "whatever its own interval says."
+            f"gain: minus the best single modality ({REFERENCE}), chosen by its validation score, never by test: "
+            f"{'; '.join(against)}. Positive is better. Coloured or bold: shown by the corrected tests that make the "
+            "ranks, whatever its own interval says."
         )
     if any(shown(row["tuning_gain"]) or shown(row["validation_gap"]) for row in rows):
         text.append("search, val-test: coloured or bold where shown at 5%, corrected by Holm over a task's contenders.")
@@ -243,6 +258,13 @@ def notes(rows: list[dict[str, Any]]) -> list[str]:
         f"{mark} {meaning}" for state, (mark, meaning) in MARKS.items() if any(r.get("plan") == state for r in rows)
     ]
     return [*text, *_test_seen(rows), *gaps(rows), *policy(rows)]
+
+
+def chosen(row: Mapping[str, Any]) -> str:
+    """ "only text, .792 on validation, .110 ahead of only image"."""
+    found = row["reference"]
+    ahead = f", {score(found['margin'])} ahead of {found['next']}" if found["next"] is not None else ""
+    return plain(f"{row['contender']}, {score(found['valid'])} on validation{ahead}")
 
 
 def _corrections(rows: list[dict[str, Any]]) -> str:

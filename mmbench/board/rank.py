@@ -66,11 +66,11 @@ def _leaderboard(runs: Sequence[RunData], metrics: Mapping[str, Metric], interva
         scored = [entry for entry in found if entry.record.status == "ok" and entry.score is not None]
         tests = family(scored, found[0].record.metric) if _tested(scored) else None
         ranks = tests.ranks() if tests else _ranks_of_means(scored)
-        reference = _best_single(found)
+        singles = _singles(found)
         found.sort(key=lambda entry: _place(entry, ranks))
         own = []
         for entry in found:
-            row = _row(entry, ranks.get(entry.record.contender), reference, tests, intervals)
+            row = _row(entry, ranks.get(entry.record.contender), singles, tests, intervals)
             own.append({**row, "plan": standings[entry.run.path](entry.record)})
         for name in ("tuning_gain", "validation_gap"):
             _correct(own, name)
@@ -131,10 +131,20 @@ def _correct(rows: Sequence[Row], name: str) -> None:
         found |= {"corrected": p, "correction": f"Holm, {len(tested)} contender{'s' * (len(tested) > 1)}"}
 
 
-def _best_single(entries: Sequence[Entry]) -> Entry | None:
-    """The single modality to beat, chosen by its score on validation, never on test."""
-    singles = [e for e in entries if e.single and e.record.status == "ok" and e.valid is not None]
-    return min(singles, key=lambda e: (-e.sign * (e.valid or 0.0), e.record.contender), default=None)
+def _singles(entries: Sequence[Entry]) -> list[Entry]:
+    """The single modalities, the one to beat first: it is chosen by its score on validation, never on test. What is
+    derived from one was not tuned as the others were."""
+    singles = [e for e in entries if e.kind == "single" and e.record.status == "ok" and e.valid is not None]
+    return sorted(singles, key=lambda e: (-e.sign * (e.valid or 0.0), e.record.contender))
+
+
+def _reference(entry: Entry, singles: Sequence[Entry]) -> Row | None:
+    """Of the single modality to beat: its score on validation, and by how much it was ahead of the next there."""
+    if not singles or entry is not singles[0]:
+        return None
+    second = singles[1] if len(singles) > 1 else None
+    margin = entry.sign * ((entry.valid or 0.0) - (second.valid or 0.0)) if second else None
+    return {"valid": entry.valid, "next": second.record.contender if second else None, "margin": margin}
 
 
 def _gain(entry: Entry, reference: Entry | None, tests: Family | None) -> Row | None:
@@ -230,7 +240,7 @@ def _why_unranked(entry: Entry) -> str | None:
 
 
 def _row(
-    entry: Entry, rank: int | None, reference: Entry | None, tests: Family | None, intervals: Collection[str]
+    entry: Entry, rank: int | None, singles: Sequence[Entry], tests: Family | None, intervals: Collection[str]
 ) -> Row:
     record = entry.record
     fine = record.status == "ok"
@@ -248,13 +258,15 @@ def _row(
         "rank": rank,
         "metric": record.metric,
         "direction": entry.direction,
+        "kind": entry.kind,
         "modalities": list(record.modalities),
         "test_rows": rows.get("test") if isinstance(rows := record.dataset.get("rows"), Mapping) else None,
         "valid": entry.valid,
+        "reference": _reference(entry, singles) if fine else None,
         "metrics": {name: entry.summary(name, interval=name in wanted) for name in metric_names(record)}
         if fine
         else {},
-        "fusion_gain": _gain(entry, reference, tests) if fine else None,
+        "fusion_gain": _gain(entry, singles[0] if singles else None, tests) if fine else None,
         "default": _default(entry) if fine else None,
         "tuning_gain": _tuning_gain(entry) if fine else None,
         "validation_gap": _gap(entry) if fine else None,

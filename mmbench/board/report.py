@@ -15,6 +15,7 @@ from mmbench.board.figures import (
     better,
     count,
     duration,
+    gained,
     mebibytes,
     named,
     notes,
@@ -158,7 +159,7 @@ def _task(task: str, rows: list[Row], metrics: Metrics) -> str:
             continue
         cost, spent = row["cost"], row["spent"]
         cells = [row["rank"] or "–", named(row), with_interval(row["metrics"].get(metric))]
-        cells += [_difference(row["fusion_gain"]), score((row["default"] or {}).get("mean"))]
+        cells += [_gain(row), score((row["default"] or {}).get("mean"))]
         cells += [_difference(row[name]) for name in ("tuning_gain", "validation_gap")]
         cells += [score(row["metrics"].get(name, {}).get("mean")) for name in others]
         cells += [count(cost["parameters"]), quantity(cost["latency_ms_p50"]), count(cost["throughput"])]
@@ -207,6 +208,10 @@ class Bold(str):
 def _difference(found: Row | None) -> str:
     text = with_interval(found, sign=True)
     return Bold(text) if shown(found) else text
+
+
+def _gain(row: Row) -> str:
+    return _difference(row["fusion_gain"]) if row["fusion_gain"] else gained(row)
 
 
 INTERVAL = re.compile(r"\S+ \[\S+ \S+\]")
@@ -264,7 +269,7 @@ def _latex_task(task: str, rows: list[Row]) -> str:
             lines.append(rf"{line}\multicolumn{{5}}{{p{{0.55\linewidth}}}}{{{said}}} \\")
             continue
         cells = [row["rank"] or "–", named(row), with_interval(row["metrics"].get(metric))]
-        cells += [_difference(row["fusion_gain"]), score((row["default"] or {}).get("mean"))]
+        cells += [_gain(row), score((row["default"] or {}).get("mean"))]
         cells += [count(row["cost"]["parameters"]), quantity(row["cost"]["latency_ms_p50"])]
         lines.append(_latex_line(cells))
     lines += [r"\bottomrule", r"\end{tabular}"]

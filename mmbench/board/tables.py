@@ -19,6 +19,7 @@ from mmbench.board.figures import (
     better,
     count,
     duration,
+    gained,
     mebibytes,
     named,
     notes,
@@ -134,7 +135,7 @@ def _gain(row: Row) -> Text:
     """Green or red only where the tests that make the ranks show it."""
     gain = row["fusion_gain"]
     if gain is None:
-        return Text("single" if len(row["modalities"]) == 1 else "–", style="dim")
+        return Text(gained(row), style="" if row.get("reference") else "dim")
     return Text(with_interval(gain, sign=True), style=_colour(gain) if shown(gain) else "")
 
 
@@ -191,7 +192,7 @@ def _grid(columns: list[Column], rows: list[Row], width: int) -> Table:
             else ""
             if row["rank"] == 1
             else "dim"
-            if len(row["modalities"]) == 1
+            if len(row["modalities"]) == 1 and not row.get("reference")
             else ""
         )
         table.add_row(*(cells[i][number] for i in keep), style=style)

@@ -257,3 +257,48 @@ def test_what_the_search_gained_is_corrected_for_all_that_searched(build: Build,
     found = [row["tuning_gain"] for row in leaderboard(build(searched), metrics)]
     assert {gain["correction"] for gain in found} == {"Holm, 4 contenders"}
     assert min(gain["corrected"] for gain in found) == pytest.approx(4 * min(gain["p"] for gain in found))
+
+
+def test_the_reference_is_marked_with_the_margin_by_which_validation_chose_it(rows: list[dict[str, Any]]) -> None:
+    (marked,) = [row for row in rows if row["reference"]]
+    assert marked["contender"] == "only text"
+    wanted = {"valid": pytest.approx(0.7), "next": "only image", "margin": pytest.approx(0.1)}
+    assert marked["reference"] == wanted
+    assert {row["fusion_gain"]["against"] for row in rows if row["fusion_gain"]} == {"only text"}
+
+
+def test_for_an_error_the_margin_is_positive_too(build: Build, cells: Cells, metrics: Metrics) -> None:
+    errors = [{**cell, "metric": "distance"} for cell in cells if cell["task"] == "a"]
+    (marked,) = [row for row in leaderboard(build(errors), metrics) if row["reference"]]
+    assert marked["reference"] == {"valid": 0.6, "next": "only text", "margin": pytest.approx(0.1)}
+
+
+def test_what_a_contender_is_follows_from_what_it_saw_and_did(build: Build, metrics: Metrics) -> None:
+    """Never from its name."""
+    found = [
+        {"task": "a", "contender": "only text", "tuned": [0.5], "valid": 0.4},
+        {"task": "a", "contender": "forest", "tuned": [0.5], "epochs": 3},
+        {"task": "a", "contender": "concat", "tuned": [0.5], "epochs": 0},
+        {"task": "a", "contender": "gated", "tuned": [0.5], "modalities": {"text": "text"}, "valid": 0.5},
+        {"task": "a", "contender": "small", "tuned": [0.5], "derived": {"of": "forest", "cell": "x"}},
+        {"task": "a", "contender": "less", "tuned": [0.5], "modalities": {"text": "text"}, "valid": 0.9}
+        | {"derived": {"of": "gated", "cell": "x"}},
+        {"task": "a", "contender": "broken", "status": "error", "default_params": {"train.lr": 0.1}},
+        {"task": "a", "contender": "guess", "status": "error", "default_params": {"fusion": "x"}},
+        {"task": "a", "contender": "misfit", "status": "skipped", "default_params": {}},
+    ]
+    rows = leaderboard(build(found), metrics)
+    assert {row["contender"]: row["kind"] for row in rows} == {
+        "only text": "fusion",
+        "forest": "fusion",
+        "concat": "baseline",
+        "gated": "single",
+        "small": "derived",
+        "less": "derived",
+        "broken": "fusion",
+        "guess": "baseline",
+        "misfit": None,
+    }
+    (marked,) = [row for row in rows if row["reference"]]
+    assert marked["contender"] == "gated", "what is derived was not tuned as the others were"
+    assert marked["reference"]["next"] is marked["reference"]["margin"] is None

@@ -51,6 +51,7 @@ def test_the_table_fits_and_keeps_what_matters(rows: list[dict[str, Any]], width
     flat = " ".join(text.split())
     assert "95% interval" in flat
     assert "chosen by its validation score" in flat
+    assert "only text, .700 on validation, .100 ahead of only image" in flat
 
 
 def test_a_wide_terminal_shows_more(rows: list[dict[str, Any]]) -> None:
@@ -88,6 +89,8 @@ def test_markdown_is_a_table_of_equal_rows(rows: list[dict[str, Any]]) -> None:
             counts = {len(re.findall(r"(?<!\\)\|", line)) for line in block.splitlines()}
             assert len(counts) == 1
     assert "## a\n" in text
+    assert re.search(r"\| only text \| [^|]* \| reference \|", text), "the one that all gains are over"
+    assert re.search(r"\| only image \| [^|]* \| single \|", text)
     assert "| 1 | concat | .850\u00a0\\[" in text, "a figure is not broken from its interval"
     assert not re.search(r"\d \\\[", text)
     assert "| – | broken | error: loss became NaN |" in text

@@ -109,7 +109,9 @@ def _ranked(board: Board, row: Row, scale: Scale | None, gain_scale: Scale | Non
     return _name(board, row) | {
         "rank": row["rank"],
         "leads": leads,
-        "single": len(row["modalities"]) == 1,
+        "single": row["kind"] == "single",
+        "said": "to beat: the best on validation" if row["reference"] else "single modality",
+        "reference": bool(row["reference"]),
         "score": figures.score(summary["mean"]) if summary else "–",
         "interval": interval(summary),
         "score_plot": whisker(summary, scale),

@@ -45,6 +45,7 @@ def cell_view(
         "seeds": summary["n_seeds"] if summary else None,
         "gain": figures.with_interval(row["fusion_gain"], sign=True) if row["fusion_gain"] else None,
         "against": (row["fusion_gain"] or {}).get("against"),
+        "chosen": figures.chosen(row) if row["reference"] else None,
         "default": figures.with_interval(row["default"]) if row["default"] else None,
         "valid": figures.score(row["valid"]),
         "contenders": sum(other["rank"] is not None for other in task_rows),
