@@ -31,6 +31,7 @@ from mmbench.board.figures import (
     with_interval,
 )
 from mmbench.board.stats.across import across, told_apart
+from mmbench.board.verdict import overall, verdict, verdicts
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -49,11 +50,13 @@ def table(rows: Sequence[Row], console_width: int, metrics: Metrics = NONE) -> "
 
 
 def json(rows: Sequence[Row], *, run: str = "", notes: Sequence[str] = ()) -> str:
-    """{"run": ..., "rows": [...]}, "notes" if there are any, and "all_tasks" for one board of several tasks.
+    """{"run": ..., "verdict": ..., "rows": [...]}, "notes" if there are any, and "all_tasks" for one board of several
+    tasks.
 
     What was not measured, or is not finite, is null.
     """
-    content: Row = {"run": run, **({"notes": list(notes)} if notes else {}), "rows": list(rows)}
+    content: Row = {"run": run, **({"notes": list(notes)} if notes else {})}
+    content |= {**({"verdict": verdicts(rows)} if rows else {}), "rows": list(rows)}
     if len({row["task"] for row in rows}) > 1 and len({row.get("board") for row in rows}) == 1:
         content["all_tasks"] = {"contenders": across(rows), "told_apart": told_apart(rows)}
     return _indented(shown_json(_strict(content))) + "\n"
@@ -126,14 +129,19 @@ def _cell(value: Any) -> Any:
 
 
 def markdown(rows: Sequence[Row], metrics: Metrics = NONE) -> str:
-    """A heading and a table for each task, the average ranks, and the notes."""
+    """The verdict over all tasks, then for each a heading, its own and a table, then average ranks and notes."""
     by_task = _by_task(rows)
-    blocks = [_task(task, own, metrics) for task, own in by_task.items()]
+    blocks = [f"## Verdict\n\n{_said(overall(rows)['sentences'])}"] if len(by_task) > 1 else []
+    blocks += [_task(task, own, metrics) for task, own in by_task.items()]
     if len(by_task) > 1:
         blocks.append(_across(rows))
     if rows:
         blocks.append("\n\n".join(escape(note) for note in notes(list(rows))))
     return "\n\n".join(blocks) + "\n"
+
+
+def _said(sentences: Sequence[str]) -> str:
+    return escape(" ".join(sentences))
 
 
 def _by_task(rows: Sequence[Row]) -> dict[str, list[Row]]:
@@ -151,7 +159,8 @@ def _task(task: str, rows: list[Row], metrics: Metrics) -> str:
     heads = ["rank", "contender", metric, "fusion gain", "default", "search gain", "validation - test"]
     heads += [short(name, metrics) for name in others]
     heads += ["parameters", "latency p50, ms", "rows/s", "peak memory, MiB", "trials", "spent"]
-    lines = [f"## {escape(task)}", "", f"{escape(metric)}, {better(rows[0]['direction'])}.", "", *_head(heads)]
+    lines = [f"## {escape(task)}", "", _said(verdict(rows).sentences), ""]
+    lines += [f"{escape(metric)}, {better(rows[0]['direction'])}.", "", *_head(heads)]
     for row in rows:
         if row["status"] != "ok":
             said = f"{row['status']}: {row['reason'] or 'no reason was given'}"
@@ -238,18 +247,24 @@ LATEX = {char: f"\\{char}" for char in "&%$#_{}"} | {
 
 
 def latex(rows: Sequence[Row]) -> str:
-    """A table for each task and one of all, for the packages booktabs and array, and the notes.
+    """The verdicts as text, a table for each task and one of all, for the packages booktabs and array, and the notes.
 
     TeX finds no command in any cell; a table is no wider than a page of LaTeX's own article has room for.
     Contenders without a score stand below the rest with their reason.
     """
     by_task = _by_task(rows)
-    blocks = [_latex_task(task, own) for task, own in by_task.items()]
+    blocks = [_latex_said("Verdict", overall(rows)["sentences"])] if len(by_task) > 1 else []
+    for task, own in by_task.items():
+        blocks += [_latex_said(task, verdict(own).sentences), _latex_task(task, own)]
     if len(by_task) > 1:
         blocks.append(_latex_across(rows))
     if rows:
         blocks.append("\n\n".join(rf"{{\footnotesize {escape_latex(note)}\par}}" for note in notes(list(rows))))
     return "\n\n".join(blocks) + "\n"
+
+
+def _latex_said(what: str, sentences: Sequence[str]) -> str:
+    return rf"\paragraph{{{escape_latex(what)}}} {escape_latex(' '.join(sentences))}"
 
 
 def escape_latex(text: object) -> str:

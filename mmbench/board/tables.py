@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 
 from rich.box import SIMPLE
 from rich.console import Group, JustifyMethod, RenderableType
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -35,6 +36,7 @@ from mmbench.board.figures import (
     with_interval,
 )
 from mmbench.board.stats.across import across, told_apart
+from mmbench.board.verdict import overall, verdict
 
 Row: TypeAlias = dict[str, Any]
 LONG_NAME, SHORTEST_NAME = 24, 8
@@ -54,11 +56,14 @@ class Column:
 
 
 def tables(rows: Sequence[Row], width: int, metrics: Mapping[str, Metric]) -> list[RenderableType]:
-    """A table for each task, then the average ranks, then the notes."""
+    """What the tasks say together, a verdict and a table for each task, then the average ranks, then the notes."""
     by_task: dict[str, list[Row]] = {}
     for row in rows:
         by_task.setdefault(row["task"], []).append(row)
-    found = [_task(task, own, width, metrics) for task, own in by_task.items()]
+    found: list[RenderableType] = []
+    if len(by_task) > 1:
+        found += [Text("verdict", style="bold cyan"), *_said(overall(rows)["sentences"]), Text("")]
+    found += [_task(task, own, width, metrics) for task, own in by_task.items()]
     if len(by_task) > 1:
         found.append(_across(rows, list(by_task), width))
     if rows:
@@ -68,13 +73,18 @@ def tables(rows: Sequence[Row], width: int, metrics: Mapping[str, Metric]) -> li
 
 def _task(task: str, rows: list[Row], width: int, metrics: Mapping[str, Metric]) -> RenderableType:
     ran = [row for row in rows if row["status"] == "ok"]
-    parts: list[RenderableType] = [_title(task, rows[0])]
+    parts: list[RenderableType] = [_title(task, rows[0]), *_said(verdict(rows).sentences), Text("")]
     if ran:
         parts.append(_grid(_columns(ran, metrics), ran, width))
     parts += [_failure(row) for row in rows if row["status"] != "ok"]
     parts += [_curve(name, ran, width) for name in dict.fromkeys(name for row in ran for name in row["curves"])]
     parts += [Text(f"! {warning}", style="yellow") for warning in warnings(rows)]
     return Group(*parts, Text(""))
+
+
+def _said(sentences: Sequence[str]) -> list[RenderableType]:
+    """Sentences one below the other, each broken between words."""
+    return [Padding(Text(plain(sentence)), (0, 0, 0, 2)) for sentence in sentences]
 
 
 def _title(task: str, row: Row) -> Text:

@@ -13,6 +13,7 @@ from mmbench.board.site.drawing import Mark, Scale, finite
 from mmbench.board.site.names import anchor, file_name
 from mmbench.board.stats import pareto
 from mmbench.board.stats.across import across, told_apart
+from mmbench.board.verdict import overall, verdict
 
 Row: TypeAlias = dict[str, Any]
 View: TypeAlias = dict[str, Any]
@@ -34,6 +35,7 @@ def board_view(board: Board) -> View:
     return {
         "title": board.title,
         "id": anchor("board", board.title),
+        "verdict": overall(board.rows)["sentences"] if len(tasks) > 1 else [],
         "tasks": views,
         "across": _across(board, tasks) if len(tasks) > 1 else None,
         "notes": notes,
@@ -50,6 +52,7 @@ def _task(board: Board, rows: Sequence[Row]) -> View:
         "id": anchor(board.title, first["task"]),
         "metric": first["metric"],
         "better": figures.better(first["direction"]),
+        "verdict": verdict(rows).sentences,
         "falls": int(sign(first["direction"]) > 0),
         "test_rows": number(first["test_rows"]),
         "axis": drawing.axis(scale) if scale else "",
