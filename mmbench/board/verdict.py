@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 from mmbench.board.figures import quantity, score, shown, signed, with_interval
 from mmbench.board.stats.across import across, told_apart
 
-Row: TypeAlias = Mapping[str, Any]
+Row: TypeAlias = dict[str, Any]
 COST = "latency_ms_p50"
 """What the cheapest is the cheapest in: all contenders have it, also those that train no parameters."""
 KINDS = {
