@@ -224,14 +224,14 @@ def _gain(row: Row) -> str:
 
 
 INTERVAL = re.compile(r"\S+ \[\S+ \S+\]")
-NO_BREAK = "\u00a0"
+NO_BREAK = "&nbsp;"
 
 
 def markdown_cell(cell: object) -> str:
     """A cell of a Markdown table; a figure stays on one line with its interval."""
     text = escape(cell)
     text = text.replace(" ", NO_BREAK) if INTERVAL.fullmatch(str(cell)) else text
-    return re.sub(r"^\S+", r"**\g<0>**", text) if isinstance(cell, Bold) else text
+    return re.sub(r"^[^&\s]+", r"**\g<0>**", text) if isinstance(cell, Bold) else text
 
 
 LATEX = {char: f"\\{char}" for char in "&%$#_{}"} | {

@@ -6,7 +6,7 @@ not is each row's `kind`, which `entries.kind` reads from the record; what is sh
 row, as its rank and its colour are. The report's formats and the site show it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from math import exp, log
 from statistics import median
@@ -57,12 +57,12 @@ class Verdict:
 
     task: str
     metric: str
-    reference: Mapping[str, Any] | None
+    reference: Row | None
     """{"contender", "mean", "valid", "next", "margin"}: the single modality that validation chose."""
     fusions: Counts
-    best: Mapping[str, Any] | None
+    best: Row | None
     """{"contender", "kind", "mean", "low", "high", "not_told_apart": how many others share its rank}"""
-    cheapest: Mapping[str, Any] | None
+    cheapest: Row | None
     """{"contender", "kind", "cost", "value"}: of those that share the first rank, the best included."""
     tuning: Median | None
     fusing: Median | None

@@ -85,8 +85,8 @@ def _fixed(record: Record, suite: Suite) -> ContenderSpec:
     params = dict(record.params)
     if record.derived:
         own = {key: value for key, value in params.items() if key.startswith("compressor.")}
-        parts = {"compressor": (params["compressor"],)}
-        return ContenderSpec(name=record.contender, of=record.derived["of"], params=own, **parts)
+        compressor = (params["compressor"],)
+        return ContenderSpec(name=record.contender, of=record.derived["of"], compressor=compressor, params=own)
     roles: dict[str, Any] = {role: (params.pop(role),) for role in ROLES if role in params}
     return ContenderSpec(name=record.contender, only=_only(record, suite), params=params, **roles)
 

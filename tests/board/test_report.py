@@ -91,7 +91,7 @@ def test_markdown_is_a_table_of_equal_rows(rows: list[dict[str, Any]]) -> None:
     assert "## a\n" in text
     assert re.search(r"\| only text \| [^|]* \| reference \|", text), "the one that all gains are over"
     assert re.search(r"\| only image \| [^|]* \| single \|", text)
-    assert "| 1 | concat | .850\u00a0\\[" in text, "a figure is not broken from its interval"
+    assert "| 1 | concat | .850&nbsp;\\[" in text, "a figure is not broken from its interval"
     assert not re.search(r"\d \\\[", "".join(line for line in text.splitlines() if line.startswith("|")))
     assert "| – | broken | error: loss became NaN |" in text
     assert "missing image, by severity:" in text
@@ -291,7 +291,7 @@ def test_bold_or_coloured_is_what_the_corrected_tests_show(rows: list[dict[str, 
     for corrected in (0.04, 0.06):
         own = [{**row, "curves": {}, "fusion_gain": {**gain, "corrected": corrected}}]
         sure = corrected < 0.05
-        assert ("| **+.050**\u00a0" in report.markdown(own)) == sure
+        assert ("| **+.050**&nbsp;" in report.markdown(own)) == sure
         assert (r"\textbf{+.050} [" in report.latex(own)) == sure
         console = Console(width=160, file=io.StringIO(), force_terminal=True, color_system="standard")
         console.print(*report.table(own, 160))

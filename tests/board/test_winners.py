@@ -28,9 +28,8 @@ def written(run: RunData, folder: Path) -> Suite:
 
 
 def test_a_contender_is_fixed_to_what_won(build: Build, tmp_path: Path) -> None:
-    run = build(
-        [cell("auto", **{"fusion": "gated", "fusion.gated.gate": "softmax", "train.lr": 0.1, "objective": "x+y"})]
-    )
+    params: dict[str, Any] = {"fusion": "gated", "fusion.gated.gate": "softmax", "train.lr": 0.1, "objective": "x+y"}
+    run = build([cell("auto", **params)])
     suite = written(run, tmp_path)
     assert (suite.name, suite.budget.trials, suite.budget.refit_seeds) == (
         "small-best",
