@@ -50,6 +50,12 @@ class Scene:
         for place in (wheel.parent, folder / "reports", earlier):
             place.mkdir(parents=True)
         save_file({"target": np.array(self.truth)}, earlier / "noise.targets.safetensors")
+        (earlier.parent / "suite.toml").write_text(SUITE)
+        (earlier.parent / "trials.jsonl").write_text("log loss on test, in full precision\n")
+        linked = folder / "away" / "rows.json"
+        linked.parent.mkdir()
+        linked.write_text(json.dumps(self.truth))
+        (folder / "cache" / "linked").symlink_to(linked.parent)
         with zipfile.ZipFile(wheel, "w") as archive:
             archive.writestr("secret/rows.json", json.dumps(labels | {"test": self.truth}))
         content = wheel.read_bytes()
@@ -108,9 +114,17 @@ def test_confined_parts_find_nothing(scene: Scene) -> None:
         assert "cross-device" in refused["move"]
         assert "exit status 1" in refused["cat"]
         closed = {way.split("/")[1] for way in refused if way.startswith("file")}
-        assert {"truth", "carriers"} <= closed, "the files with the truth are seen, and can't be read"
-        assert {"file results/earlier/predictions/noise.targets.safetensors"} <= set(refused)
+        assert {"truth", "carriers", "noise-of-mine", "linked"} <= closed, "they are seen, and can't be read"
+        earlier = {"predictions/noise.targets.safetensors", "trials.jsonl", "suite.toml"}
+        assert {f"file results/earlier/{name}" for name in earlier} <= set(refused)
+        assert "file results/cheat/trials.jsonl" in refused
         assert not any("read" in answer for answer in report["memory"].values())
+        assert not report["processes"]
+        assert not report["servers"]
+        table = next((scene.folder / "cache" / "tables").glob("noise-*/facts.json")).parent.name
+        own = {"features", "weights", "scratch", f"tables/{table}"}
+        tops = {name.removeprefix("file cache/") for name in report["opened"]}
+        assert not [name for name in tops if not name.startswith(tuple(own))], "nothing of any run, and of the cache"
     rows = scene.rows()
     assert rows["peek"]["metrics"]["accuracy"]["mean"] < 0.5
     assert {row["spent"]["test_accesses"] for row in rows.values()} == {1}
@@ -127,6 +141,9 @@ def test_without_it_they_find_the_truth(scene: Scene) -> None:
         assert {"tables", "load", "import", "cat", "own file"} <= ways, report["who"]
         assert any(way.startswith("file cache/truth") for way in ways)
         assert any(way.startswith("file cache/carriers") for way in ways)
+        assert {"file cache/noise-of-mine/rows.json", "file cache/linked/rows.json"} <= ways
+        assert {"file results/earlier/trials.jsonl", "file results/cheat/trials.jsonl"} <= set(report["opened"])
+        assert report["processes"]
         assert any(way.startswith("file results/earlier/predictions") for way in ways)
         assert not any(way.startswith("file cache/tables") for way in ways), "rows hold no target"
         assert "objects" not in ways, "nor does the process"
