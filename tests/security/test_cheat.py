@@ -47,7 +47,7 @@ class Scene:
         labels = {split: [byte % CLASSES for byte in os.urandom(n)] for split, n in ROWS.items()}
         wheel = folder / "cache" / "carriers" / "secret_data-1.0-py3-none-any.whl"
         earlier = folder / "results" / "earlier" / "predictions"
-        for place in (wheel.parent, folder / "reports", earlier):
+        for place in (wheel.parent, folder / "reports", earlier, folder / "t"):
             place.mkdir(parents=True)
         save_file({"target": np.array(self.truth)}, earlier / "noise.targets.safetensors")
         (earlier.parent / "suite.toml").write_text(SUITE)
@@ -69,6 +69,8 @@ class Scene:
             "CHEAT_FILE": str(folder / "own.json"),
             "CHEAT_REPORT": str(folder / "reports"),
             "CHEAT_RESULTS": str(folder / "results"),
+            "CHEAT_SOCKETS": str(folder / "t"),
+            "TMPDIR": str(folder / "t"),
         }
 
     def mmbench(self, *words: str, **environment: str) -> str:
