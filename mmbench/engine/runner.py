@@ -137,7 +137,8 @@ def _import_beforehand(cells: Sequence[Cell], catalog: Catalog) -> None:
             with suppress(Exception):  # whoever needs it will say so
                 import_module(name)
 
-    Thread(target=load).start()
+    with suppress(RuntimeError):  # so many threads the user may not have; whoever needs one more says so
+        Thread(target=load).start()
 
 
 def _limit(running: Running, hearing: Hearing) -> float | None:

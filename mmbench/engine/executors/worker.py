@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from mmbench.api.executor import Send, Work
-from mmbench.api.files import disk_full, open_streams
+from mmbench.api.files import disk_full, no_thread, open_streams, remedy
 from mmbench.api.record import Trial, pack
 from mmbench.engine import clock
 from mmbench.engine.executors.messages import (
@@ -94,6 +94,8 @@ class Assignment:
             if disk_full(error):
                 place = f"{self.setting.cache} is on a full disk"
                 tell(Failed(f"{place}: {told(error)}; free some space and run again", "data"))
+            elif no_thread(error):
+                tell(Failed(f"a worker can start no thread{remedy(error)}", "data"))
             else:
                 tell(Failed(f"{type(error).__name__}: {told(error)} [{_origin(error)}]"))
 
