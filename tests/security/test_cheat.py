@@ -135,6 +135,22 @@ def test_confined_parts_find_nothing(scene: Scene) -> None:
     assert "were hidden from the processes that tuned (Landlock)" in board
 
 
+@pytest.mark.skipif(sandbox.state().startswith("none"), reason=sandbox.state())
+def test_nor_do_they_where_a_run_is_reproduced(scene: Scene) -> None:
+    """The recorded run, wherever it lies, and what its data set reads."""
+    scene.run()
+    for report in (scene.folder / "reports").iterdir():
+        report.unlink()
+    (scene.folder / "results" / "cheat").rename(scene.folder / "cheat")
+    scene.environment["CHEAT_RESULTS"] = str(scene.folder / "cheat")
+    scene.mmbench("reproduce", "cheat", "--cell", "noise/peek")
+    reports = [json.loads(path.read_text()) for path in (scene.folder / "reports").iterdir()]
+    assert reports
+    for report in reports:
+        assert not report["found"], report["who"]
+        assert {"own file", "file cheat/trials.jsonl", "file cheat/records.jsonl"} <= set(report["refused"])
+
+
 def test_without_it_they_find_the_truth(scene: Scene) -> None:
     """So the test above can fail."""
     reports = scene.run(MMBENCH_SANDBOX="off")
