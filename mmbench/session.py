@@ -295,7 +295,7 @@ def estimate(session: Session) -> list[dict[str, Any]]:
                 "status": status,
                 "why": why,
                 "trials": trials,
-                "trainings": max(0, most - sum(stored.get(cell.key, ()))),
+                "trainings": 0 if cell.parent else max(0, most - sum(stored.get(cell.key, ()))),
                 "parameters": len(open_),
                 "fusions": list(cell.options("fusion")),
             }

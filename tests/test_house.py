@@ -5,10 +5,13 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
+
+from mmbench.testing.rules.part import heads
 
 ROOT = Path(__file__).parent.parent
 CORE = sorted((ROOT / "mmbench").rglob("*.py"))
@@ -67,7 +70,12 @@ LIGHT = {
 
 
 def tree(path: Path) -> ast.Module:
-    return ast.parse(path.read_text(encoding="utf-8"))
+    return parsed(path.read_text(encoding="utf-8"))
+
+
+@cache
+def parsed(text: str) -> ast.Module:
+    return ast.parse(text)
 
 
 def imported(nodes: Iterator[ast.AST]) -> Iterator[str]:
@@ -159,9 +167,7 @@ def test_a_plugin_knows_the_contract_only() -> None:
 
 def types_named(path: Path) -> Iterator[str]:
     """Where a file asks for a type of target, or for a head, by name: `isinstance(x, Label)`, `target == "match"`."""
-    from mmbench import plugins
-
-    types = {word for name in plugins.load().heads for word in (name, name.capitalize(), f"{name.capitalize()}Head")}
+    types = {word for name in heads() for word in (name, name.capitalize(), f"{name.capitalize()}Head")}
     for node in ast.walk(tree(path)):
         words: set[str] = set()
         if isinstance(node, ast.Call) and ast.unparse(node.func) in ("isinstance", "issubclass"):

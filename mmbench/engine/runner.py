@@ -10,7 +10,6 @@ from contextlib import suppress
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
-from threading import Thread
 
 from mmbench.api.executor import End, Request
 from mmbench.api.record import History
@@ -127,18 +126,13 @@ def _drain(crew: Crew, schedule: Schedule, hearing: Hearing, keep: Collection[st
 
 
 def _import_beforehand(cells: Sequence[Cell], catalog: Catalog) -> None:
-    """What scoring will need, while workers import what they need: some seconds of every run."""
+    """What scoring will need, while another process imports what workers need: some seconds of every run. Not in a
+    thread, which would disturb the start of processes."""
     own = [metric for name, metric in catalog.metrics.items() if catalog.metrics.origins[name].is_own]
     metrics = [metric for metric in own if any(metric.concerns(cell.task) for cell in cells)]
-    names = dict.fromkeys(["numpy", *(name for metric in metrics for name in metric.libraries)])
-
-    def load() -> None:
-        for name in names:
-            with suppress(Exception):  # whoever needs it will say so
-                import_module(name)
-
-    with suppress(RuntimeError):  # so many threads the user may not have; whoever needs one more says so
-        Thread(target=load).start()
+    for name in dict.fromkeys(["numpy", *(name for metric in metrics for name in metric.libraries)]):
+        with suppress(Exception):  # whoever needs it will say so
+            import_module(name)
 
 
 def _limit(running: Running, hearing: Hearing) -> float | None:

@@ -193,6 +193,8 @@ def test_the_key_is_the_parents_and_what_is_done(suite: Suite, catalog: Catalog)
 def test_what_is_chosen_brings_its_parent(suite: Suite, catalog: Catalog) -> None:
     plan = planning.make(lean(suite), catalog, contenders=["half of concat"])
     assert [cell.contender for cell in plan.cells] == ["half of concat", "concat"]
+    opened = session.open_run(lean(suite), plugins=[TOYS], contenders=["half of concat"])
+    assert [row["trainings"] for row in session.estimate(opened)] == [0, 8], "4 trials and 2 x 2 refits of the parent's"
 
 
 def test_every_fold_has_its_own_parent(suite: Suite, catalog: Catalog) -> None:

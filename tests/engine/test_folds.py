@@ -37,8 +37,16 @@ def by_contender(run: session.Run) -> dict[str, dict[str, Any]]:
     return {row["contender"]: row for row in run.rows(CATALOG)}
 
 
-def test_the_board_has_one_row_a_contender_over_all_rows(execute: Execute) -> None:
-    run = execute(SUITE)
+@pytest.fixture(scope="module")
+def whole(shared_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> session.Run:
+    """Run with one worker, and undisturbed. Not to be changed."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MMBENCH_CACHE", str(shared_cache))
+        return session.run(SUITE, plugins=[TOYS], results=tmp_path_factory.mktemp("folded"), workers=1)
+
+
+def test_the_board_has_one_row_a_contender_over_all_rows(whole: session.Run) -> None:
+    run = whole
     assert sorted(run.data.cells) == sorted((f"toy#{n}", c) for n in (1, 2, 3) for c in ("concat", "majority"))
     rows = run.rows(CATALOG)
     assert [(row["task"], row["contender"], row["test_rows"]) for row in rows] == [
@@ -75,9 +83,9 @@ def test_the_board_has_one_row_a_contender_over_all_rows(execute: Execute) -> No
     assert (comparison.task, comparison.items, comparison.reason) == ("toy", ROWS, None)
 
 
-def test_neither_workers_nor_an_end_on_the_way_change_a_fold(execute: Execute, tmp_path: Path) -> None:
-    whole = execute(SUITE, workers=1, results=tmp_path / "whole")
-
+def test_neither_workers_nor_an_end_on_the_way_change_a_fold(
+    whole: session.Run, execute: Execute, tmp_path: Path
+) -> None:
     def leave(event: Any) -> None:
         if isinstance(event, CellFinished):
             raise KeyboardInterrupt

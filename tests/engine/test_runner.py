@@ -1,6 +1,7 @@
 """Whole runs in real processes: the same table however they are run, and a decided end for every failure."""
 
 import gc
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -17,7 +18,7 @@ from mmbench.engine.space import default_params
 from mmbench.errors import MMBenchError, StoreError
 from mmbench.store import reading
 from mmbench.store.writing import Store
-from tests.engine.conftest import TOYS
+from tests.engine.conftest import TESTS, TOYS
 
 Execute = Callable[..., session.Run]
 
@@ -45,8 +46,16 @@ def record(run: session.Run, contender: str) -> Record:
     return next(r for r in run.data.records if r.contender == contender)
 
 
-def test_every_cell_is_scored_and_measured(execute: Execute) -> None:
-    run = execute()
+@pytest.fixture(scope="module")
+def whole(shared_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> session.Run:
+    """The toy suite, run with one worker and undisturbed. Not to be changed."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MMBENCH_CACHE", str(shared_cache))
+        return session.run(TESTS / "toy.toml", plugins=[TOYS], results=tmp_path_factory.mktemp("whole"), workers=1)
+
+
+def test_every_cell_is_scored_and_measured(whole: session.Run) -> None:
+    run = whole
     assert not run.failed
     assert {r.contender for r in run.data.records} == {"majority", "only left", "only right", "concat", "gated"}
     fused = record(run, "concat")
@@ -65,20 +74,19 @@ def test_every_cell_is_scored_and_measured(execute: Execute) -> None:
     assert frame.loc["concat", "metrics.accuracy.mean"] == pytest.approx(sum(scores) / len(scores))
 
 
-def test_workers_change_nothing(execute: Execute, tmp_path: Path) -> None:
-    assert table(execute(workers=1, results=tmp_path / "one")) == table(execute(workers=3, results=tmp_path / "three"))
+def test_workers_change_nothing(whole: session.Run, execute: Execute) -> None:
+    assert table(execute(workers=3)) == table(whole)
 
 
-def test_a_finished_run_is_not_run_again(execute: Execute) -> None:
-    first = table(execute())
+def test_a_finished_run_is_not_run_again(whole: session.Run, execute: Execute, tmp_path: Path) -> None:
+    shutil.copytree(whole.folder, tmp_path / "results" / "toy")
     events: list[Any] = []
-    assert table(execute(on_event=events.append)) == first
+    assert table(execute(on_event=events.append)) == table(whole)
     assert not events
 
 
-def test_an_interrupted_run_goes_on_to_the_same_table(execute: Execute, tmp_path: Path) -> None:
-    whole = table(execute(results=tmp_path / "whole"))
-    for stop_after in (1, 3, 6):
+def test_an_interrupted_run_goes_on_to_the_same_table(whole: session.Run, execute: Execute, tmp_path: Path) -> None:
+    for stop_after in (1, 6):
         seen = 0
 
         def stop(event: Any, stop_after: int = stop_after) -> None:
@@ -90,7 +98,7 @@ def test_an_interrupted_run_goes_on_to_the_same_table(execute: Execute, tmp_path
         with pytest.raises(KeyboardInterrupt):
             execute(on_event=stop, results=tmp_path / "cut")
     again: list[Any] = []
-    assert table(execute(on_event=again.append, results=tmp_path / "cut")) == whole
+    assert table(execute(on_event=again.append, results=tmp_path / "cut")) == table(whole)
     stored = reading.history(tmp_path / "cut" / "toy")
     assert all([t.number for t in cell.trials] == list(range(len(cell.trials))) for cell in stored.values())
     assert sum(isinstance(e, TrialFinished) for e in again) < sum(len(cell.trials) for cell in stored.values())
@@ -164,23 +172,21 @@ def trials_in_memory() -> int:
     return sum(type(thing) is Trial for thing in gc.get_objects())
 
 
-@pytest.mark.parametrize(
-    ("fusion", "status", "reason"),
-    [
-        ("raises", "error", "this fusion always raises"),
-        ("nan", "error", "the loss became nan in epoch 1"),
-        ("hoards", "oom", "DefaultCPUAllocator"),
-        ("always_dies", "oom", "killed by SIGKILL (out of memory?), 3 times"),
-    ],
-)
-def test_a_failure_is_charged_to_its_cell_alone(
-    execute: Execute, suite: Suite, fusion: str, status: str, reason: str
-) -> None:
-    run = execute(only(suite, fusion, "concat"))
+FAILURES = {
+    "raises": ("error", "this fusion always raises"),
+    "nan": ("error", "the loss became nan in epoch 1"),
+    "hoards": ("oom", "DefaultCPUAllocator"),
+    "always_dies": ("oom", "killed by SIGKILL (out of memory?), 3 times"),
+}
+
+
+def test_a_failure_is_charged_to_its_cell_alone(execute: Execute, suite: Suite) -> None:
+    run = execute(only(suite, *FAILURES, "concat"))
     assert record(run, "concat").status == "ok"
-    assert [r.contender for r in run.failed] == [fusion]
-    assert record(run, fusion).status == status
-    assert reason in (record(run, fusion).reason or "")
+    assert {r.contender for r in run.failed} == set(FAILURES)
+    for fusion, (status, reason) in FAILURES.items():
+        assert record(run, fusion).status == status
+        assert reason in (record(run, fusion).reason or "")
 
 
 def test_a_hung_trial_is_killed_and_charged(execute: Execute, suite: Suite) -> None:

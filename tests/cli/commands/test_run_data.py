@@ -1,14 +1,14 @@
 """`mmbench run`, as it is typed, on data that are not what one would wish: what is said, and where it stands."""
 
 import json
-import os
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from textwrap import dedent
 
 import pytest
+
+from mmbench.cli.app import call
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -71,14 +71,18 @@ def mmbench_datasets():
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Run:
-    """`run("icons", contenders, command...)` types that command in an empty folder."""
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """`run("icons", command...)` types that command in an empty folder."""
     (tmp_path / "data.py").write_text(DATA, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MMBENCH_CACHE", str(tmp_path / "cache"))
 
     def typed(mode: str, *words: str) -> "subprocess.CompletedProcess[str]":
-        environ = {**os.environ, "MODE": mode, "MMBENCH_CACHE": str(tmp_path / "cache")}
-        command = [sys.executable, "-m", "mmbench", *words]
-        return subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True, check=False)
+        monkeypatch.setenv("MODE", mode)
+        capsys.readouterr()
+        code = call(words)
+        printed = capsys.readouterr()
+        return subprocess.CompletedProcess(words, code, printed.out, printed.err)
 
     return typed
 
