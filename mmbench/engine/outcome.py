@@ -96,7 +96,7 @@ def record(
     dataset = catalog.datasets[cell.task.dataset]
     state.settle()
     winner = state.winner
-    fitting, _ = fitting_metrics(cell, catalog)
+    fitting = fitting_metrics(cell, catalog)
     about: dict[str, Any] = {"rows": None}
     if cache and status == "ok":
         about["rows"] = viewed(View.of(cell), dataset, cache).facts["rows"]

@@ -30,7 +30,6 @@ REASONS = {
     "plunges": "failed: RecursionError: maximum recursion depth exceeded",
     "huge": "failed: ValueError: the score is no number, but bytearray",
     "chatters": "undefined: there is none there is none",
-    "unsure": "failed: KeyError: 'unsure' (harmful.py",
     "takes_all": "failed: MemoryError: ",
 }
 
@@ -45,11 +44,12 @@ def test_each_harmful_metric_is_unscored_and_all_others_score(
     assert not run.failed
     for ours, theirs in zip(run.data.records[0].refits, plain.data.records[0].refits, strict=True):
         assert {name: ours.metrics[name] for name in theirs.metrics} == dict(theirs.metrics)
-        assert {*ours.metrics} - {*theirs.metrics} == {"a_harmless", "forks", "zz_harmless"}
+        assert {*ours.metrics} - {*theirs.metrics} == {"a_harmless", "forks", "unsure", "zz_harmless"}
         assert ours.metrics["zz_harmless"] == ours.metrics["forks"] == ours.metrics["accuracy"]
         for name, reason in REASONS.items():
             assert ours.unscored[name].startswith(reason), (name, ours.unscored[name])
             assert len(ours.unscored[name]) < 1000
+        assert {*ours.metrics, *ours.unscored} == {*run.data.records[0].directions}
     where = {int(line) for line in (tmp_path / "scored").read_text().split()}
     assert os.getpid() not in where, "no metric of a plugin runs where the run is"
     assert len(where) > 1, "and after a crash there is another"

@@ -198,9 +198,11 @@ def _confine(job: Job, setting: Setting) -> None:
 
 
 def _code(setting: Setting) -> list[Path]:
-    """What is to be imported although it lies in the cache, where somebody has put it."""
+    """What is to be imported although it lies in the cache: Python's environment, files of `--plugin`, where somebody
+    has put them there."""
     hidden = {path.resolve() for path in setting.hidden}
-    inside = [Path(place).resolve() for place in (*sys.path, *(one for one in setting.sources if one.endswith(".py")))]
+    sources = (one for one in setting.sources if one.endswith(".py"))
+    inside = [Path(place).resolve() for place in (sys.prefix, sys.base_prefix, *sources)]
     cache = setting.cache.resolve()
     return [path for path in inside if cache in path.parents and hidden.isdisjoint((path, *path.parents))]
 

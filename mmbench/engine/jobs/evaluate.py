@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from mmbench.api.parts import Metric
-from mmbench.api.parts.scores import curve_point, reason, sign
+from mmbench.api.parts.scores import curve_point, sign
 from mmbench.api.record import Refit, Trial
 from mmbench.api.space import Params
 from mmbench.api.suite import CorruptionSpec
@@ -34,17 +34,16 @@ Judge: TypeAlias = "Callable[[Sequence[Metric], np.ndarray[Any, Any], np.ndarray
 TEST = "test"
 
 
-def fitting_metrics(cell: Cell, catalog: Catalog) -> tuple[list[Metric], dict[str, Score]]:
-    """The metrics that score the cell's task; and of those that went wrong when they were asked, why."""
-    fitting: list[Metric] = []
-    wrong: dict[str, Score] = {}
-    for metric in catalog.metrics.values():
+def fitting_metrics(cell: Cell, catalog: Catalog) -> list[Metric]:
+    """The metrics that score the cell's task. One that raises when it is asked is taken at what it says it scores."""
+
+    def fits(metric: Metric) -> bool:
         try:
-            if metric.concerns(cell.task) and metric.supports(cell.task) is None:
-                fitting.append(metric)
-        except (Exception, SystemExit) as error:  # anyone's code
-            wrong[metric.name] = reason(error)
-    return fitting, wrong
+            return metric.concerns(cell.task) and metric.supports(cell.task) is None
+        except (Exception, SystemExit):  # anyone's code; whether it scores will be seen
+            return cell.task.target.type in metric.targets
+
+    return [metric for metric in catalog.metrics.values() if fits(metric)]
 
 
 def best(trials: Sequence[Trial], direction: str) -> Trial | None:
@@ -144,8 +143,7 @@ class Referee:
         if TEST not in predictions:
             return refit
         limit = cell.budget.trial_seconds
-        fitting, found = fitting_metrics(cell, self.catalog)
-        found |= judge(fitting, self.truth, predictions[TEST], limit)
+        found = judge(fitting_metrics(cell, self.catalog), self.truth, predictions[TEST], limit)
         tuned = self.catalog.metrics[cell.task.metric]
         curves: dict[str, list[tuple[float, float | None]]] = {}
         for spec in cell.corruptions if refit.role == "tuned" else ():
