@@ -41,7 +41,7 @@ from mmbench.engine.executors.messages import (
     encode,
 )
 from mmbench.engine.executors.wire import write
-from mmbench.engine.jobs.job import Assist, Job, LoadData, Measure, Prepare, Search
+from mmbench.engine.jobs.job import Assist, Job, LoadData, Measure, Prepare, Search, bare, whole
 from mmbench.errors import DataError, MMBenchError, told
 from mmbench.plugins import Needed
 
@@ -74,6 +74,10 @@ class Assignment:
 
     job: Job
     setting: Setting
+
+    def __reduce__(self) -> tuple[type["Assignment"], tuple[Job, Setting]]:
+        """A process that reads it has no plugin yet, and must not import one before it is confined."""
+        return Assignment, (bare(self.job), self.setting)
 
     def __call__(self, send: Send) -> None:
         """Do the job; whatever goes wrong with it is told."""
@@ -123,6 +127,7 @@ def perform(job: Job, setting: Setting, tell: Tell) -> None:
 
     catalog = plugins.load(setting.plugins.sources, setting.plugins.installed)
     sources.hold(setting.sources)
+    job = whole(job, catalog)
     with listen(lambda label, done, total: tell(Progressed(str(label), int(done), int(total)))):
         if isinstance(job, LoadData):
             dataset = catalog.datasets[job.dataset]
