@@ -11,8 +11,9 @@ import os
 import re
 import sys
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
@@ -35,6 +36,7 @@ from mmbench.errors import PluginError, SuiteError, blamed, unknown
 P = TypeVar("P")
 _one = threading.RLock()
 FILE = "mmbench_plugin_"  # begins the module's name of a plugin that is a file
+UNKNOWN = "?"
 NAME = re.compile(r"[a-z_][a-z0-9_@]{0,99}")  # of another script's letters some look the same as these
 
 
@@ -44,6 +46,11 @@ class Origin:
 
     distribution: str
     module: str
+
+    @property
+    def is_own(self) -> bool:
+        """Whether it comes with mmbench."""
+        return self.distribution == hookspecs.PROJECT
 
     @property
     def shown(self) -> str:
@@ -101,35 +108,75 @@ class Catalog:
     executors: Shelf[type[Executor]]
     manager: pluggy.PluginManager
     sources: tuple[str, ...]
-    """The `--plugin` arguments it was loaded with; a worker process loads the same."""
+    """The `--plugin` arguments it was loaded with; a worker loads those of them that it needs."""
+
+    @cached_property
+    def code(self) -> dict[str, str]:
+        """{plugin: a hash of its files}, of every plugin that was loaded."""
+        found: dict[str, str] = {}
+        for module in sorted(self.manager.get_plugins(), key=lambda module: str(module.__file__)):
+            place = Path(str(module.__file__))
+            files = sorted(place.parent.rglob("*.py")) if place.name == "__init__.py" else [place]
+            lines = [f"{file.relative_to(place.parent)} {sources_.file_hash(file)}" for file in files]
+            name = place.name if module.__name__.startswith(FILE) else str(module.__name__)
+            while name in found:  # two files of one name, in two folders
+                name += "'"
+            found[name] = hashlib.sha256("\n".join(lines).encode(errors="surrogateescape")).hexdigest()[:16]
+        return dict(sorted(found.items()))
 
     def shelves(self) -> dict[str, Shelf[Part]]:
         """{"datasets": shelf, ...}, in the order of the command line's help."""
         return {role.plural: getattr(self, role.plural) for role in ROLES}
 
 
-def load(sources: Sequence[str] = ()) -> Catalog:
+@dataclass(frozen=True)
+class Needed:
+    """Which plugins a process loads: what others do when they are imported must not reach its parts."""
+
+    sources: tuple[str, ...]
+    """`--plugin` arguments."""
+    installed: tuple[str, ...] | None
+    """Modules of installed plugins, beside those that come with mmbench; None: all."""
+
+
+def needed(catalog: Catalog, parts: Iterable[tuple[str, str]]) -> Needed:
+    """The plugins that bring these parts, each a role and a name."""
+    shelves = catalog.shelves()
+    origins = [shelves[f"{role}s"].origins[name] for role, name in parts]
+    modules = {origin.module for origin in origins}
+    if UNKNOWN in {origin.distribution for origin in origins}:  # by whom it was registered, nobody can say
+        return Needed(catalog.sources, None)
+    named = {origin.distribution for origin in origins}
+    return Needed(tuple(s for s in catalog.sources if s in named), tuple(sorted(modules)))
+
+
+def load(sources: Sequence[str] = (), installed: Collection[str] | None = None) -> Catalog:
     """Load the plugins of the entry-point group "mmbench" and those named in `sources`, modules or .py files.
+
+    installed: of the plugins that do not come with mmbench, those of these modules only.
 
     Raises PluginError if a plugin fails to import, misspells a hook, or brings a part that breaks the
     contract or has the name of another.
     """
     with _one:  # a module that another thread is importing is there already, and not yet whole
-        return _load(sources)
+        return _load(sources, installed)
 
 
-def _load(sources: Sequence[str]) -> Catalog:
+def _load(sources: Sequence[str], installed: Collection[str] | None) -> Catalog:
     sources_.forget_changed()
     manager = pluggy.PluginManager(hookspecs.PROJECT)
     manager.add_hookspecs(hookspecs)
     origins: dict[str, Origin] = {}
     for entry in entry_points(group=hookspecs.PROJECT):
+        origin = Origin(entry.dist.name if entry.dist else UNKNOWN, entry.value)
+        if not (installed is None or origin.is_own or entry.value in installed):
+            continue
         try:
             module = entry.load()
         except Exception as error:
             raise PluginError(f"plugin {entry.name!r} ({entry.value}) fails to import: {blamed(error)}") from error
         _register(manager, module, entry.value)
-        origins[entry.value] = Origin(entry.dist.name if entry.dist else "?", entry.value)
+        origins[entry.value] = origin
     for source in sources:
         module, name = _import(source)
         if module not in manager.get_plugins():
@@ -207,7 +254,7 @@ def _classes(
     """What each plugin answers to a hook that asks for classes."""
     for implementation in getattr(manager.hook, hook).get_hookimpls():
         module = implementation.plugin_name
-        origin = origins.get(module, Origin("?", module))
+        origin = origins.get(module, Origin(UNKNOWN, module))
         shown = origin.shown
         try:
             found = implementation.function()

@@ -8,6 +8,7 @@ the process that trains has no test labels, and the referee scores. Writes nothi
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -147,14 +148,14 @@ def reproduce(
         if not seeds:
             have = ", ".join(str(refit.seed) for refit in _tuned(record))
             raise StoreError(f"{record.task}/{record.contender} has no refit of seed {seed}: there are {have}")
-        cell = _cell(run, catalog, record, device)
+        plan, cell = _planned(run, catalog, record, device)
         found = Reproduction(record, seeds, differences(record, cell, catalog, device))
         if cell.skip:
             found.failure = f"it can't run here: {cell.skip}"
             yield found
             continue
         try:
-            again = _train(run, catalog, record, cell, seeds, cache=cache, device=device, on_event=on_event)
+            again = _train(run, catalog, record, replace(plan, cells=(cell,)), seeds, cache=cache, on_event=on_event)
         except FailedError as error:
             found.failure = str(error)
         else:
@@ -167,8 +168,8 @@ class FailedError(Exception):
     """A training ended badly; the message says how."""
 
 
-def _cell(run: RunData, catalog: Catalog, record: Record, device: str) -> Cell:
-    """The record's cell as it is made of today's code."""
+def _planned(run: RunData, catalog: Catalog, record: Record, device: str) -> tuple[Plan, Cell]:
+    """The record's cell as it is made of today's code, and the plan that it is of."""
     try:
         plan = planning.make(
             run.suite, catalog, tasks=[task_of(record.task)], contenders=[record.contender], device=device
@@ -176,14 +177,14 @@ def _cell(run: RunData, catalog: Catalog, record: Record, device: str) -> Cell:
     except SuiteError as error:
         raise SuiteError(f"{record.task}/{record.contender}: {error}") from error
     mine = (record.task, record.contender)
-    return next(cell for cell in plan.cells if (cell.task.name, cell.contender) == mine)
+    return plan, next(cell for cell in plan.cells if (cell.task.name, cell.contender) == mine)
 
 
 def differences(record: Record, cell: Cell, catalog: Catalog, device: str) -> list[str]:
     """What is not as it was when the record was made, each in a few words; none if the result must be the same."""
     from mmbench.engine.environment import environment
 
-    here = environment(device)
+    here = environment(device, "local", catalog)
     pairs: list[tuple[str, Any, Any]] = [(name, record.environment.get(name), here.get(name)) for name in SETTING]
     then, now = record.environment.get("libraries") or {}, here["libraries"]
     pairs += [(name, then.get(name), now.get(name)) for name in {**then, **now}]
@@ -202,20 +203,20 @@ def _train(
     run: RunData,
     catalog: Catalog,
     record: Record,
-    cell: Cell,
+    plan: Plan,
     seeds: Sequence[int],
     *,
     cache: Path,
-    device: str,
     on_event: Callable[[Event], None],
 ) -> "dict[int, tuple[Refit, Predictions]]":
-    """{seed: the refit, its predictions}. Raises FailedError if one ended badly.
+    """{seed: the refit, its predictions} of the plan's one cell. Raises FailedError if one ended badly.
 
     The runner is given a cell whose one trial is done, that of the recorded parameters: what is left to do is its
     refits. The costs, which it would measure after them, are not waited for.
     """
     from mmbench.engine import runner
 
+    (cell,) = plan.cells
     budget = replace(cell.budget, trials=1, batch=1)
     others = [replace(refit, cell=cell.key) for refit in _tuned(record) if refit.seed not in seeds]
     history = {cell.key: History([_chosen(run, record, cell)], others)}
@@ -227,9 +228,14 @@ def _train(
             raise StoreError(f"{run.path}: {record.task}/{record.contender} is derived from what has no record")
         history[first.key] = History([_chosen(run, parent, first)], [])
         cells = [first, replace(cells[0], parent=first)]
-    plan = Plan(suite=run.suite, cells=tuple(cells), device=device, hash="")
     found: dict[int, tuple[Refit, Predictions]] = {}
-    events = runner.run(plan, catalog, cache=cache, history=history)
+    events = runner.run(
+        replace(plan, cells=tuple(cells)),
+        catalog,
+        cache=cache,
+        history=history,
+        hidden=partial(reading.runs_around, run.path),
+    )
     with closing(events):
         for event in events:
             on_event(event)

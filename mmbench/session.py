@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,7 @@ from mmbench.errors import StoreError, SuiteError
 from mmbench.plugins import Catalog
 from mmbench.store import adopting, reading, suitefile
 from mmbench.store.names import MOST
-from mmbench.store.reading import PREDICTIONS, RunData
+from mmbench.store.reading import RunData
 from mmbench.store.writing import Store
 from mmbench.trust import registration as registrations
 from mmbench.trust import seal
@@ -141,7 +142,7 @@ class Session:
         from mmbench.engine import runner
         from mmbench.engine.environment import environment
 
-        writer.set_environment(environment(self.plan.device, self.executor))
+        writer.set_environment(environment(self.plan.device, self.executor, self.catalog))
         hook = self.catalog.manager.hook
         events = runner.run(
             self.plan,
@@ -152,7 +153,7 @@ class Session:
             begun=writer.history.begun(self._todo()),
             workers=workers,
             executor=self.executor,
-            hidden=_truths(self.folder),
+            hidden=partial(reading.runs_around, self.folder),
             kept=writer.weights,
             keep_weights=self.keep_weights,
         )
@@ -237,13 +238,6 @@ def run(
     of every trial and cell. What an earlier run has stored is not done again. Raises MMBenchError for what is wrong.
     """
     return open_run(suite, **options).execute(workers=workers, on_event=on_event)
-
-
-def _truths(folder: Path) -> tuple[Path, ...]:
-    """Where this run, and those beside it and below them, keep the targets of test."""
-    results = folder.absolute().parent
-    beside = (path for depth in ("*", "*/*") for path in results.glob(f"{depth}/{PREDICTIONS}"))
-    return (folder.absolute() / PREDICTIONS, *beside)
 
 
 def find_run(run: str, results: str | Path = "results") -> Run:

@@ -41,6 +41,11 @@ def disk_full(error: BaseException) -> bool:
     return getattr(error, "errno", None) in FULL or any(f"(os error {number})" in told(error) for number in FULL)
 
 
+def no_thread(error: BaseException) -> bool:
+    """Whether a thread could not be started: the user has too many already, and this is no part's fault."""
+    return isinstance(error, RuntimeError) and "can't start new thread" in told(error)
+
+
 def remedy(error: BaseException, elsewhere: str = "set MMBENCH_CACHE to a folder") -> str:
     """What to do about an error of a file, as the end of a message: "; free some space and run again", or nothing."""
     number = getattr(error, "errno", None)
@@ -50,7 +55,7 @@ def remedy(error: BaseException, elsewhere: str = "set MMBENCH_CACHE to a folder
         return f"; its file system has no locks for files: {elsewhere} on another disk"
     if number in REFUSED:
         return f"; {elsewhere} that you may write to"
-    if number == errno.EAGAIN:
+    if number == errno.EAGAIN or no_thread(error):
         return "; too many processes or threads of yours run: raise `ulimit -u`, or give fewer --workers"
     if number in TOO_MANY:
         return "; too few files may be open at once: type `ulimit -n 1024` and run again"

@@ -77,7 +77,7 @@ class Error(mb.Metric):
     def score(self, truth, prediction):
         if not np.isfinite(prediction).all():
             raise ValueError("the prediction is not finite")
-        return float(np.abs(truth - prediction).mean())
+        return float(np.abs(truth - prediction).mean(dtype=float))
 
 
 class Data(mb.Dataset):

@@ -12,11 +12,17 @@ from typing import Any
 
 from mmbench.engine.executors import sandbox
 from mmbench.engine.identity import PROTOCOL
+from mmbench.plugins import Catalog
+
+
+def environment(device: str, executor: str, catalog: Catalog) -> dict[str, Any]:
+    """Machine, libraries, the commit of mmbench's own checkout if it is one, and the plugins that were loaded."""
+    said = {"executor": executor, "sandbox": sandbox.state(), "device": device, "plugins": catalog.code}
+    return {**_machine(), **said}
 
 
 @cache
-def environment(device: str, executor: str = "local") -> dict[str, Any]:
-    """Machine, libraries, and the commit of mmbench's own checkout if it is one."""
+def _machine() -> dict[str, Any]:
     from mmbench import __version__
 
     return {
@@ -29,9 +35,6 @@ def environment(device: str, executor: str = "local") -> dict[str, Any]:
         "processor": _processor(),
         "cores": os.cpu_count(),
         "threads": 1,
-        "executor": executor,
-        "sandbox": sandbox.state(),
-        "device": device,
         "libraries": _libraries(),
     }
 

@@ -11,7 +11,7 @@ from mmbench.engine import clock, identity
 from mmbench.engine.data.tables import planned, viewed
 from mmbench.engine.data.view import View
 from mmbench.engine.environment import environment
-from mmbench.engine.jobs.evaluate import best
+from mmbench.engine.jobs.evaluate import best, fitting_metrics
 from mmbench.engine.plan import Plan
 from mmbench.engine.space import Cell, default_params
 from mmbench.plugins import Catalog
@@ -105,7 +105,7 @@ def record(
     dataset = catalog.datasets[cell.task.dataset]
     state.settle()
     winner = state.winner
-    fitting = [m for m in catalog.metrics.values() if m.concerns(cell.task) and m.supports(cell.task) is None]
+    fitting = fitting_metrics(cell, catalog)
     about: dict[str, Any] = {"rows": None}
     if cache and status == "ok":
         about["rows"] = viewed(View.of(cell), dataset, cache).facts["rows"]
@@ -141,6 +141,6 @@ def record(
             "seconds": state.spent["seconds"] + sum(r.seconds for r in state.refits),
             "test_accesses": sum(r.status == "ok" for r in state.refits),
         },
-        environment=environment(plan.device, executor),
+        environment=environment(plan.device, executor, catalog),
         derived={"of": cell.parent.contender, "cell": cell.parent.key} if cell.parent else {},
     )

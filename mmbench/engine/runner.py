@@ -5,7 +5,7 @@ the jobs, `run.crew` runs them, `run.hearing` handles workers' messages, `run.ch
 goes wrong.
 """
 
-from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from importlib import import_module
@@ -21,11 +21,12 @@ from mmbench.engine.outcome import Progressing, outcome, record
 from mmbench.engine.plan import Plan
 from mmbench.engine.run.crew import Crew, Running
 from mmbench.engine.run.derived import Kept
-from mmbench.engine.run.features import libraries
+from mmbench.engine.run.features import libraries, parts_of
 from mmbench.engine.run.hearing import Hearing
 from mmbench.engine.run.schedule import Schedule
+from mmbench.engine.run.scoring import Scoring
 from mmbench.engine.space import Cell
-from mmbench.plugins import Catalog
+from mmbench.plugins import Catalog, needed
 
 
 def run(
@@ -38,7 +39,7 @@ def run(
     begun: Mapping[str, float] | None = None,
     workers: int | None = None,
     executor: str = "local",
-    hidden: tuple[Path, ...] = (),
+    hidden: Callable[[], Iterable[Path]] = tuple,
     kept: Kept = lambda cell, seed: None,
     keep_weights: bool = False,
 ) -> Generator[Event]:
@@ -50,7 +51,8 @@ def run(
     will take longest, so that no worker is left alone with one at the end.
 
     `kept` finds the weights of a refit where they are stored; with `keep_weights` those of every cell are to be stored,
-    not only those from which others are derived. Workers are kept from reading what is below `hidden`.
+    not only those from which others are derived. Workers are kept from reading what is below the places that `hidden`
+    gives, which is asked again for each.
 
     Raises MMBenchError if data or weights can't be had.
     """
@@ -65,11 +67,15 @@ def run(
         return
     loaded = libraries(cells, catalog, cache)
     request = Request(plan.device, workers, environ=environ(cache), first=WORKER, libraries=loaded)
-    setting = Setting(cache, plan.device, catalog.sources, hidden=(*hidden, *plan.files), sources=plan.sources)
-    with make(request) as opened:
+
+    def setting(job: Job) -> Setting:
+        own = needed(catalog, parts_of(job, catalog))
+        return Setting(cache, plan.device, own, hidden=(*hidden(), *plan.files), sources=plan.sources)
+
+    with make(request) as opened, Scoring(catalog, request.environ) as scoring:
         _import_beforehand(cells, catalog)
         crew, schedule = Crew(opened, setting), Schedule(catalog, cache, begun or {})
-        hearing = Hearing(catalog, cache, schedule, crew, history or {}, kept)
+        hearing = Hearing(catalog, cache, schedule, crew, history or {}, kept, scoring.score)
         parents = {cell.parent.key: cell.parent for cell in cells if cell.parent}
         for cell in cells:
             if cell.parent:
@@ -122,7 +128,8 @@ def _drain(crew: Crew, schedule: Schedule, hearing: Hearing, keep: Collection[st
 def _import_beforehand(cells: Sequence[Cell], catalog: Catalog) -> None:
     """What scoring will need, while another process imports what workers need: some seconds of every run. Not in a
     thread, which would disturb the start of processes."""
-    metrics = [m for m in catalog.metrics.values() if any(m.concerns(cell.task) for cell in cells)]
+    own = [metric for name, metric in catalog.metrics.items() if catalog.metrics.origins[name].is_own]
+    metrics = [metric for metric in own if any(metric.concerns(cell.task) for cell in cells)]
     for name in dict.fromkeys(["numpy", *(name for metric in metrics for name in metric.libraries)]):
         with suppress(Exception):  # whoever needs it will say so
             import_module(name)

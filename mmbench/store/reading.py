@@ -32,6 +32,13 @@ PREDICTION_FILE = re.compile(r"[a-z0-9][a-z0-9 _.#-]*\.safetensors")
 EAGER = 1_000  # so many records are decoded at once, 12 kB each; of more, each when it is asked for
 
 
+def runs_around(folder: Path) -> tuple[Path, ...]:
+    """The run folder, those beside it, and those one level below: all of it tells of test."""
+    results = folder.absolute().parent
+    beside = (path.parent for depth in ("*", "*/*") for path in results.glob(f"{depth}/{SUITE}"))
+    return (folder.absolute(), *beside)
+
+
 @dataclass(frozen=True)
 class RunData:
     """What a leaderboard is made of."""

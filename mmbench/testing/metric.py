@@ -114,7 +114,7 @@ class MetricContract:
 
     def test_a_truth_that_lacks_something_has_a_finite_score_or_is_undefined(self) -> None:
         """One class, no label, a constant, a single row: a number, or UndefinedError; and a resample of it alike."""
-        for target in self.part.targets:
+        for target in self._heads():
             for rows in (self.rows, 1):
                 truth = poor(target, rows)
                 prediction = noisy(target, truth, 1)
@@ -127,7 +127,7 @@ class MetricContract:
                     assert resampled == pytest.approx([found], rel=1e-9)
 
     def test_what_is_given_may_be_read_only(self) -> None:
-        for target in self.part.targets:
+        for target in self._heads():
             truth = truth_of(target, self.rows, seed=0)
             prediction = noisy(target, truth, 1)
             assert scored(self.part(), truth, prediction) == self.part().score(truth, prediction)

@@ -50,6 +50,18 @@ def test_closed_outputs(words: str, closed: str, code: int) -> None:
     assert (done.returncode, done.stderr) == (code, "")
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a shell")
+def test_a_run_whose_outputs_are_closed(tmp_path: Path) -> None:
+    """What is opened gets their numbers: nothing that is printed goes into a file of the run."""
+    env = os.environ | {"MMBENCH_CACHE": str(tmp_path / "cache")}
+    words = f"{TESTS / 'toy.toml'} --plugin {TESTS / 'toys.py'} --contender concat --trials 1 --results {tmp_path}/r"
+    shell = f"{sys.executable} -m mmbench run {words} >&- 2>&- <&-"
+    done = subprocess.run(["sh", "-c", shell], capture_output=True, text=True, check=False, env=env)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    told = mmbench("verify", str(tmp_path / "r" / "toy"), "--plugin", str(TESTS / "toys.py"), env=env)
+    assert told.returncode == 0, told.stdout + told.stderr
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
 @pytest.mark.parametrize(
     ("environ", "colour", "width"),

@@ -144,6 +144,26 @@ def test_few_files(tmp_path: Path) -> None:
     assert "broken: open files: type: ulimit -n 1024" in found.stdout
 
 
+@pytest.mark.parametrize("most", [1, 7])
+def test_few_processes(tmp_path: Path, as_stranger: tuple[str, ...], most: int) -> None:
+    """Threads count. With one, no worker begins; with a few more, something that a worker needs does not. Root has no
+    such limit."""
+
+    def limit() -> None:
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_NPROC, (most, most))
+
+    env = os.environ | {"MMBENCH_CACHE": str(tmp_path / "cache"), "HOME": str(tmp_path)}
+    words = [*RUN, "--results", str(tmp_path / "results"), "--quiet"]
+    done = mmbench(*words, before=as_stranger, env=env, cwd=tmp_path, preexec_fn=limit)
+    if most == 1:
+        refused(done, "no worker can be started", "raise `ulimit -u`, or give fewer --workers")
+    else:
+        assert done.returncode in (0, 2), "no contender is charged: " + done.stdout
+        assert done.returncode == 0 or "processes" in done.stderr.splitlines()[-1], done.stderr
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="a folder that is in use can't be removed")
 def test_the_current_folder_is_gone(tmp_path: Path) -> None:
     def leave() -> None:

@@ -9,9 +9,11 @@ import gc
 import io
 import json
 import os
+import socket
 import subprocess
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -47,6 +49,9 @@ class Noise(mb.Dataset):
         from datasets import ClassLabel, Dataset, DatasetDict, Features, List, Value
 
         labels = json.loads(SECRET.read(MEMBER))
+        kept = cache / "noise-of-mine" / "rows.json"
+        kept.parent.mkdir(exist_ok=True)
+        kept.write_text(json.dumps(labels["test"]))
         number = List(Value("float32"))
         features = Features(left=number, right=number, label=ClassLabel(names=list("abcd")))
         rng = np.random.default_rng(0)
@@ -85,7 +90,7 @@ def hunt(who: str, *given: Any) -> list[int] | None:
         "environment": lambda: (json.loads(value) for value in os.environ.values() if value.startswith("[")),
     }
     for folder in (cache, Path(os.environ["CHEAT_RESULTS"])):
-        for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+        for file in sorted(_files(folder)):
             ways[f"file {file.relative_to(folder.parent)}"] = lambda file=file: _inside(file)  # type: ignore[misc]
     for way, look in ways.items():
         try:
@@ -93,9 +98,23 @@ def hunt(who: str, *given: Any) -> list[int] | None:
                 found[way] = labels
         except Exception as error:
             refused[way] = f"{type(error).__name__}: {error}"
-    report = {"who": who, "found": found, "refused": refused, "memory": _memory()}
+    report = {
+        "who": who,
+        "found": found,
+        "refused": refused,
+        "memory": _memory(),
+        "processes": _processes(),
+        "servers": _servers(),
+        "opened": [name for name in ways if name.startswith("file ") and name not in refused],
+    }
     place.write_text(json.dumps(report))
     return next(iter(found.values()), None)
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """Every file below, also behind links."""
+    for place, _, names in os.walk(folder, followlinks=True):
+        yield from (path for name in names if (path := Path(place, name)).is_file())
 
 
 def _labels(thing: Any) -> list[int] | None:
@@ -141,6 +160,8 @@ def _inside(file: Path) -> Iterator[Any]:
     elif file.suffix == ".arrow":
         table = pa.ipc.open_stream(content).read_all()
         yield from (table[name].to_pylist() for name in table.column_names if name not in Noise.columns)
+    elif file.suffix == ".json":
+        yield json.loads(content)
     elif file.suffix == ".whl":
         yield json.loads(zipfile.ZipFile(io.BytesIO(content)).read(MEMBER))["test"]
 
@@ -177,6 +198,35 @@ def _descriptors() -> Iterator[Any]:
     for entry in Path("/proc/self/fd").iterdir():
         if "truth" in str(entry.readlink()):
             yield from _inside(entry)
+
+
+def _processes() -> list[str]:
+    """The other processes whose memory or open files can be had; what is mapped into them counts as open."""
+    found = []
+    for place in Path("/proc").glob("[0-9]*"):
+        for name in ("mem", "fd", "map_files") if int(place.name) != os.getpid() else ():
+            try:
+                with (place / "mem").open("rb") if name == "mem" else nullcontext():
+                    seen = name == "mem" or [one.readlink() for one in (place / name).iterdir()]
+                if seen and (place / "cmdline").read_bytes():  # the kernel's own processes have neither
+                    found.append(f"{place.name} {(place / 'comm').read_text().strip()} {name}")
+            except OSError:
+                continue
+    return found
+
+
+def _servers() -> list[str]:
+    """The sockets of this run's servers that fork processes, and that can be asked to."""
+    found = []
+    lines = Path("/proc/net/unix").read_text().splitlines()
+    for path in {line.split()[-1] for line in lines if os.environ["CHEAT_SOCKETS"] in line}:
+        with socket.socket(socket.AF_UNIX) as client:
+            try:
+                client.connect(path)
+                found.append(path)
+            except OSError:
+                continue
+    return found
 
 
 def _memory() -> dict[str, str]:

@@ -47,9 +47,15 @@ class Scene:
         labels = {split: [byte % CLASSES for byte in os.urandom(n)] for split, n in ROWS.items()}
         wheel = folder / "cache" / "carriers" / "secret_data-1.0-py3-none-any.whl"
         earlier = folder / "results" / "earlier" / "predictions"
-        for place in (wheel.parent, folder / "reports", earlier):
+        for place in (wheel.parent, folder / "reports", earlier, folder / "t"):
             place.mkdir(parents=True)
         save_file({"target": np.array(self.truth)}, earlier / "noise.targets.safetensors")
+        (earlier.parent / "suite.toml").write_text(SUITE)
+        (earlier.parent / "trials.jsonl").write_text("log loss on test, in full precision\n")
+        linked = folder / "away" / "rows.json"
+        linked.parent.mkdir()
+        linked.write_text(json.dumps(self.truth))
+        (folder / "cache" / "linked").symlink_to(linked.parent)
         with zipfile.ZipFile(wheel, "w") as archive:
             archive.writestr("secret/rows.json", json.dumps(labels | {"test": self.truth}))
         content = wheel.read_bytes()
@@ -63,6 +69,8 @@ class Scene:
             "CHEAT_FILE": str(folder / "own.json"),
             "CHEAT_REPORT": str(folder / "reports"),
             "CHEAT_RESULTS": str(folder / "results"),
+            "CHEAT_SOCKETS": str(folder / "t"),
+            "TMPDIR": str(folder / "t"),
         }
 
     def mmbench(self, *words: str, **environment: str) -> str:
@@ -108,15 +116,39 @@ def test_confined_parts_find_nothing(scene: Scene) -> None:
         assert "cross-device" in refused["move"]
         assert "exit status 1" in refused["cat"]
         closed = {way.split("/")[1] for way in refused if way.startswith("file")}
-        assert {"truth", "carriers"} <= closed, "the files with the truth are seen, and can't be read"
-        assert {"file results/earlier/predictions/noise.targets.safetensors"} <= set(refused)
+        assert {"truth", "carriers", "noise-of-mine", "linked"} <= closed, "they are seen, and can't be read"
+        earlier = {"predictions/noise.targets.safetensors", "trials.jsonl", "suite.toml"}
+        assert {f"file results/earlier/{name}" for name in earlier} <= set(refused)
+        assert "file results/cheat/trials.jsonl" in refused
         assert not any("read" in answer for answer in report["memory"].values())
+        assert not report["processes"]
+        assert not report["servers"]
+        table = next((scene.folder / "cache" / "tables").glob("noise-*/facts.json")).parent.name
+        own = {"features", "weights", "scratch", f"tables/{table}"}
+        tops = {name.removeprefix("file cache/") for name in report["opened"]}
+        assert not [name for name in tops if not name.startswith(tuple(own))], "nothing of any run, and of the cache"
     rows = scene.rows()
     assert rows["peek"]["metrics"]["accuracy"]["mean"] < 0.5
     assert {row["spent"]["test_accesses"] for row in rows.values()} == {1}
     board = scene.mmbench("leaderboard", "cheat", "--format", "markdown")
     assert "test: scored 2 times, once by each refit, at most 1 times a contender" in board
     assert "were hidden from the processes that tuned (Landlock)" in board
+
+
+@pytest.mark.skipif(sandbox.state().startswith("none"), reason=sandbox.state())
+def test_nor_do_they_where_a_run_is_reproduced(scene: Scene) -> None:
+    """The recorded run, wherever it lies, and what its data set reads."""
+    scene.run()
+    for report in (scene.folder / "reports").iterdir():
+        report.unlink()
+    (scene.folder / "results" / "cheat").rename(scene.folder / "cheat")
+    scene.environment["CHEAT_RESULTS"] = str(scene.folder / "cheat")
+    scene.mmbench("reproduce", "cheat", "--cell", "noise/peek")
+    reports = [json.loads(path.read_text()) for path in (scene.folder / "reports").iterdir()]
+    assert reports
+    for report in reports:
+        assert not report["found"], report["who"]
+        assert {"own file", "file cheat/trials.jsonl", "file cheat/records.jsonl"} <= set(report["refused"])
 
 
 def test_without_it_they_find_the_truth(scene: Scene) -> None:
@@ -127,6 +159,9 @@ def test_without_it_they_find_the_truth(scene: Scene) -> None:
         assert {"tables", "load", "import", "cat", "own file"} <= ways, report["who"]
         assert any(way.startswith("file cache/truth") for way in ways)
         assert any(way.startswith("file cache/carriers") for way in ways)
+        assert {"file cache/noise-of-mine/rows.json", "file cache/linked/rows.json"} <= ways
+        assert {"file results/earlier/trials.jsonl", "file results/cheat/trials.jsonl"} <= set(report["opened"])
+        assert report["processes"]
         assert any(way.startswith("file results/earlier/predictions") for way in ways)
         assert not any(way.startswith("file cache/tables") for way in ways), "rows hold no target"
         assert "objects" not in ways, "nor does the process"

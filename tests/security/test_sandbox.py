@@ -105,6 +105,29 @@ print(read("/proc/self/status")[:4])
     )
 
 
+@needs_landlock
+def test_temporary_files_have_a_place_where_theirs_is_hidden(place: Path) -> None:
+    code = """
+import tempfile
+with tempfile.NamedTemporaryFile("w+") as file:
+    file.write("temporary")
+    file.flush()
+    print(read(file.name), file.name.startswith(str(place / "cache" / "scratch")))
+"""
+    (place / "tmp").mkdir()
+    assert confined(place, ["tmp"], code, TMPDIR=str(place / "tmp")) == ["temporary True"]
+
+
+@needs_landlock
+def test_what_is_shown_of_a_hidden_folder(place: Path) -> None:
+    """As of the cache: all that stands in it is hidden, but for what is named."""
+    program = CONFINED.replace("for name in {hidden!r}]", "for name in {hidden!r}], shown=[place / 'hidden/inner']")
+    code = "print(read(place / 'hidden/secret'), read(place / 'hidden/inner/secret'), sep='\\n')"
+    made = program.format(place=str(place), hidden=["hidden"]) + code
+    done = subprocess.run([sys.executable, "-c", made], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["Permission denied", "hidden/inner/secret"]
+
+
 def test_switched_off_it_hides_nothing(place: Path) -> None:
     code = "print(read(place / 'hidden/secret')); print(sandbox.state())"
     found = confined(place, ["hidden"], code, MMBENCH_SANDBOX="off")

@@ -51,7 +51,8 @@ class Dataset(Part):
 
         The features of a column by kind: tabular `List(Value("float32"))`, text `Value("string")`,
         image `Image()`, audio `Audio(decode=False)` (WAV or FLAC bytes), series and video
-        `List(List(...))` or `Array2D/4D`. Called once; mmbench keeps what it gives under `cache`.
+        `List(List(...))` or `Array2D/4D`. Called once; mmbench keeps what it gives under `cache`. So may it what it
+        reads, in a folder of its own there: processes that tune can't read that.
         """
         raise NotImplementedError
 

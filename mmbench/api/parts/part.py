@@ -32,7 +32,8 @@ class Part:
     usual: ClassVar[bool] = False
     """Whether it is the one of its role that is taken where nobody chooses, and the one that a search begins with."""
     libraries: ClassVar[tuple[str, ...]] = ()
-    """Modules of other packages that take long to import and that it needs: a run loads them once for all workers."""
+    """Modules of other packages that take long to import and that it needs: a run loads them once for all workers, if
+    parts that come with mmbench name them, too."""
 
     def supports(self, task: Task) -> str | None:
         """None if the part fits `task`, else the reason why not, as the board shows it."""

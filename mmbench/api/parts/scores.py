@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 UNDEFINED, FAILED = "undefined", "failed"
 """How a reason begins: the truth does not allow the metric, or the metric's own code went wrong."""
+LONGEST = 600  # characters of what a metric may say
 
 
 class Scorer(Protocol):
@@ -54,7 +55,7 @@ def score_or_nan(metric: Scorer, truth: "Array", prediction: "Array") -> float:
 
 def reason(error: BaseException) -> str:
     """Why there is no score, in one line."""
-    return f"{UNDEFINED if isinstance(error, UndefinedError) else FAILED}: {blamed(error)}"
+    return f"{UNDEFINED if isinstance(error, UndefinedError) else FAILED}: {blamed(error)[:LONGEST]}"
 
 
 def curve_point(metric: str, severity: float, curve: str) -> str:

@@ -152,13 +152,14 @@ def _open_targets(folder: Path, split: str) -> Path:
     return folder / f"targets-{split}.safetensors"
 
 
-def access(seen: View, cache: Path) -> tuple[list[Path], list[Path]]:
-    """What of the truth a worker at this view may read although it lies among what is hidden, and what else must be
-    hidden from it."""
-    if seen.fold is None:
-        return [], []
+def shown(seen: View, cache: Path) -> list[Path]:
+    """What a worker at this view may read of the tables and of the truth: the rows, and the targets of its own train
+    and validation. No other table: its train rows may be test here."""
     folder = _folder(cache, seen.dataset, seen.fingerprint)
-    return [fold_folder(folder, seen.fold)], [_open_targets(folder, split) for split in SPLITS[:2]]
+    if seen.fold is None:
+        return [folder]
+    closed = [_open_targets(folder, split) for split in SPLITS[:2]]
+    return [fold_folder(folder, seen.fold), *(path for path in sorted(folder.glob("*")) if path not in closed)]
 
 
 def planned(seen: View, dataset: Dataset, cache: Path) -> Table:

@@ -29,7 +29,9 @@ READ_FILE, REFER = 1 << 2, 1 << 13
 NO_NEW_PRIVILEGES = 38  # linux/prctl.h
 OLDEST = 2  # the first version that can grant REFER: before, no file could be moved at all
 
-OWN = ("features", "scratch", "tables", "weights")
+HOME = "home"
+OPEN = ("features", "scratch", "weights", HOME)
+"""What every worker reads and writes in the cache; all else there is hidden, whoever wrote it."""
 LIBRARIES, GPU = (".cache/huggingface", ".cache/torch"), (".nv", ".triton")
 GPU_DRIVER = Path("/proc/driver/nvidia/version")
 
@@ -51,12 +53,12 @@ def state() -> str:
 
 def confine(hidden: Iterable[Path], *, own: Path, shown: Iterable[Path] = ()) -> None:
     """From now on this process and its children can't read what is below `hidden`, nor the memory of other processes.
-    What is below `shown` they can, wherever it lies.
+    What is below `shown` they can, wherever it lies, and the folders of the cache `own` that every worker needs.
 
     Landlock can only allow, so all that stands beside a hidden folder, or beside one of the folders around it, is
     allowed. Hence the one side effect: a file made later directly in one of those (such as the home folder, for a
     cache that lies there) can't be read back by this process. So the folders that libraries keep there are made first,
-    as are those of `own`, the cache; temporary files go there if the system's place for them is such a folder.
+    as are those of `own`; temporary files go there if the system's place for them is such a folder, or hidden.
     Does nothing where the machine has no Landlock, or where it is switched off.
     """
     if _trouble():
@@ -64,14 +66,15 @@ def confine(hidden: Iterable[Path], *, own: Path, shown: Iterable[Path] = ()) ->
     given = {path.resolve() for path in hidden}
     paths = {path for path in given if given.isdisjoint(path.parents)}  # one within another is hidden with it
     around = {folder for path in paths for folder in path.parents}
-    _make_room(around, own)
+    _make_room(around, paths, own)
     ruleset = _Ruleset(READ_FILE | REFER)
     rules = _call(CREATE_RULESET, ctypes.byref(ruleset), ctypes.c_size_t(ctypes.sizeof(ruleset)), 0)
     try:
         for folder in around:
             _allow_beside(folder, around | paths, rules)
-        for path in shown:
-            _allow(str(path), rules)
+        for path in (*(own / name for name in OPEN), *shown):
+            with suppress(FileNotFoundError):  # who needs it will say so
+                _allow(str(path.resolve()), rules)
         if _libc().prctl(NO_NEW_PRIVILEGES, 1, 0, 0, 0):
             raise _error()
         _call(RESTRICT_SELF, rules, 0)
@@ -79,14 +82,16 @@ def confine(hidden: Iterable[Path], *, own: Path, shown: Iterable[Path] = ()) ->
         os.close(rules)
 
 
-def _make_room(around: set[Path], own: Path) -> None:
-    for name in OWN:
-        (own / name).mkdir(parents=True, exist_ok=True)
+def _make_room(around: set[Path], hidden: set[Path], own: Path) -> None:
+    for place in (own / name for name in OPEN):
+        if place.name != HOME or os.environ.get("HOME") == str(place):
+            place.mkdir(parents=True, exist_ok=True)
     for name in LIBRARIES + GPU * GPU_DRIVER.exists():
         with suppress(OSError, RuntimeError):  # a RuntimeError where nobody knows of a home
             if (place := Path.home() / name).parent in around:
                 place.mkdir(exist_ok=True)
-    if Path(tempfile.gettempdir()).resolve() in around:
+    place = Path(tempfile.gettempdir()).resolve()
+    if place in around or not hidden.isdisjoint((place, *place.parents)):
         os.environ["TMPDIR"] = tempfile.tempdir = str(own / "scratch")
 
 

@@ -38,6 +38,10 @@ NAMES = len("/pymp-12345678/listener-12345678")
 """Bytes that multiprocessing adds to the folder for temporary files."""
 SHORT = ("/tmp", "/var/tmp", "/dev/shm")
 
+HELD = "/proc/self/fd/"
+
+_sockets: list[int] = []
+"""The descriptor of the server's socket, if there is one."""
 _one = threading.RLock()
 """What is changed here belongs to the whole process: two runs in two threads take turns."""
 
@@ -55,11 +59,30 @@ def starting() -> Iterator[None]:
             changes.enter_context(change())
         try:
             yield
+            _withdraw()
         except ConnectionError:  # the server was killed this very moment
             raise
         except OSError as error:
             said = f"no worker can be started: {error.strerror or error}{remedy(error)}"
             raise MMBenchError(f"{said} (`mmbench doctor` looks for what is amiss)") from error
+
+
+def _withdraw() -> None:
+    """Take the socket of the server that workers are forked from out of the file system. It starts whatever it is asked
+    for, in a process that is confined by nothing: a confined one must not reach it. We do so by a descriptor that we
+    hold, which nobody can use who can't look into this process. Python has no name for the socket that is meant for
+    others; where it is called otherwise it stays where it is."""
+    server = getattr(sys.modules.get("multiprocessing.forkserver"), "_forkserver", None)
+    address = getattr(server, "_forkserver_address", None)
+    if sys.platform != "linux" or not isinstance(address, str) or not address.startswith("/"):
+        return
+    if not address.startswith(HELD):
+        held = os.open(address, os.O_PATH | os.O_CLOEXEC)
+        Path(address).unlink()
+        server._forkserver_address = f"{HELD}{held}"  # type: ignore[union-attr]
+        while _sockets:  # of servers that are gone
+            os.close(_sockets.pop())
+        _sockets.append(held)
 
 
 def environ(cache: Path) -> dict[str, str]:

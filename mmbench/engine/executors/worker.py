@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from mmbench.api.executor import Send, Work
-from mmbench.api.files import disk_full, open_streams
+from mmbench.api.files import disk_full, no_thread, open_streams, remedy
 from mmbench.api.record import Trial, pack
 from mmbench.engine import clock
 from mmbench.engine.executors.messages import (
@@ -41,8 +41,9 @@ from mmbench.engine.executors.messages import (
     encode,
 )
 from mmbench.engine.executors.wire import write
-from mmbench.engine.jobs.job import Assist, Job, LoadData, Measure, Prepare, Search
+from mmbench.engine.jobs.job import Assist, Job, LoadData, Measure, Prepare, Search, bare, whole
 from mmbench.errors import DataError, MMBenchError, told
+from mmbench.plugins import Needed
 
 if sys.platform == "linux":
     import fcntl
@@ -55,14 +56,14 @@ SHORT = 2.0
 
 @dataclass(frozen=True)
 class Setting:
-    """What a worker is told once: where things are, which plugins to load, and which device is its own."""
+    """What a worker is told once: where things are, which plugins its job needs, and which device is its own."""
 
     cache: Path
     device: str
     """As the machine numbers its devices: "cuda:1". The process sees no other GPU than this."""
-    plugins: tuple[str, ...]
+    plugins: Needed
     hidden: tuple[Path, ...] = ()
-    """Folders with test labels, beside those of the cache: what runs have stored."""
+    """Files and folders with test labels, beside those of the cache: what data sets read, and what runs have stored."""
     sources: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     """The code that the run was planned with, as `sources.held` has it."""
 
@@ -73,6 +74,10 @@ class Assignment:
 
     job: Job
     setting: Setting
+
+    def __reduce__(self) -> tuple[type["Assignment"], tuple[Job, Setting]]:
+        """A process that reads it has no plugin yet, and must not import one before it is confined."""
+        return Assignment, (bare(self.job), self.setting)
 
     def __call__(self, send: Send) -> None:
         """Do the job; whatever goes wrong with it is told."""
@@ -93,6 +98,8 @@ class Assignment:
             if disk_full(error):
                 place = f"{self.setting.cache} is on a full disk"
                 tell(Failed(f"{place}: {told(error)}; free some space and run again", "data"))
+            elif no_thread(error):
+                tell(Failed(f"a worker can start no thread{remedy(error)}", "data"))
             else:
                 tell(Failed(f"{type(error).__name__}: {told(error)} [{_origin(error)}]"))
 
@@ -118,8 +125,9 @@ def perform(job: Job, setting: Setting, tell: Tell) -> None:
     from mmbench.engine.data.report import lines
     from mmbench.engine.data.tables import Table, cut, examine, materialise, where
 
-    catalog = plugins.load(setting.plugins)
+    catalog = plugins.load(setting.plugins.sources, setting.plugins.installed)
     sources.hold(setting.sources)
+    job = whole(job, catalog)
     with listen(lambda label, done, total: tell(Progressed(str(label), int(done), int(total)))):
         if isinstance(job, LoadData):
             dataset = catalog.datasets[job.dataset]
@@ -187,10 +195,21 @@ def _confine(job: Job, setting: Setting) -> None:
         from mmbench.engine.data.view import View
         from mmbench.engine.executors import sandbox
 
-        cache = setting.cache
-        shown, closed = tables.access(View.of(job.cell), cache)
-        hidden = [tables.truth_folder(cache), cache / "carriers", *closed, *setting.hidden]
-        sandbox.confine(hidden, own=cache, shown=shown)
+        cache, origin = setting.cache, None if isinstance(job, Prepare | Assist) else job.origin
+        weights = [refit.weights for refit in origin.refits.values() if refit.weights] if origin else []
+        shown = [*tables.shown(View.of(job.cell), cache), *weights, *_code(setting)]
+        linked = [path for path in cache.glob("*") if path.is_symlink()]  # to another disk
+        sandbox.confine([cache, *linked, *setting.hidden], own=cache, shown=shown)
+
+
+def _code(setting: Setting) -> list[Path]:
+    """What is to be imported although it lies in the cache: Python's environment, files of `--plugin`, where somebody
+    has put them there."""
+    hidden = {path.resolve() for path in setting.hidden}
+    sources = (one for one in setting.sources if one.endswith(".py"))
+    inside = [Path(place).resolve() for place in (sys.prefix, sys.base_prefix, *sources)]
+    cache = setting.cache.resolve()
+    return [path for path in inside if cache in path.parents and hidden.isdisjoint((path, *path.parents))]
 
 
 def main(work: Work, environ: Mapping[str, str], connection: Connection) -> None:

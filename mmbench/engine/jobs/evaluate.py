@@ -1,7 +1,7 @@
 """After the search: refit the winner and the default with each seed, predict test once, let the referee score it.
 
 `refits` runs in a worker, which has the test inputs and no test truth. `Referee` lives in the parent, which has the
-truth and runs no plugin's training code.
+truth and runs no plugin's training code; the metrics of plugins score in a process of their own (`run.scoring`).
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from mmbench.api.parts.scores import curve_point, scored, sign
+from mmbench.api.parts import Metric
+from mmbench.api.parts.scores import curve_point, sign
 from mmbench.api.record import Refit, Trial
 from mmbench.api.space import Params
 from mmbench.api.suite import CorruptionSpec
@@ -26,7 +27,23 @@ if TYPE_CHECKING:
 
 Predictions: TypeAlias = "dict[str, np.ndarray[Any, Any]]"
 Role: TypeAlias = Literal["tuned", "default"]
+Score: TypeAlias = float | str
+"""A metric's score, or why there is none."""
+Judge: TypeAlias = "Callable[[Sequence[Metric], np.ndarray[Any, Any], np.ndarray[Any, Any], float], dict[str, Score]]"
+"""(metrics, truth, predictions, the seconds that each may take) -> {metric: its score}"""
 TEST = "test"
+
+
+def fitting_metrics(cell: Cell, catalog: Catalog) -> list[Metric]:
+    """The metrics that score the cell's task. One that raises when it is asked is taken at what it says it scores."""
+
+    def fits(metric: Metric) -> bool:
+        try:
+            return metric.concerns(cell.task) and metric.supports(cell.task) is None
+        except (Exception, SystemExit):  # anyone's code; whether it scores will be seen
+            return cell.task.target.type in metric.targets
+
+    return [metric for metric in catalog.metrics.values() if fits(metric)]
 
 
 def best(trials: Sequence[Trial], direction: str) -> Trial | None:
@@ -121,18 +138,18 @@ class Referee:
         table = viewed(View.of(cell), catalog.datasets[cell.task.dataset], cache)
         return cls(catalog, table.targets("test"))
 
-    def score(self, cell: Cell, refit: Refit, predictions: "Mapping[str, np.ndarray[Any, Any]]") -> Refit:
+    def score(self, cell: Cell, refit: Refit, predictions: "Mapping[str, np.ndarray[Any, Any]]", judge: Judge) -> Refit:
         """The refit with its metrics and curves filled in."""
         if TEST not in predictions:
             return refit
-        fitting = [m for m in self.catalog.metrics.values() if m.concerns(cell.task) and m.supports(cell.task) is None]
-        found = {metric.name: scored(metric, self.truth, predictions[TEST]) for metric in fitting}
+        limit = cell.budget.trial_seconds
+        found = judge(fitting_metrics(cell, self.catalog), self.truth, predictions[TEST], limit)
         tuned = self.catalog.metrics[cell.task.metric]
         curves: dict[str, list[tuple[float, float | None]]] = {}
         for spec in cell.corruptions if refit.role == "tuned" else ():
             curve = f"{spec.name} {spec.modality}"
             for severity in spec.severities:
-                score = scored(tuned, self.truth, predictions[_name(spec, severity)])
+                score = judge([tuned], self.truth, predictions[_name(spec, severity)], limit)[tuned.name]
                 curves.setdefault(curve, []).append((severity, None if isinstance(score, str) else score))
                 if isinstance(score, str):
                     found[curve_point(tuned.name, severity, curve)] = score

@@ -1,14 +1,15 @@
 """The jobs that a run is made of. Each runs in a fresh process; `executors.worker` does them."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 from mmbench.api.record import Refit, Trial
 from mmbench.api.space import Params
 from mmbench.engine.data.view import View
 from mmbench.engine.space import Cell
+from mmbench.plugins import Catalog
 
 
 @dataclass(frozen=True)
@@ -89,3 +90,23 @@ def same(one: Prepare, other: Prepare | Assist) -> bool:
     """Whether both make the same features, though perhaps for two cells."""
     a, b = ((View.of(job.cell), job.modality, job.encoder) for job in (one, other))
     return a == b
+
+
+J = TypeVar("J", bound=Job)
+
+
+def bare(job: J) -> J:
+    """The job without what is of a plugin's own class, its target: so it can be read where no plugin is loaded yet."""
+    return job if isinstance(job, LoadData) else replace(job, cell=_aimed(job.cell, lambda name: None))
+
+
+def whole(job: J, catalog: Catalog) -> J:
+    """A bare job with its target again, which is its data set's."""
+    if isinstance(job, LoadData):
+        return job
+    return replace(job, cell=_aimed(job.cell, lambda name: catalog.datasets[name].target))
+
+
+def _aimed(cell: Cell, target: Callable[[str], Any]) -> Cell:
+    task = replace(cell.task, target=target(cell.task.dataset))
+    return replace(cell, task=task, parent=cell.parent and _aimed(cell.parent, target))

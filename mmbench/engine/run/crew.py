@@ -33,7 +33,7 @@ class Running:
 class Crew:
     """Who is at work on which seat of an executor."""
 
-    def __init__(self, executor: Executor, setting: Setting) -> None:
+    def __init__(self, executor: Executor, setting: Callable[[Job], Setting]) -> None:
         self._executor, self._setting = executor, setting
         self._running: dict[Handle, Running] = {}
         clock.begin()
@@ -51,7 +51,7 @@ class Crew:
     def start(self, job: Job) -> None:
         """Begin `job` on the first free seat."""
         seat = self.free[0]
-        work = Assignment(job, replace(self._setting, device=seat.device))
+        work = Assignment(job, replace(self._setting(job), device=seat.device))
         self._running[self._executor.start(work, seat)] = Running(job, seat)
 
     def messages(self, timeout: float) -> Iterator[tuple[Running, Message | End]]:
@@ -74,8 +74,16 @@ class Crew:
                     continue
                 running.over |= isinstance(message, Done | Failed)
                 if not isinstance(message, Started):
+                    since = clock.seconds()
                     yield running, message
+                    self._spare(clock.seconds() - since)
         clock.look()
+
+    def _spare(self, seconds: float) -> None:
+        """So long nobody listened, as where a metric took its time: what workers said meanwhile is not read yet."""
+        for running in self.running:
+            if running.heard is not None:
+                running.heard += seconds
 
     def dismiss(self, running: Running, why: str) -> None:
         """End a worker that broke the rules."""

@@ -25,7 +25,7 @@ from mmbench.engine.executors.messages import (
     UnitsCounted,
 )
 from mmbench.engine.executors.wire import GarbledError
-from mmbench.engine.jobs.evaluate import Referee
+from mmbench.engine.jobs.evaluate import Judge, Referee
 from mmbench.engine.jobs.job import Assist, Job, LoadData, Measure, Origin, Prepare, Search
 from mmbench.engine.outcome import Progressing
 from mmbench.engine.run.charging import blame, give_up
@@ -51,9 +51,10 @@ class Hearing:
         crew: Crew,
         history: Mapping[str, History],
         kept: Kept,
+        judge: Judge,
     ) -> None:
         self.catalog, self.cache, self.schedule, self.crew, self.history = catalog, cache, schedule, crew, history
-        self.kept = kept
+        self.kept, self.judge = kept, judge
         self.origins: dict[str, Origin | str] = {}
         """What derived cells begin from, or why they can't, by key."""
         self.states: dict[str, Progressing] = {}
@@ -157,7 +158,7 @@ class Hearing:
                 if any(len(array) != len(referee.truth) for array in predictions.values() if array.ndim):
                     raise GarbledError(f"it sent predictions for other than the {len(referee.truth)} rows of test")
                 state.rest()
-                scored = referee.score(state.cell, refit, predictions)
+                scored = referee.score(state.cell, refit, predictions, self.judge)
                 state.refits.append(scored)
                 yield RefitFinished(state.cell, scored, predictions, weights)
             case _:

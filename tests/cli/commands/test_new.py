@@ -90,6 +90,20 @@ def test_a_data_set_passes_its_own_tests_and_is_run_by_its_suite(
     assert (board.code, "80 test rows" in board.out) == (0, True), board.out + board.err
 
 
+def test_a_head_of_its_own_target_goes_all_the_way(
+    mmbench: Type, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its target is of a class that only the plugin has: workers must have that before they read their job."""
+    monkeypatch.setenv("MMBENCH_CACHE", str(tmp_path / "cache"))
+    assert mmbench("new", "head", "my_counts", "--to", str(tmp_path)).code == 0
+    folder = tmp_path / "mmbench-my-counts"
+    checked = mmbench("check", str(folder / "my_counts.py"))
+    assert checked.code == 0, checked.out
+    run = ["run", str(folder / "suite.toml"), "--plugin", str(folder / "my_counts.py"), "--contender", "only left"]
+    board = mmbench(*run, "--trials", "1", "--results", str(tmp_path / "results"))
+    assert (board.code, "200 test rows" in board.out) == (0, True), board.out + board.err
+
+
 def test_a_suite_resolves(mmbench: Type, tmp_path: Path) -> None:
     made = mmbench("new", "suite", "ours", "--to", str(tmp_path))
     assert (made.code, [path.name for path in tmp_path.iterdir()]) == (0, ["ours.toml"])

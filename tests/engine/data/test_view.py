@@ -107,12 +107,16 @@ def test_a_column_of_groups_that_is_not_there_is_said(tmp_path: Path) -> None:
 def test_a_worker_may_read_its_own_train_and_validation_targets_only(tmp_path: Path) -> None:
     table = folded(Toy(), tmp_path)[1]
     mark = table.folder.name.removeprefix("toy-")
-    shown, hidden = tables.access(View("toy", mark, None, Fold(2, K)), tmp_path)
-    readable = {path.name for folder in shown for path in folder.iterdir()}
-    assert readable == {tables.PARTS, "targets-train.safetensors", "targets-validation.safetensors"}
-    assert all(path.is_file() for path in hidden), "the targets of the own splits, which hold the fold's truth of test"
-    assert tables.access(View("toy", mark), tmp_path) == ([], [])
-    assert (folder := shown[0]).is_relative_to(tables.truth_folder(tmp_path)), folder
+    own, *rest = tables.shown(View("toy", mark, None, Fold(2, K)), tmp_path)
+    assert {path.name for path in own.iterdir()} == {
+        tables.PARTS,
+        "targets-train.safetensors",
+        "targets-validation.safetensors",
+    }
+    assert own.is_relative_to(tables.truth_folder(tmp_path)), own
+    assert {"rows", "facts.json"} <= {path.name for path in rest}
+    assert not [path for path in rest if "targets" in path.name], "those hold the fold's truth of test"
+    assert tables.shown(View("toy", mark), tmp_path) == [table.folder]
 
 
 def test_the_parts_depend_on_nothing_but_the_rows() -> None:
