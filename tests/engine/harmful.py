@@ -153,6 +153,9 @@ class Unsure(_Harmful):
     def supports(self, task: Any) -> str | None:
         raise KeyError("unsure")
 
+    def act(self) -> None:
+        pass
+
 
 HARMFUL: list[Any] = [Hangs, Stuck, Quits, Leaves, Aborts, Dies, Scrawls, Plunges, Huge, Chatters, Unsure]
 
