@@ -128,12 +128,12 @@ class Plunges(_Harmful):
 
 
 class Huge(_Harmful):
-    """Gives a gigabyte that it calls a score."""
+    """Gives megabytes that it calls a score."""
 
     name = "huge"
 
     def score(self, truth: Any, prediction: Any) -> Any:
-        return bytearray(2**30)
+        return bytearray(2**24)
 
 
 class Chatters(_Harmful):
