@@ -25,6 +25,7 @@ from scipy.optimize import brentq
 from scipy.stats import chi2, norm
 
 from mmbench.board.stats import resampling
+from mmbench.board.stats.family import Family as Pairs
 from mmbench.board.stats.moderated import moderated
 from mmbench.board.stats.resampling import Draws
 
@@ -235,7 +236,7 @@ def family(kind: Kind, *, seeds: int, items: int, spread: str, number: int) -> F
 
 def _ranks(board: World) -> list[int]:
     names = sorted(map(str, range(len(board))), key=lambda name: -board[int(name)].mean)
-    ranks = resampling.tied_ranks(names, lambda a, b: resampling.difference(board[int(a)], board[int(b)]).p)
+    ranks = Pairs(names, lambda a, b: resampling.difference(board[int(a)], board[int(b)]).p).ranks()
     return [ranks[str(place)] for place in range(len(board))]
 
 

@@ -139,7 +139,7 @@ class Carrier:
 
     def _infos(self, archive: ZipFile, members: str | Iterable[str]) -> list[ZipInfo]:
         """The entries of files, each with a name that stays inside the folder it is put in."""
-        known = {info.filename: info for info in archive.infolist() if not info.is_dir()}
+        known = {info.filename: info for info in archive.infolist() if not info.filename.endswith("/")}
         if isinstance(members, str) and members not in known:
             names = sorted(name for name in known if name.startswith(members))
         else:
@@ -150,6 +150,8 @@ class Carrier:
         infos = [known[name] for name in names]
         for info in infos:
             parts = PurePosixPath(info.filename).parts
+            if not parts:
+                raise DataError(f"{self.filename}: a file named {info.filename!r} can't be unpacked")
             if info.filename.startswith("/") or ".." in parts or "\\" in info.filename or ":" in parts[0]:
                 raise DataError(f"{self.filename}: {info.filename!r} would lie outside its folder")
             if stat.S_ISLNK(info.external_attr >> 16):

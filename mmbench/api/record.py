@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     Array: TypeAlias = np.ndarray[Any, Any]
 
 SCHEMA = 2
+FAILED, AFTER = "every trial failed", "after its refits"
+"""How the reason of a record begins that failed so: as its trials show; and by what none of its rows can show."""
 Status: TypeAlias = Literal["ok", "pruned", "oom", "timeout", "error", "skipped"]
 
 

@@ -106,7 +106,11 @@ class Choice(_Parameter):
         return None
 
     def holds(self, value: object) -> bool:
-        return value in self.options
+        return any(value == option and _is_flag(value) == _is_flag(option) for option in self.options)
+
+    def spelt(self, value: object) -> Value:
+        """The option that `value` is, as the part has it: 128 where a suite says 128.0."""
+        return next(option for option in self.options if value == option and _is_flag(value) == _is_flag(option))
 
     def allowed(self) -> str:
         """In words: what `holds` accepts."""
@@ -117,6 +121,11 @@ Parameter: TypeAlias = Int | Float | Choice
 Space: TypeAlias = Mapping[str, Parameter]
 Setting: TypeAlias = Value | tuple[Value, ...] | Range
 """What a suite says of a parameter: a value fixes it, several are to be chosen from, a range is searched."""
+
+
+def _is_flag(value: object) -> bool:
+    """Python has it that True equals 1, which is another option."""
+    return isinstance(value, bool)
 
 
 def _range_problem(low: float, high: float, default: float, log: bool) -> str | None:
@@ -157,6 +166,8 @@ def narrowed(parameter: Parameter, setting: Setting) -> Parameter:
     for value in values:
         if not parameter.holds(value):
             raise ValueError(f"can't be {value!r}: it is {parameter.allowed()}")
+    if isinstance(parameter, Choice):
+        values = tuple(map(parameter.spelt, values))
     default = parameter.default if parameter.default in values else values[0]
     return Choice(values, default=default, structural=parameter.structural, when=parameter.when, stage=parameter.stage)
 

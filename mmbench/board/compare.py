@@ -1,11 +1,12 @@
 """Compares two contenders of a run on the same test items: what `mmbench compare` shows.
 
 For each task that both were scored on: the difference of the means over seeds, its 95% interval and p, as the
-leaderboard has them (how far seeds scatter is judged with all contenders of the run), corrected by Holm for the number
-of tasks. Where the target is one label, also on how many items which of the two was right.
+leaderboard has them (how far seeds scatter is judged with all contenders of the run). Who is better is decided as ranks
+are: by p corrected over all pairs of the task's contenders. Where the target is one label, also on how many items which
+of the two was right.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -14,7 +15,9 @@ from mmbench.api.parts.scores import sign
 from mmbench.board.entries import Entry, entries
 from mmbench.board.folds import joined
 from mmbench.board.gate.conditions import conditions
+from mmbench.board.rank import family
 from mmbench.board.stats import resampling as stats
+from mmbench.board.stats.family import Family
 from mmbench.board.stats.reference import LEVEL
 from mmbench.errors import MMBenchError, unknown
 from mmbench.store.reading import RunData
@@ -40,8 +43,10 @@ class Comparison:
     low: float | None = None
     high: float | None = None
     p: float | None = None
-    holm: float | None = None
-    """p, corrected for the tasks that were compared."""
+    corrected: float | None = None
+    """p, corrected over all pairs of the task's contenders, as for ranks."""
+    correction: str | None = None
+    """By what, and for how many pairs."""
     better: str | None = None
     """The one that is better at 5% after the correction; None if neither is."""
     seeds: tuple[tuple[int, ...], tuple[int, ...]] = ((), ())
@@ -79,7 +84,7 @@ def compare(
             raise MMBenchError(f"{run.path}: {unknown('task', task, known)}")
     _check_metric(run, metric)
     chosen = [task for task in known if not tasks or task in tasks]
-    return _corrected([_on(run, metrics, task, (first, second), metric) for task in chosen], first, second)
+    return [_on(run, metrics, task, (first, second), metric) for task in chosen]
 
 
 def _check_metric(run: RunData, metric: str | None) -> None:
@@ -108,7 +113,9 @@ def _on(
         unsure = [f"{name}: {text}" for name in names if (text := by_name[name].unsure(metric))]
         gone = f"predictions or the plugin of {metric} are missing, so nothing can be resampled"
         return replace(empty, reason="; ".join(unsure) or gone)
-    found = stats.difference(draws[0], draws[1])
+    found, tests = stats.difference(draws[0], draws[1]), _family(by_name.values(), one, metric)
+    corrected = tests.p(*names)
+    ahead = sign(empty.direction) * found.mean > 0
     return replace(
         empty,
         first=draws[0].mean,
@@ -117,6 +124,9 @@ def _on(
         low=found.low,
         high=found.high,
         p=found.p,
+        corrected=corrected,
+        correction=tests.correction,
+        better=names[0 if ahead else 1] if corrected < LEVEL and found.mean else None,
         seeds=(_seeds(one), _seeds(other)),
         items=None if one.truth is None else len(one.truth),
         discordance=_discordance(one, other),
@@ -140,17 +150,11 @@ def _seeds(entry: Entry) -> tuple[int, ...]:
     return tuple(refit.seed for refit in entry.refits("tuned"))
 
 
-def _corrected(found: Sequence[Comparison], first: str, second: str) -> list[Comparison]:
-    """Holm's correction over the tasks that were compared, and who is better after it."""
-    tested = [comparison for comparison in found if comparison.p is not None]
-    adjusted = dict(zip((c.task for c in tested), stats.holm([c.p or 0.0 for c in tested]), strict=True))
-    result = []
-    for comparison in found:
-        p, better = adjusted.get(comparison.task), None
-        if p is not None and p < LEVEL and comparison.difference:
-            better = first if sign(comparison.direction) * comparison.difference > 0 else second
-        result.append(replace(comparison, holm=p, better=better))
-    return result
+def _family(every: Iterable[Entry], one: Entry, metric: str) -> Family:
+    """The tests that rank the contenders which share a board with `one`."""
+    own = conditions(one.record, one.run)
+    fit = [entry for entry in every if _unfit(entry, metric) is None]
+    return family([entry for entry in fit if not own.apart(conditions(entry.record, entry.run))], metric)
 
 
 def _discordance(one: Entry, other: Entry) -> dict[str, float] | None:

@@ -27,6 +27,8 @@ FAR = 1e100
 """Beyond it a figure is no figure: sums and squares would not be finite."""
 TEST = "test"
 """The name of the plain test predictions among a refit's arrays; others are of damaged inputs."""
+TRAIN = "train"
+"""What the names of parameters begin with that only a network has: learning rate, batch size."""
 GAP = "gap"
 """In place of a refit's role: validation minus test."""
 
@@ -57,6 +59,10 @@ class Entry:
     @property
     def single(self) -> bool:
         return len(self.record.modalities) == 1
+
+    @property
+    def kind(self) -> str | None:
+        return kind(self.record)
 
     @property
     def score(self) -> float | None:
@@ -180,6 +186,25 @@ def entries(runs: Sequence[RunData], metrics: Mapping[str, Metric], task: str) -
     for entry in found:
         entry.peers = found
     return found
+
+
+def kind(record: Record) -> str | None:
+    """What a contender is by what it saw and did, whatever it is called.
+
+    "derived": made of another's trained models. "single": it saw one modality. "baseline": it saw several, but trained
+    no network: a fusion of level "estimator", such as a forest on joined features, goes through no epoch. "fusion": it
+    saw several and trained a network. None where the record does not say, as that of a skipped one.
+    """
+    if record.derived:
+        return "derived"
+    if len(record.modalities) == 1:
+        return "single"
+    if not record.modalities or not (record.refits or record.default_params):
+        return None
+    tuned = [refit for refit in record.refits if refit.role == "tuned" and refit.status == "ok"]
+    if tuned:
+        return "fusion" if any(refit.epochs for refit in tuned) else "baseline"
+    return "fusion" if any(name.startswith(f"{TRAIN}.") for name in record.default_params) else "baseline"
 
 
 def _unscored(refit: Refit, metric: str) -> str | None:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mmbench.api.parts import Metric
+from mmbench.board.stats.reference import LEVEL
 
 
 def plain(text: object) -> str:
@@ -19,20 +20,28 @@ def shown_json(text: str) -> str:
     return text.translate({ord(c): json.dumps(c)[1:-1] for c in set(text) if not c.isprintable() and c != "\n"})
 
 
-def score(value: float | None) -> str:
-    """Three decimals without the zero before the point: .842, 1.000, 12.34."""
+SMALL = 0.0005
+"""Below it three decimals show nothing."""
+
+
+def score(value: float | None, *, among: float | None = None) -> str:
+    """Three decimals without the zero before the point: .842, 1.000, 12.34.
+
+    Something smaller is 2e-04, unless `among`, the largest figure that it stands beside, has decimals: then it is .000.
+    """
     if value is None:
         return "–"
     if value != value or abs(value) == float("inf"):
         return str(value)
-    if 0 < abs(value) < 0.0005:
+    if 0 < max(abs(value), among or 0.0) < SMALL:
         return f"{value:.0e}"
     text = f"{value:.3f}" if abs(value) < 10 else f"{value:.4g}"
     return text.replace("0.", ".", 1) if text.startswith(("0.", "-0.")) else text
 
 
-def signed(value: float | None) -> str:
-    text = score(value)
+def signed(value: float | None, *, among: float = 1.0) -> str:
+    """A difference with its sign, by default one among others of three decimals."""
+    text = score(value, among=among)
     return text if value is None or text.startswith("-") else f"+{text}"
 
 
@@ -40,10 +49,27 @@ def with_interval(summary: dict[str, Any] | None, *, sign: bool = False) -> str:
     """.842 [.811 .870]"""
     if summary is None:
         return "–"
-    show = signed if sign else score
+    show, among = signed if sign else score, largest(summary)
     if summary["low"] is None:
         return show(summary["mean"])
-    return f"{show(summary['mean'])} [{show(summary['low'])} {show(summary['high'])}]"
+    low, high = (show(summary[end], among=among) for end in ("low", "high"))
+    return f"{show(summary['mean'], among=among)} [{low} {high}]"
+
+
+def largest(summary: Mapping[str, Any]) -> float:
+    """The largest of a mean and the ends of its interval: it says how small figures beside it may be shown."""
+    known = [abs(summary[key]) for key in ("mean", "low", "high") if isinstance(summary.get(key), int | float)]
+    return max((value for value in known if value < float("inf")), default=0.0)
+
+
+def shown(difference: Mapping[str, Any] | None) -> int:
+    """1 where a difference is shown to be above 0, at 5% after its correction; -1 below; 0 where it is not shown.
+
+    Colours, bold figures and the verdict follow this.
+    """
+    if difference is None or difference.get("corrected") is None or difference["corrected"] >= LEVEL:
+        return 0
+    return 1 if difference["mean"] > 0 else -1
 
 
 def rated(rating: dict[str, Any] | None) -> str:
@@ -117,6 +143,21 @@ def beside(rows: list[dict[str, Any]], metrics: Mapping[str, Metric]) -> list[st
     names = dict.fromkeys(name for row in rows for name in row["metrics"] if name != row["metric"])
     places = {name: metrics[name].column if name in metrics else Metric.column for name in names}
     return sorted((name for name in names if places[name] is not None), key=lambda name: places[name] or 0)
+
+
+REFERENCE = "reference"
+"""Stands in place of the gain of the single modality that all gains are over."""
+
+
+def gained(row: Mapping[str, Any]) -> str:
+    """The gain with its interval; of a single modality, that it is one, or that it is the one to beat."""
+    if row.get("reference"):
+        return REFERENCE
+    return (
+        "single"
+        if row["fusion_gain"] is None and row.get("kind") == "single"
+        else with_interval(row["fusion_gain"], sign=True)
+    )
 
 
 def better(direction: str) -> str:
@@ -193,17 +234,20 @@ def notes(rows: list[dict[str, Any]]) -> list[str]:
     """What a reader must know to read the board, for one task or several."""
     text = [
         "[low high] is the 95% interval of the mean over seeds, for other seeds and other test items: resamples of the "
-        "items, Student's t for the seeds. Contenders of one rank can't be told apart from its first (paired on "
-        "the same items, Holm-corrected over all pairs, 5%)."
+        "items, Student's t for the seeds; each stands for itself, corrected for nothing. Contenders of one rank "
+        f"can't be told apart from its first (paired on the same items; {_corrections(rows) or 'corrected'}, 5%)."
     ]
     seeds = [row["metrics"][row["metric"]]["n_seeds"] for row in rows if row["rank"] is not None]
     text += [FEW_SEEDS[count] for count in {min(seeds, default=0)} & FEW_SEEDS.keys()]
-    against = sorted({plain(row["fusion_gain"]["against"]) for row in rows if row["fusion_gain"]})
-    if against:
+    against = list(dict.fromkeys(chosen(row) for row in rows if row.get("reference")))
+    if any(row["fusion_gain"] for row in rows):
         text.append(
-            f"gain: minus the best single modality ({', '.join(against)}), which was chosen by its validation score, "
-            "never by test; positive is better."
+            f"gain: minus the best single modality ({REFERENCE}), chosen by its validation score, never by test: "
+            f"{'; '.join(against)}. Positive is better. Coloured or bold: shown by the corrected tests that make the "
+            "ranks, whatever its own interval says."
         )
+    if any(shown(row["tuning_gain"]) or shown(row["validation_gap"]) for row in rows):
+        text.append("search, val-test: coloured or bold where shown at 5%, corrected by Holm over a task's contenders.")
     if len({row["task"] for row in rows}) > 1:
         text.append(
             "All tasks: average rank is that of the mean scores among contenders with all tasks, as Friedman's test "
@@ -214,6 +258,19 @@ def notes(rows: list[dict[str, Any]]) -> list[str]:
         f"{mark} {meaning}" for state, (mark, meaning) in MARKS.items() if any(r.get("plan") == state for r in rows)
     ]
     return [*text, *_test_seen(rows), *gaps(rows), *policy(rows)]
+
+
+def chosen(row: Mapping[str, Any]) -> str:
+    """ "only text, .792 on validation, .110 ahead of only image"."""
+    found = row["reference"]
+    ahead = f", {score(found['margin'])} ahead of {found['next']}" if found["next"] is not None else ""
+    return plain(f"{row['contender']}, {score(found['valid'])} on validation{ahead}")
+
+
+def _corrections(rows: list[dict[str, Any]]) -> str:
+    """What the ranks of each task are corrected for: "Holm, 105 pairs"."""
+    found = dict.fromkeys((row["fusion_gain"] or {}).get("correction") for row in rows)
+    return "; ".join(text for text in found if text)
 
 
 def policy(rows: Sequence[Mapping[str, Any]]) -> list[str]:

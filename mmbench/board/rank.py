@@ -8,10 +8,12 @@ from itertools import pairwise
 from typing import Any, TypeAlias
 
 from mmbench.api.parts import Metric
+from mmbench.api.parts.scores import sign
 from mmbench.api.record import Refit
 from mmbench.board.entries import GAP, Entry, entries, figure, mean, metric_names
 from mmbench.board.folds import LACKING
 from mmbench.board.stats import resampling as stats
+from mmbench.board.stats.family import Family, holm
 from mmbench.store.reading import RunData
 from mmbench.trust.registration import standing
 
@@ -27,6 +29,9 @@ COSTS = (
     "device_memory_bytes",
     "device",
 )
+
+UNTESTED: Row = dict.fromkeys(("low", "high", "p", "corrected", "correction"))
+"""What a difference has instead where it can't be tested."""
 
 
 def leaderboard(
@@ -58,12 +63,18 @@ def _leaderboard(runs: Sequence[RunData], metrics: Mapping[str, Metric], interva
         found = entries(runs, metrics, task)
         for entry in found:  # before any metric is wanted of all: a prediction's metrics share work in turn
             entry.draw({entry.record.metric, *intervals})
-        ranks = _ranks([entry for entry in found if entry.record.status == "ok" and entry.score is not None])
-        reference = _best_single(found)
+        scored = [entry for entry in found if entry.record.status == "ok" and entry.score is not None]
+        tests = family(scored, found[0].record.metric) if _tested(scored) else None
+        ranks = tests.ranks() if tests else _ranks_of_means(scored)
+        singles = _singles(found)
         found.sort(key=lambda entry: _place(entry, ranks))
+        own = []
         for entry in found:
-            row = _row(entry, ranks.get(entry.record.contender), reference, intervals)
-            rows.append({**row, "plan": standings[entry.run.path](entry.record)})
+            row = _row(entry, ranks.get(entry.record.contender), singles, tests, intervals)
+            own.append({**row, "plan": standings[entry.run.path](entry.record)})
+        for name in ("tuning_gain", "validation_gap"):
+            _correct(own, name)
+        rows += own
         found.clear()  # its entries know it, so that their predictions would wait for the garbage collector
     return rows
 
@@ -77,44 +88,80 @@ def _place(entry: Entry, ranks: Mapping[str, int]) -> tuple[float, float, str]:
     return ranks.get(name, float("inf")), -entry.sign * (entry.score or 0.0), name
 
 
-def _ranks(entries: Sequence[Entry]) -> dict[str, int]:
-    """Ranks by the mean score; those that can't be told apart share one. Without predictions, equal means do."""
+def _tested(entries: Sequence[Entry]) -> bool:
+    """Whether anything is known of any contender but its mean."""
+    return any(entry.unsure(entry.record.metric) or entry.draws(entry.record.metric) for entry in entries)
+
+
+def family(entries: Sequence[Entry], metric: str) -> Family:
+    """The tests of all pairs of a task's contenders by one metric, the best first; each has a mean.
+
+    Without predictions of both, unequal means are taken to differ, so that they don't share a rank.
+    """
     by_name = {entry.record.contender: entry for entry in entries}
-    depth = {name: -entry.sign * (entry.score or 0.0) for name, entry in by_name.items()}
-    names = sorted(by_name, key=lambda name: (depth[name], name))
-    unsure = {name for name, entry in by_name.items() if entry.unsure(entry.record.metric)}
-    if not unsure and all(entry.draws(entry.record.metric) is None for entry in entries):  # no need to look at pairs
-        first = {depth[name]: place for place, name in reversed(list(enumerate(names, start=1)))}
-        return {name: first[depth[name]] for name in names}
+    mean_of = {name: entry.mean(metric) or 0.0 for name, entry in by_name.items()}
+    better = sign(entries[0].record.directions.get(metric, "max")) if entries else 1
+    names = sorted(by_name, key=lambda name: (-better * mean_of[name], name))
+    unsure = {name for name, entry in by_name.items() if entry.unsure(metric)}
 
     def p_value(first: str, second: str) -> float:
         if {first, second} & unsure:
             return 1.0  # nothing is known of one of them, so nothing tells them apart
-        one, other = by_name[first], by_name[second]
-        a, b = one.draws(one.record.metric), other.draws(other.record.metric)
+        a, b = by_name[first].draws(metric), by_name[second].draws(metric)
         if a is None or b is None:
-            return 1.0 if one.score == other.score else 0.0
+            return 1.0 if mean_of[first] == mean_of[second] else 0.0
         return stats.difference(a, b).p
 
-    return stats.tied_ranks(names, p_value)
+    return Family(names, p_value)
 
 
-def _best_single(entries: Sequence[Entry]) -> Entry | None:
-    """The single modality to beat, chosen by its score on validation, never on test."""
-    singles = [e for e in entries if e.single and e.record.status == "ok" and e.valid is not None]
-    return min(singles, key=lambda e: (-e.sign * (e.valid or 0.0), e.record.contender), default=None)
+def _ranks_of_means(entries: Sequence[Entry]) -> dict[str, int]:
+    """Without any predictions equal means share a rank."""
+    depth = {entry.record.contender: -entry.sign * (entry.score or 0.0) for entry in entries}
+    names = sorted(depth, key=lambda name: (depth[name], name))
+    first = {depth[name]: place for place, name in reversed(list(enumerate(names, start=1)))}
+    return {name: first[depth[name]] for name in names}
 
 
-def _gain(entry: Entry, reference: Entry | None) -> Row | None:
-    """The entry minus the best single modality, positive where it is better."""
+def _correct(rows: Sequence[Row], name: str) -> None:
+    """Add the p of a difference that each contender has of its own, corrected for all contenders that were tested."""
+    tested = [row[name] for row in rows if row[name] and row[name]["p"] is not None]
+    adjusted = holm([found["p"] for found in tested])
+    for found, p in zip(tested, adjusted, strict=True):
+        found |= {"corrected": p, "correction": f"Holm, {len(tested)} contender{'s' * (len(tested) > 1)}"}
+
+
+def _singles(entries: Sequence[Entry]) -> list[Entry]:
+    """The single modalities, the one to beat first: it is chosen by its score on validation, never on test. What is
+    derived from one was not tuned as the others were."""
+    singles = [e for e in entries if e.kind == "single" and e.record.status == "ok" and e.valid is not None]
+    return sorted(singles, key=lambda e: (-e.sign * (e.valid or 0.0), e.record.contender))
+
+
+def _reference(entry: Entry, singles: Sequence[Entry]) -> Row | None:
+    """Of the single modality to beat: its score on validation, and by how much it was ahead of the next there."""
+    if not singles or entry is not singles[0]:
+        return None
+    second = singles[1] if len(singles) > 1 else None
+    margin = entry.sign * ((entry.valid or 0.0) - (second.valid or 0.0)) if second else None
+    return {"valid": entry.valid, "next": second.record.contender if second else None, "margin": margin}
+
+
+def _gain(entry: Entry, reference: Entry | None, tests: Family | None) -> Row | None:
+    """The entry minus the best single modality, positive where it is better.
+
+    `p` is that of this test alone; `corrected` is of the tests of all pairs, which also make the ranks.
+    """
     if reference is None or entry.single or entry.score is None or reference.score is None:
         return None
     metric = entry.record.metric
     ours, theirs = entry.draws(metric), reference.draws(metric)
-    gain: Row = {"mean": entry.sign * (entry.score - reference.score), "low": None, "high": None, "p": None}
-    if ours and theirs:
+    gain: Row = {"mean": entry.sign * (entry.score - reference.score), **UNTESTED}
+    if tests and ours and theirs:
         found = stats.difference(ours, theirs, sign=entry.sign)
+        corrected = tests.p(entry.record.contender, reference.record.contender)
         gain |= {"low": found.low, "high": found.high, "p": found.p}
+        gain |= {"corrected": corrected, "correction": tests.correction}
     return gain | {"against": reference.record.contender}
 
 
@@ -131,7 +178,7 @@ def _default_won(entry: Entry) -> bool:
 
 def _tuning_gain(entry: Entry) -> Row | None:
     """The tuned configuration minus the default one, positive where it is better; 0 where the default one won."""
-    gain: Row = {"mean": 0.0, "low": None, "high": None, "p": None}
+    gain: Row = {"mean": 0.0, **UNTESTED}
     if _default_won(entry):
         return gain
     metric = entry.record.metric
@@ -140,7 +187,7 @@ def _tuning_gain(entry: Entry) -> Row | None:
         return None
     ours, theirs = entry.draws(metric), entry.draws(metric, "default")
     if ours and theirs:
-        return vars(stats.difference(ours, theirs, sign=entry.sign)).copy()
+        return {**UNTESTED, **vars(stats.difference(ours, theirs, sign=entry.sign))}
     return gain | {"mean": entry.sign * (entry.score - default)}
 
 
@@ -151,8 +198,8 @@ def _gap(entry: Entry) -> Row | None:
     if not apart:
         return None
     if draws is None:
-        return {"mean": mean(apart), "low": None, "high": None, "p": None}
-    return vars(stats.against_0(draws)).copy()
+        return {"mean": mean(apart), **UNTESTED}
+    return {**UNTESTED, **vars(stats.against_0(draws))}
 
 
 def _curves(refits: Sequence[Refit]) -> Row:
@@ -192,7 +239,9 @@ def _why_unranked(entry: Entry) -> str | None:
     return f"no {entry.record.metric}: {why}" if why else None
 
 
-def _row(entry: Entry, rank: int | None, reference: Entry | None, intervals: Collection[str]) -> Row:
+def _row(
+    entry: Entry, rank: int | None, singles: Sequence[Entry], tests: Family | None, intervals: Collection[str]
+) -> Row:
     record = entry.record
     fine = record.status == "ok"
     wanted = {record.metric, *intervals}
@@ -209,13 +258,15 @@ def _row(entry: Entry, rank: int | None, reference: Entry | None, intervals: Col
         "rank": rank,
         "metric": record.metric,
         "direction": entry.direction,
+        "kind": entry.kind,
         "modalities": list(record.modalities),
         "test_rows": rows.get("test") if isinstance(rows := record.dataset.get("rows"), Mapping) else None,
         "valid": entry.valid,
+        "reference": _reference(entry, singles) if fine else None,
         "metrics": {name: entry.summary(name, interval=name in wanted) for name in metric_names(record)}
         if fine
         else {},
-        "fusion_gain": _gain(entry, reference) if fine else None,
+        "fusion_gain": _gain(entry, singles[0] if singles else None, tests) if fine else None,
         "default": _default(entry) if fine else None,
         "tuning_gain": _tuning_gain(entry) if fine else None,
         "validation_gap": _gap(entry) if fine else None,

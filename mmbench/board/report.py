@@ -15,6 +15,7 @@ from mmbench.board.figures import (
     better,
     count,
     duration,
+    gained,
     mebibytes,
     named,
     notes,
@@ -23,12 +24,14 @@ from mmbench.board.figures import (
     rated,
     score,
     short,
+    shown,
     shown_json,
     told,
     warnings,
     with_interval,
 )
 from mmbench.board.stats.across import across, told_apart
+from mmbench.board.verdict import overall, verdict, verdicts
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -47,11 +50,13 @@ def table(rows: Sequence[Row], console_width: int, metrics: Metrics = NONE) -> "
 
 
 def json(rows: Sequence[Row], *, run: str = "", notes: Sequence[str] = ()) -> str:
-    """{"run": ..., "rows": [...]}, "notes" if there are any, and "all_tasks" for one board of several tasks.
+    """{"run": ..., "verdict": ..., "rows": [...]}, "notes" if there are any, and "all_tasks" for one board of several
+    tasks.
 
     What was not measured, or is not finite, is null.
     """
-    content: Row = {"run": run, **({"notes": list(notes)} if notes else {}), "rows": list(rows)}
+    content: Row = {"run": run, **({"notes": list(notes)} if notes else {})}
+    content |= {**({"verdict": verdicts(rows)} if rows else {}), "rows": list(rows)}
     if len({row["task"] for row in rows}) > 1 and len({row.get("board") for row in rows}) == 1:
         content["all_tasks"] = {"contenders": across(rows), "told_apart": told_apart(rows)}
     return _indented(shown_json(_strict(content))) + "\n"
@@ -124,14 +129,19 @@ def _cell(value: Any) -> Any:
 
 
 def markdown(rows: Sequence[Row], metrics: Metrics = NONE) -> str:
-    """A heading and a table for each task, the average ranks, and the notes."""
+    """The verdict over all tasks, then for each a heading, its own and a table, then average ranks and notes."""
     by_task = _by_task(rows)
-    blocks = [_task(task, own, metrics) for task, own in by_task.items()]
+    blocks = [f"## Verdict\n\n{_said(overall(rows)['sentences'])}"] if len(by_task) > 1 else []
+    blocks += [_task(task, own, metrics) for task, own in by_task.items()]
     if len(by_task) > 1:
         blocks.append(_across(rows))
     if rows:
         blocks.append("\n\n".join(escape(note) for note in notes(list(rows))))
     return "\n\n".join(blocks) + "\n"
+
+
+def _said(sentences: Sequence[str]) -> str:
+    return escape(" ".join(sentences))
 
 
 def _by_task(rows: Sequence[Row]) -> dict[str, list[Row]]:
@@ -149,7 +159,8 @@ def _task(task: str, rows: list[Row], metrics: Metrics) -> str:
     heads = ["rank", "contender", metric, "fusion gain", "default", "search gain", "validation - test"]
     heads += [short(name, metrics) for name in others]
     heads += ["parameters", "latency p50, ms", "rows/s", "peak memory, MiB", "trials", "spent"]
-    lines = [f"## {escape(task)}", "", f"{escape(metric)}, {better(rows[0]['direction'])}.", "", *_head(heads)]
+    lines = [f"## {escape(task)}", "", _said(verdict(rows).sentences), ""]
+    lines += [f"{escape(metric)}, {better(rows[0]['direction'])}.", "", *_head(heads)]
     for row in rows:
         if row["status"] != "ok":
             said = f"{row['status']}: {row['reason'] or 'no reason was given'}"
@@ -157,8 +168,8 @@ def _task(task: str, rows: list[Row], metrics: Metrics) -> str:
             continue
         cost, spent = row["cost"], row["spent"]
         cells = [row["rank"] or "–", named(row), with_interval(row["metrics"].get(metric))]
-        cells += [with_interval(row["fusion_gain"], sign=True), score((row["default"] or {}).get("mean"))]
-        cells += [with_interval(row[name], sign=True) for name in ("tuning_gain", "validation_gap")]
+        cells += [_gain(row), score((row["default"] or {}).get("mean"))]
+        cells += [_difference(row[name]) for name in ("tuning_gain", "validation_gap")]
         cells += [score(row["metrics"].get(name, {}).get("mean")) for name in others]
         cells += [count(cost["parameters"]), quantity(cost["latency_ms_p50"]), count(cost["throughput"])]
         cells += [mebibytes(cost["peak_memory_bytes"]), spent["trials"] or "–", duration(spent["seconds"])]
@@ -196,7 +207,31 @@ def _head(names: Sequence[str]) -> list[str]:
 
 
 def _line(cells: Sequence[object]) -> str:
-    return "| " + " | ".join(escape(cell) for cell in cells) + " |"
+    return "| " + " | ".join(map(markdown_cell, cells)) + " |"
+
+
+class Bold(str):
+    """A figure, perhaps with its interval, that stands out in bold, as its test shows it."""
+
+
+def _difference(found: Row | None) -> str:
+    text = with_interval(found, sign=True)
+    return Bold(text) if shown(found) else text
+
+
+def _gain(row: Row) -> str:
+    return _difference(row["fusion_gain"]) if row["fusion_gain"] else gained(row)
+
+
+INTERVAL = re.compile(r"\S+ \[\S+ \S+\]")
+NO_BREAK = "&nbsp;"
+
+
+def markdown_cell(cell: object) -> str:
+    """A cell of a Markdown table; a figure stays on one line with its interval."""
+    text = escape(cell)
+    text = text.replace(" ", NO_BREAK) if INTERVAL.fullmatch(str(cell)) else text
+    return re.sub(r"^[^&\s]+", r"**\g<0>**", text) if isinstance(cell, Bold) else text
 
 
 LATEX = {char: f"\\{char}" for char in "&%$#_{}"} | {
@@ -212,17 +247,24 @@ LATEX = {char: f"\\{char}" for char in "&%$#_{}"} | {
 
 
 def latex(rows: Sequence[Row]) -> str:
-    """A table for each task and one of all, for the package booktabs, and the notes; TeX finds no command in any cell.
+    """The verdicts as text, a table for each task and one of all, for the packages booktabs and array, and the notes.
 
+    TeX finds no command in any cell; a table is no wider than a page of LaTeX's own article has room for.
     Contenders without a score stand below the rest with their reason.
     """
     by_task = _by_task(rows)
-    blocks = [_latex_task(task, own) for task, own in by_task.items()]
+    blocks = [_latex_said("Verdict", overall(rows)["sentences"])] if len(by_task) > 1 else []
+    for task, own in by_task.items():
+        blocks += [_latex_said(task, verdict(own).sentences), _latex_task(task, own)]
     if len(by_task) > 1:
         blocks.append(_latex_across(rows))
     if rows:
         blocks.append("\n\n".join(rf"{{\footnotesize {escape_latex(note)}\par}}" for note in notes(list(rows))))
     return "\n\n".join(blocks) + "\n"
+
+
+def _latex_said(what: str, sentences: Sequence[str]) -> str:
+    return rf"\paragraph{{{escape_latex(what)}}} {escape_latex(' '.join(sentences))}"
 
 
 def escape_latex(text: object) -> str:
@@ -231,35 +273,54 @@ def escape_latex(text: object) -> str:
 
 def _latex_task(task: str, rows: list[Row]) -> str:
     metric = rows[0]["metric"]
-    heads = ["", "contender", metric, "fusion gain", "default", "parameters", "ms"]
+    heads = ["", "contender", metric, "fusion gain", "default", "params", "ms"]
     title = escape_latex(f"{task}: {metric}, {better(rows[0]['direction'])}")
-    lines = [r"\begin{table}", rf"\caption{{{title}}}", r"\centering"]
-    lines += [r"\begin{tabular}{rlllrrr}", r"\toprule", _latex_line(heads), r"\midrule"]
+    lines = [*_latex_head(title), rf"\begin{{tabular}}{{@{{}}r{_latex_text(0.2)}llrrr@{{}}}}"]
+    lines += [r"\toprule", _latex_line(heads), r"\midrule"]
     for row in rows:
         if row["status"] != "ok":
             said = escape_latex(f"{row['status']}: {row['reason'] or 'no reason was given'}")
-            line = f"-- & {escape_latex(named(row))} & "
-            lines.append(rf"{line}\multicolumn{{5}}{{p{{0.6\linewidth}}}}{{{said}}} \\")
+            line = f"-- & {_latex_broken(named(row))} & "
+            lines.append(rf"{line}\multicolumn{{5}}{{p{{0.55\linewidth}}}}{{{said}}} \\")
             continue
         cells = [row["rank"] or "–", named(row), with_interval(row["metrics"].get(metric))]
-        cells += [with_interval(row["fusion_gain"], sign=True), score((row["default"] or {}).get("mean"))]
+        cells += [_gain(row), score((row["default"] or {}).get("mean"))]
         cells += [count(row["cost"]["parameters"]), quantity(row["cost"]["latency_ms_p50"])]
         lines.append(_latex_line(cells))
     lines += [r"\bottomrule", r"\end{tabular}"]
     lines += [rf"\par {{\footnotesize {escape_latex(warning)}\par}}" for warning in warnings(rows)]
-    return "\n".join([*lines, r"\end{table}"])
+    return "\n".join([*lines, r"\end{table*}"])
 
 
 def _latex_across(rows: Sequence[Row]) -> str:
-    lines = [r"\begin{table}", r"\caption{All tasks}", r"\centering", r"\begin{tabular}{rlll}", r"\toprule"]
-    lines += [_latex_line(["average rank", "contender", "rating", "not on"]), r"\midrule"]
+    lines = [*_latex_head("All tasks"), rf"\begin{{tabular}}{{@{{}}r{_latex_text(0.3)}l{_latex_text(0.3)}@{{}}}}"]
+    lines += [r"\toprule", _latex_line(["average rank", "contender", "rating", "not on"]), r"\midrule"]
     lines += [_latex_line(_standing(row)) for row in across(rows)]
     lines += [r"\bottomrule", r"\end{tabular}"]
     lines += [rf"\par {{\footnotesize {escape_latex(line)}\par}}" for line in told(told_apart(rows))]
-    return "\n".join([*lines, r"\end{table}"])
+    return "\n".join([*lines, r"\end{table*}"])
+
+
+def _latex_head(title: str) -> list[str]:
+    """A float over all columns of the page, so that in two columns of text none lies on its neighbour."""
+    return [r"\begin{table*}", rf"\caption{{{title}}}", r"\centering\footnotesize", r"\setlength{\tabcolsep}{2.5pt}"]
+
+
+def _latex_text(share: float) -> str:
+    """A column of text that is broken into lines: a long name makes no table wider than the page."""
+    return rf">{{\raggedright\arraybackslash}}p{{{share:g}\linewidth}}"
+
+
+def _latex_broken(text: object) -> str:
+    """Text that may be broken after each underscore, as TeX by itself breaks names at hyphens only."""
+    return escape_latex(text).replace(r"\_", r"\_\allowbreak{}")
 
 
 def _latex_line(cells: Sequence[object]) -> str:
     """A line of the table; a number's hyphen is a minus."""
-    texts = [re.sub(r"(?<![\w-])-(?=[.\d])", "$-$", escape_latex(cell)) for cell in cells]
-    return " & ".join(texts) + r" \\"
+    texts = [re.sub(r"(?<![\w-])-(?=[.\d])", "$-$", _latex_broken(cell)) for cell in cells]
+    bold = [
+        re.sub(r"^\S+", r"\\textbf{\g<0>}", text) if isinstance(cell, Bold) else text
+        for cell, text in zip(cells, texts, strict=True)
+    ]
+    return " & ".join(bold) + r" \\"

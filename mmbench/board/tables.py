@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 
 from rich.box import SIMPLE
 from rich.console import Group, JustifyMethod, RenderableType
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -19,6 +20,7 @@ from mmbench.board.figures import (
     better,
     count,
     duration,
+    gained,
     mebibytes,
     named,
     notes,
@@ -27,17 +29,20 @@ from mmbench.board.figures import (
     rated,
     score,
     short,
+    shown,
     signed,
     told,
     warnings,
     with_interval,
 )
 from mmbench.board.stats.across import across, told_apart
-from mmbench.board.stats.reference import LEVEL
+from mmbench.board.verdict import overall, verdict
 
 Row: TypeAlias = dict[str, Any]
 LONG_NAME, SHORTEST_NAME = 24, 8
 HALF_BAR = 4
+FAR_BEHIND = 3
+"""Times the median: gains beyond it don't set the scale of the bars."""
 
 
 @dataclass(frozen=True)
@@ -51,11 +56,14 @@ class Column:
 
 
 def tables(rows: Sequence[Row], width: int, metrics: Mapping[str, Metric]) -> list[RenderableType]:
-    """A table for each task, then the average ranks, then the notes."""
+    """What the tasks say together, a verdict and a table for each task, then the average ranks, then the notes."""
     by_task: dict[str, list[Row]] = {}
     for row in rows:
         by_task.setdefault(row["task"], []).append(row)
-    found = [_task(task, own, width, metrics) for task, own in by_task.items()]
+    found: list[RenderableType] = []
+    if len(by_task) > 1:
+        found += [Text("verdict", style="bold cyan"), *_said(overall(rows)["sentences"]), Text("")]
+    found += [_task(task, own, width, metrics) for task, own in by_task.items()]
     if len(by_task) > 1:
         found.append(_across(rows, list(by_task), width))
     if rows:
@@ -65,13 +73,18 @@ def tables(rows: Sequence[Row], width: int, metrics: Mapping[str, Metric]) -> li
 
 def _task(task: str, rows: list[Row], width: int, metrics: Mapping[str, Metric]) -> RenderableType:
     ran = [row for row in rows if row["status"] == "ok"]
-    parts: list[RenderableType] = [_title(task, rows[0])]
+    parts: list[RenderableType] = [_title(task, rows[0]), *_said(verdict(rows).sentences), Text("")]
     if ran:
         parts.append(_grid(_columns(ran, metrics), ran, width))
     parts += [_failure(row) for row in rows if row["status"] != "ok"]
     parts += [_curve(name, ran, width) for name in dict.fromkeys(name for row in ran for name in row["curves"])]
     parts += [Text(f"! {warning}", style="yellow") for warning in warnings(rows)]
     return Group(*parts, Text(""))
+
+
+def _said(sentences: Sequence[str]) -> list[RenderableType]:
+    """Sentences one below the other, each broken between words."""
+    return [Padding(Text(plain(sentence)), (0, 0, 0, 2)) for sentence in sentences]
 
 
 def _title(task: str, row: Row) -> Text:
@@ -95,7 +108,7 @@ def _columns(rows: list[Row], metrics: Mapping[str, Metric]) -> list[Column]:
         Column(short(metric, metrics), lambda row: Text(with_interval(row["metrics"].get(metric))), 0, right=False),
     ]
     if any(row["fusion_gain"] for row in rows):
-        most = max(abs(row["fusion_gain"]["mean"]) for row in rows if row["fusion_gain"])
+        most = _longest([row["fusion_gain"]["mean"] for row in rows if row["fusion_gain"]])
         columns.append(Column("fusion gain", _gain, 0, right=False))
         columns.append(Column("", lambda row: _bar(row["fusion_gain"], most), 60))
     columns.append(Column("default", lambda row: Text(score((row["default"] or {}).get("mean"))), 5))
@@ -119,30 +132,45 @@ def _metric(name: str) -> Callable[[Row], Text]:
 
 
 def _sure(name: str, style: str = "") -> Callable[[Row], Text]:
-    """A difference without its interval: coloured where that lies on one side of 0."""
+    """A difference without its interval: coloured where its corrected test shows it."""
 
     def cell(row: Row) -> Text:
-        found = row[name] or {"mean": None, "p": None}
-        colour = style or ("green" if (found["mean"] or 0) > 0 else "red")
-        return Text(signed(found["mean"]), style=colour if (found["p"] or 1) < LEVEL else "")
+        found = row[name] or {"mean": None}
+        return Text(signed(found["mean"]), style=(style or _colour(found)) if shown(found) else "")
 
     return cell
 
 
 def _gain(row: Row) -> Text:
-    """Green or red only where the whole interval lies on one side of 0."""
+    """Green or red only where the tests that make the ranks show it."""
     gain = row["fusion_gain"]
     if gain is None:
-        return Text("single" if len(row["modalities"]) == 1 else "–", style="dim")
-    sure = gain["low"] is not None and (gain["low"] > 0 or gain["high"] < 0)
-    return Text(with_interval(gain, sign=True), style=("green" if gain["mean"] > 0 else "red") if sure else "")
+        return Text(gained(row), style="" if row.get("reference") else "dim")
+    return Text(with_interval(gain, sign=True), style=_colour(gain) if shown(gain) else "")
+
+
+def _colour(gain: Row) -> str:
+    return "green" if (gain["mean"] or 0) > 0 else "red"
+
+
+def _longest(gains: Sequence[float]) -> float:
+    """The gain that a whole bar stands for: the largest of those that lie together, so that a majority class, far
+    behind the others, does not empty all their bars."""
+    known = sorted(abs(gain) for gain in gains if isfinite(gain))
+    return max((gain for gain in known if gain <= FAR_BEHIND * known[len(known) // 2]), default=0.0)
 
 
 def _bar(gain: Row | None, most: float) -> Text:
+    """A bar from the middle to either side; one that would be longer than there is room for ends in an arrow."""
     if gain is None:
         return Text("")
-    length = round(HALF_BAR * abs(gain["mean"]) / most) if most and isfinite(gain["mean"] / most) else 0
-    left, right = ("", "█" * length) if gain["mean"] > 0 else ("█" * length, "")
+    share = abs(gain["mean"]) / most if most else 0.0
+    length = min(HALF_BAR, round(HALF_BAR * share)) if isfinite(share) else 0
+    bar = "█" * length
+    if gain["mean"] > 0:
+        left, right = "", f"{bar[:-1]}▸" if share > 1 else bar
+    else:
+        left, right = f"◂{bar[1:]}" if share > 1 else bar, ""
     return Text.assemble((left.rjust(HALF_BAR), "red"), ("│", "dim"), (right.ljust(HALF_BAR), "green"))
 
 
@@ -174,7 +202,7 @@ def _grid(columns: list[Column], rows: list[Row], width: int) -> Table:
             else ""
             if row["rank"] == 1
             else "dim"
-            if len(row["modalities"]) == 1
+            if len(row["modalities"]) == 1 and not row.get("reference")
             else ""
         )
         table.add_row(*(cells[i][number] for i in keep), style=style)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import Console, JustifyMethod
     from rich.table import Table
 
 WIDE = 1000  # columns of an output that is no terminal
@@ -40,15 +40,22 @@ def console(file: TextIO | None = None) -> "Console":
     return made
 
 
-def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[str] = ()) -> "Table":
-    """A table of plain text; the columns named in `right` are numbers."""
+def table(
+    columns: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    right: Sequence[str] = (),
+    whole: Sequence[str] = (),
+) -> "Table":
+    """A table of plain text; the columns named in `right` are numbers, those in `whole` are never broken."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
     made = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold", show_edge=False)
     for column in columns:
-        made.add_column(harmless(column), justify="right" if column in right else "left", overflow="fold")
+        justify: JustifyMethod = "right" if column in right else "left"
+        made.add_column(harmless(column), justify=justify, overflow="fold", no_wrap=column in whole)
     for row in rows:
         made.add_row(*(Text(harmless(cell)) for cell in row))
     return made

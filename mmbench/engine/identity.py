@@ -25,6 +25,8 @@ COSTS = 1
 """The same for what `jobs.measure` measures: a change in how costs are taken voids no score."""
 FORM = 2
 """Of a data set as it is kept; part of its fingerprint, so that none is used that an older check let through."""
+OTHER = "the suite asks for something else"
+"""Why a key is another where nothing else has changed."""
 LIBRARIES = ("torch", "optuna", "numpy")
 """What the engine itself computes with."""
 DECODERS = {"image": ("pillow",), "audio": ("soundfile",)}
@@ -94,7 +96,7 @@ def changes(cell: Cell, record: Record) -> list[str]:
         found.append(f"the data of {cell.task.dataset} changed")
     if not found and record.space_hash != cell.space_hash:
         found.append("the search space changed")
-    return found or ["the suite asks for something else"]
+    return found or [OTHER]
 
 
 def _changed(part: str, before: Mapping[str, str], after: Mapping[str, str]) -> str:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mmbench.api.record import Record, Refit, Status, Trial
+from mmbench.api.record import AFTER, FAILED, Record, Refit, Status, Trial
 from mmbench.api.space import Params
 from mmbench.engine import clock, identity
 from mmbench.engine.data.tables import planned, viewed
@@ -71,13 +71,22 @@ def outcome(plan: Plan, catalog: Catalog, cache: Path, state: Progressing, *, ex
     """The final word on a cell: its first failure, or its scores."""
     failure = state.failure
     if failure is None and state.winner is None and state.first is not None:
-        failure = state.first.status, f"every trial failed; the default: {state.first.reason}"
+        failure = state.first.status, f"{FAILED}; the default: {state.first.reason}"
     broken = [r for r in state.refits if r.role == "tuned" and r.status != "ok"]
     if failure is None and broken:
         failure = broken[0].status, f"refit {broken[0].seed}: {broken[0].reason}"
+    if failure is not None and not broken and _refitted(state):
+        failure = failure[0], f"{AFTER}: {failure[1]}"
     if failure is not None:
         return record(plan, catalog, state, *failure, executor=executor, cache=cache)
     return record(plan, catalog, state, "ok", None, executor=executor, cache=cache)
+
+
+def _refitted(state: Progressing) -> bool:
+    """Whether every refit that was due ended well: what failed is its measurement, or the end of its process."""
+    roles = {"tuned"} | ({"default"} if state.winner and state.winner.number else set())
+    due = {(role, seed) for role in roles for seed in range(state.cell.budget.refit_seeds)}
+    return state.winner is not None and due <= {(r.role, r.seed) for r in state.refits if r.status == "ok"}
 
 
 def record(

@@ -46,12 +46,29 @@ def make(
     name of any fusion. Raises SuiteError for the first name or type that doesn't fit."""
     chosen_tasks = _select(suite.tasks, tasks, "task")
     every = [_task(spec, catalog) for spec in suite.tasks]  # all are checked, also those not chosen
-    chosen = [(spec, task) for spec, task in zip(suite.tasks, every, strict=True) if spec in chosen_tasks]
+    names = dict.fromkeys(task.dataset for spec, task in zip(suite.tasks, every, strict=True) if spec in chosen_tasks)
+    marks = {name: identity.fingerprint(catalog.datasets[name]) for name in names}
+    cells = resolve(suite, catalog, tasks=tasks, contenders=contenders, device=device, marks=marks)
+    digest = identity.digest([cell.key for cell in cells])
+    read = [Path(file) for name in marks for file in catalog.datasets[name].files()]
+    files = tuple(place for file in read for place in sources.reached(file))
+    held = sources.held({Path(file) for cell in cells for own in cell.sources.values() for file in own})
+    return Plan(suite=suite, cells=cells, device=device, hash=digest, files=files, sources=held)
+
+
+def resolve(
+    suite: Suite,
+    catalog: Catalog,
+    *,
+    tasks: Sequence[str] = (),
+    contenders: Sequence[str] = (),
+    device: str = "cpu",
+    marks: Mapping[str, str],
+) -> tuple[Cell, ...]:
+    """The cells alone, as `make` has them. marks: {data set: its fingerprint}, of those that the tasks read."""
     cells: list[Cell] = []
-    marks = {
-        name: identity.fingerprint(catalog.datasets[name]) for name in dict.fromkeys(task.dataset for _, task in chosen)
-    }
-    for spec, task in chosen:
+    for spec in _select(suite.tasks, tasks, "task"):
+        task = _task(spec, catalog)
         named = list(_contenders(suite, task, catalog, contenders))
         found = {
             contender.name: _cell(suite, spec, task, contender, catalog, device, marks[task.dataset])
@@ -65,11 +82,7 @@ def make(
             own += [_derived(spec, parent, one, catalog, device) for parent in parents] if one.of else parents
         _check_task_params(spec, own, catalog)
         cells += own
-    digest = identity.digest([cell.key for cell in cells])
-    read = [Path(file) for name in marks for file in catalog.datasets[name].files()]
-    files = tuple(place for file in read for place in sources.reached(file))
-    held = sources.held({Path(file) for cell in cells for own in cell.sources.values() for file in own})
-    return Plan(suite=suite, cells=tuple(cells), device=device, hash=digest, files=files, sources=held)
+    return tuple(cells)
 
 
 @contextmanager
@@ -157,6 +170,7 @@ def _contenders(suite: Suite, task: Task, catalog: Catalog, names: Sequence[str]
             expanded += [(spec.name, replace(spec, name=f"{spec.name} {m}", only=(m,))) for m in task.modalities]
         else:
             expanded.append((spec.name, spec))
+    _check_names(expanded)
     known = {name for group, spec in expanded for name in (group, spec.name)}
     for name in names:
         if name not in known and name not in catalog.fusions:
@@ -168,6 +182,17 @@ def _contenders(suite: Suite, task: Task, catalog: Catalog, names: Sequence[str]
     wanted += [parents[name] for name in wanted if name in parents]  # what is derived needs its parent
     yield from (spec for _, spec in here if spec.name in wanted)
     yield from (ContenderSpec(name=name, fusion=(name,)) for name in names if name not in known)
+
+
+def _check_names(expanded: Sequence[tuple[str, ContenderSpec]]) -> None:
+    """No contender has the name of one that `each_modality` makes: one would hide the other."""
+    groups: dict[str, str] = {}
+    for group, spec in expanded:
+        if (other := groups.setdefault(spec.name, group)) != group:
+            named, made = (group, other) if spec.name == group else (other, group)
+            raise SuiteError(
+                f"contender {named!r}: {made!r}, with each_modality = true, makes one named {spec.name!r}; rename one"
+            )
 
 
 def _parents(every: Sequence[ContenderSpec], here: Sequence[ContenderSpec], task: Task) -> dict[str, str]:

@@ -209,6 +209,18 @@ def open_file(path: Path, flags: int, *, buffer: int = 2**18) -> BinaryIO:
     return os.fdopen(descriptor, "r+b", buffering=0)
 
 
+def content_of(path: Path, most: int = -1) -> bytes | None:
+    """A small file's bytes, the first `most` of them, opened as `open_file` does; None if it isn't there. Raises
+    StoreError if it can't be read."""
+    try:
+        with open_file(path, os.O_RDONLY) as file:
+            return file.read(most)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise StoreError(f"{path} can't be read: {error.strerror}") from error
+
+
 class Chain:
     """The one writer of such a file. Opening it repairs a torn last line, whose bytes go to a `.torn` file."""
 

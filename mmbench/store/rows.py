@@ -138,6 +138,11 @@ class Latest:
         return known[contender]
 
 
+def identity(value: Any) -> str:
+    """What a value is called that is said once for many records."""
+    return hashlib.sha256(strict_json(value).encode()).hexdigest()[:16]
+
+
 class Said:
     """What the rows of kind "said" hold, by id; a writer's and a reader's memory of them."""
 
@@ -155,11 +160,11 @@ class Said:
             value = row[name]
             if not value:
                 continue
-            identity = hashlib.sha256(strict_json(value).encode()).hexdigest()[:16]
-            if identity not in self._values:
-                yield "said", {"id": identity, "value": value}
-                self._values[identity] = value
-            row[name] = {"$said": identity}
+            own = identity(value)
+            if own not in self._values:
+                yield "said", {"id": own, "value": value}
+                self._values[own] = value
+            row[name] = {"$said": own}
         for kept in row["refits"]:
             own = _OWN[kept["role"]]
             if kept["params"] and kept["params"] == row[own]:

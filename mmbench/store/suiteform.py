@@ -56,6 +56,16 @@ def _rising(values: list[float]) -> list[float]:
     return values
 
 
+def _told_apart(values: list[float]) -> list[float]:
+    """Predictions on damaged inputs are stored under their severity, in six digits."""
+    names = [f"{value:g}" for value in values]
+    for index, name in enumerate(names):
+        if name in names[:index]:
+            other = values[names.index(name)]
+            raise ValueError(f"{other!r} and {values[index]!r} are too close: both are stored as {name}")
+    return values
+
+
 def _constant(value: Any) -> Value:
     if not isinstance(value, bool | int | float | str):
         raise ValueError("must be a number, a string, true or false")
@@ -135,7 +145,11 @@ class CorruptionTable(_Table):
     name: Part
     modality: Part
     severities: Annotated[
-        list[Severity], Field(min_length=1, max_length=100), AfterValidator(_distinct), AfterValidator(_rising)
+        list[Severity],
+        Field(min_length=1, max_length=100),
+        AfterValidator(_distinct),
+        AfterValidator(_rising),
+        AfterValidator(_told_apart),
     ] = [0.0, 0.25, 0.5, 0.75, 1.0]
     params: Constants = {}
 

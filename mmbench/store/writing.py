@@ -254,8 +254,11 @@ def _file_key(cell: str) -> str:
 def _locked(folder: Path) -> "BaseFileLock":
     from filelock import Timeout
 
-    owner = no_link(folder / ".owner")
-    lock = file_lock(no_link(folder / ".lock"), timeout=0, thread_local=False)
+    owner, held = no_link(folder / ".owner"), no_link(folder / ".lock")
+    for path in (owner, held):
+        if path.exists() and not path.is_file():  # a pipe would keep us waiting for ever
+            raise StoreError(f"{path} is no ordinary file")
+    lock = file_lock(held, timeout=0, thread_local=False)
     try:
         lock.acquire()
     except Timeout as error:

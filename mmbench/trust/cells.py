@@ -2,24 +2,25 @@
 budget, one look at test a seed. Used by `verify`; `scores` recomputes the scores themselves.
 """
 
-import math
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from mmbench.api.parts.scores import sign
-from mmbench.api.record import Record, Refit, Trial
-from mmbench.api.suite import Suite, TaskSpec, fold_of, task_of
+from mmbench.api.record import AFTER, FAILED, Record, Refit, Trial
+from mmbench.api.suite import Suite, TaskSpec, fold_of
+from mmbench.engine.identity import digest
 from mmbench.errors import StoreError
 from mmbench.store import suitefile
 from mmbench.store.reading import load_weights
+from mmbench.trust import trials
 from mmbench.trust.contents import Cell, Contents, place
 from mmbench.trust.findings import Finding, altered, short
 
-T = TypeVar("T")
-TRIALS = "trials.jsonl"
+NETWORK = "train.batch_size"
+"""A parameter of every configuration that trains a network, and of no other."""
+GRANTED = ("trials", "epochs", "refit_seeds", "trial_seconds")
+"""What a record says of the budget."""
 
 
 def check(contents: Contents, suite: Suite) -> Iterator[Finding]:
@@ -28,25 +29,35 @@ def check(contents: Contents, suite: Suite) -> Iterator[Finding]:
         yield from _counted_once(key, cell)
         for where, record in cell.records[:1]:
             yield from _check_suite(where, record, suite)
-            yield from _check_trials(cell, record, suite)
+            yield from trials.check(cell, record, suite)
             yield from _check_winner(where, cell, record)
             yield from _check_refits(where, cell, record, suite)
-            yield from _check_spent(where, cell, record, suite)
+            yield from trials.check_spent(where, cell, record)
+            yield from _check_ending(where, cell, record, suite)
+            yield from _check_modalities(where, record, suite)
             yield from _check_parent(where, record, contents, suite)
         yield from _check_weights(contents.folder, cell)
     yield from _without_record(contents)
 
 
+def notes(contents: Contents, suite: Suite) -> Iterator[str]:
+    """What its rows can neither show nor deny."""
+    for cell in contents.cells.values():
+        for _, record in cell.records[:1]:
+            if record.status not in ("ok", "skipped") and _whole(cell, record, suite):
+                name, told = place(record), short(record.reason)
+                yield f"{name} ended as {record.status} after good refits, by its own word: {told}; reproduce it"
+
+
 def _counted_once(key: str, cell: Cell) -> Iterator[Finding]:
     """No trial is stored twice, no seed scored twice on test, no record written twice."""
     name = cell.name or f"cell {key}"
-    trials: dict[int, str] = {}
+    tried: dict[int, str] = {}
     for where, trial in cell.trials:
-        if trial.number in trials:
-            yield Finding(
-                "budget", f"{where}, {name}", f"trial {trial.number} stands in {trials[trial.number]} already"
-            )
-        trials.setdefault(trial.number, where)
+        if trial.number in tried:
+            what = f"trial {trial.number} stands in {tried[trial.number]} already"
+            yield Finding("budget", f"{where}, {name}", what)
+        tried.setdefault(trial.number, where)
     tested: dict[tuple[str, int], str] = {}
     for where, refit in cell.refits:
         if refit.status == "ok":
@@ -62,13 +73,14 @@ def _counted_once(key: str, cell: Cell) -> Iterator[Finding]:
 
 
 def _check_suite(where: str, record: Record, suite: Suite) -> Iterator[Finding]:
-    digest = suitefile.suite_hash(suite)
+    due = suitefile.suite_hash(suite)
     stated = record.suite.get("hash")
-    if stated != digest:
-        what = f"it was made for a suite of hash {short(stated)}; suite.toml's is {digest}: one of them was changed"
+    if stated != due:
+        what = f"it was made for a suite of hash {short(stated)}; suite.toml's is {due}: one of them was changed"
         yield Finding("suite", where, what)
     budget: dict[str, Any] = asdict(suite.budget)
-    pairs = [(name, value, budget.get(name)) for name, value in record.budget.items()]
+    names = dict.fromkeys((*GRANTED, *record.budget))
+    pairs = [(name, record.budget.get(name), budget.get(name)) for name in names]
     yield from altered("budget", where, pairs, against="suite.toml")
     task = _task(suite, record)
     if task is None:
@@ -87,35 +99,9 @@ def _task(suite: Suite, record: Record) -> TaskSpec | None:
     return task
 
 
-def _check_trials(cell: Cell, record: Record, suite: Suite) -> Iterator[Finding]:
-    name = place(record)
-    numbers = sorted({trial.number for _, trial in cell.trials})
-    gaps = sorted(set(range(numbers[-1] + 1)) - set(numbers)) if numbers else []
-    if gaps:
-        yield Finding("budget", f"{TRIALS}, {name}", f"trials are missing: {', '.join(map(str, gaps))}")
-    granted = suite.budget.trials
-    if len(numbers) > granted:
-        yield Finding("budget", f"{TRIALS}, {name}", f"has {len(numbers)} trials; suite.toml grants {granted}")
-    # A contender with nothing to tune needs one trial; others use all, unless the suite lets them give up.
-    gives_up = any(task.name == task_of(record.task) and task.give_up is not None for task in suite.tasks)
-    if record.status == "ok" and 1 < len(numbers) < granted and not gives_up:
-        yield Finding("budget", f"{TRIALS}, {name}", f"has {len(numbers)} trials of {granted}: some were dropped")
-    if record.status == "skipped" and (numbers or cell.refits):
-        yield Finding("record", f"{TRIALS}, {name}", "was skipped by its record, but has trials or refits")
-    sign = _sign(record)
-    for where, trial in cell.trials:
-        if trial.epochs > suite.budget.epochs:
-            what = f"trained {trial.epochs} epochs; suite.toml grants {suite.budget.epochs}"
-            yield Finding("budget", f"{where}, {name}, trial {trial.number}", what)
-        best = max((value for value in trial.curve if value == value), key=lambda v: sign * v, default=None)
-        if trial.status == "ok" and trial.score is not None and best is not None and trial.score != best:
-            what = f"its score is {trial.score!r}, but the best of its curve is {best!r}"
-            yield Finding("trials", f"{where}, {name}, trial {trial.number}", what)
-
-
 def _check_winner(where: str, cell: Cell, record: Record) -> Iterator[Finding]:
     """The record's parameters are those of the best trial on validation, and trial 0 is the default."""
-    winner = _winner(cell, record)
+    winner = trials.winner(cell, record)
     if record.params != (dict(winner.params) if winner else {}):
         of = (
             f"trial {winner.number}, the best on validation ({winner.score!r})"
@@ -134,7 +120,7 @@ def _check_refits(where: str, cell: Cell, record: Record, suite: Suite) -> Itera
     for refit in record.refits:
         at, other = stored.pop((refit.role, refit.seed, refit.status), ("", None))
         if other is None:
-            yield Finding("refits", f"{where}, {_seed(refit)}", f"{TRIALS} has no such refit")
+            yield Finding("refits", f"{where}, {_seed(refit)}", f"{trials.TRIALS} has no such refit")
             continue
         pairs = _flat(asdict(refit), asdict(other))
         yield from altered("refits", f"{where}, {_seed(refit)}", pairs, against=at)
@@ -144,6 +130,12 @@ def _check_refits(where: str, cell: Cell, record: Record, suite: Suite) -> Itera
     for role, seed in sorted(due - {(refit.role, refit.seed) for refit in record.refits}):
         yield Finding("refits", where, f"the refit {role} seed {seed} is missing")
     for refit in record.refits:
+        if (refit.status == "ok") != isinstance(refit.valid, float | int):
+            what = f"ended as {refit.status}, but its score on validation is {refit.valid!r}"
+            yield Finding("refits", f"{where}, {_seed(refit)}", what)
+        if refit.epochs > suite.budget.epochs:
+            what = f"trained {refit.epochs} epochs; suite.toml grants {suite.budget.epochs}"
+            yield Finding("budget", f"{where}, {_seed(refit)}", what)
         if record.status == "ok" and (refit.role, refit.seed) not in due:
             yield Finding("refits", f"{where}, {_seed(refit)}", "no such refit was due")
         own = record.params if refit.role == "tuned" else record.default_params
@@ -154,31 +146,58 @@ def _check_refits(where: str, cell: Cell, record: Record, suite: Suite) -> Itera
             yield Finding("record", where, f"is ok, but {_seed(refit)} ended as {refit.status}")
 
 
+def _check_ending(where: str, cell: Cell, record: Record, suite: Suite) -> Iterator[Finding]:
+    """What did not end well says why, and its rows show it; what they can't show comes after its refits."""
+    if record.status == "ok":
+        return
+    if record.status == "skipped":
+        if record.space_hash != digest({}) and not record.derived:
+            yield Finding("record", where, "is skipped, but has a search space: what is skipped has none")
+        return
+    if record.params and _whole(cell, record, suite):
+        if not (record.reason or "").startswith(AFTER):
+            what = f"ended as {record.status}, though its trials and refits ended well: a reason begins {AFTER!r} then"
+            yield Finding("record", where, what)
+        if record.cost:
+            yield Finding("record", where, f"ended as {record.status}, but its costs were measured, which comes last")
+        return
+    said = record.reason or ""
+    first = next((trial for _, trial in cell.trials if trial.number == 0), None)
+    broken = next((refit for refit in record.refits if refit.role == "tuned" and refit.status != "ok"), None)
+    due: tuple[str, str] | None = None
+    if said.startswith(FAILED):
+        failed = first if trials.winner(cell, record) is None else None
+        due = (failed.status, f"{FAILED}; the default: {failed.reason}") if failed else ("ok", "")
+    elif said.startswith("refit "):
+        due = (broken.status, f"refit {broken.seed}: {broken.reason}") if broken else ("ok", "")
+    elif said.startswith(AFTER):
+        due = ("ok", "")
+    if due and due != (record.status, said):
+        due_ = f"{due[0]}, {short(due[1])}" if due[1] else "no such end"
+        yield Finding("record", where, f"ended as {record.status}, {short(said)}; its rows show {due_}")
+
+
+def _whole(cell: Cell, record: Record, suite: Suite) -> bool:
+    """Whether every refit that was due ended well."""
+    well = {(refit.role, refit.seed) for refit in record.refits if refit.status == "ok"}
+    return trials.winner(cell, record) is not None and _due(cell, record, suite) <= well
+
+
+def _check_modalities(where: str, record: Record, suite: Suite) -> Iterator[Finding]:
+    """Those that the suite lets a contender see, as far as it names them; `replay` knows the data set's."""
+    names = set(record.modalities)
+    for spec in suite.contenders:
+        rest = record.contender.removeprefix(f"{spec.name} ")
+        only = {rest} if spec.each_modality and rest != record.contender else set(spec.only or ())
+        if (spec.each_modality or spec.name == record.contender) and only and names != only:
+            seen, due = ", ".join(sorted(names)), ", ".join(sorted(only))
+            yield Finding("suite", where, f"it sees {seen or 'nothing'}, but {due} by suite.toml")
+
+
 def _due(cell: Cell, record: Record, suite: Suite) -> set[tuple[str, int]]:
-    winner = _winner(cell, record)
+    winner = trials.winner(cell, record)
     roles = ("tuned", "default") if winner is not None and winner.number else ("tuned",)
     return {(role, seed) for role in roles for seed in range(suite.budget.refit_seeds)}
-
-
-def _check_spent(where: str, cell: Cell, record: Record, suite: Suite) -> Iterator[Finding]:
-    trials, refits = [trial for _, trial in cell.trials], [refit for _, refit in cell.refits]
-    ended = Counter(trial.status for trial in trials)
-    due = {
-        "trials": len(trials),
-        "pruned": ended["pruned"],
-        "failed": len(trials) - ended["ok"] - ended["pruned"],
-        "test_accesses": sum(refit.status == "ok" for refit in refits),
-    }
-    pairs = [(f"spent.{name}", record.spent.get(name), count) for name, count in due.items()]
-    yield from altered("budget", where, pairs, against=f"the rows of {TRIALS}")
-    seconds = sum(trial.seconds for trial in trials) + sum(refit.seconds for refit in refits)
-    stated = record.spent.get("seconds")
-    if (
-        not isinstance(stated, int | float)
-        or abs(stated) > 1e100
-        or not math.isclose(stated, seconds, rel_tol=1e-9, abs_tol=1e-9)
-    ):
-        yield from altered("budget", where, [("spent.seconds", stated, seconds)], against=f"the rows of {TRIALS}")
 
 
 def _check_parent(where: str, record: Record, contents: Contents, suite: Suite) -> Iterator[Finding]:
@@ -186,11 +205,16 @@ def _check_parent(where: str, record: Record, contents: Contents, suite: Suite) 
     due = next((spec.of for spec in suite.contenders if spec.name == record.contender), None)
     stated = record.derived.get("of")
     yield from altered("suite", where, [("what it is derived from", stated, due)], against="suite.toml")
-    if stated is None or record.status == "skipped":
+    if stated is None:
         return
     key = record.derived.get("cell")
     records = contents.cells[key].records if key in contents.cells else []
     parent = next((one for _, one in records if (one.task, one.contender) == (record.task, stated)), None)
+    if record.status == "skipped":
+        trained = parent is not None and parent.status == "ok" and NETWORK in parent.params
+        if trained and record.space_hash != digest({}):
+            yield Finding("record", where, f"is skipped, though {stated!r}, whose models it takes, ended well")
+        return
     if parent is None:
         yield Finding("record", where, f"is derived from {stated!r}, cell {short(key)}, which has no record")
         return
@@ -218,17 +242,6 @@ def _without_record(contents: Contents) -> Iterator[Finding]:
             count = f"{len(cell.trials)} trials and {len(cell.refits)} refits"
             what = f"has {count}, but no record: the run is not at its end, or the record was dropped"
             yield Finding("record", f"records.jsonl, {name}", what)
-
-
-def _winner(cell: Cell, record: Record) -> Trial | None:
-    """The best trial that ended well; the earliest of equals."""
-    sign = _sign(record)
-    ended = [trial for _, trial in cell.trials if trial.status == "ok" and trial.score is not None]
-    return min(ended, key=lambda trial: (-sign * (trial.score or 0.0), trial.number), default=None)
-
-
-def _sign(record: Record) -> int:
-    return sign(record.directions.get(record.metric, "max"))
 
 
 def _differing(params: Mapping[str, Any], trial: Trial | None) -> str:

@@ -3,8 +3,11 @@
 Used by `verify`.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,7 +18,7 @@ from mmbench.store import rows, suitefile
 from mmbench.store.chain import decode, no_row
 from mmbench.store.reading import RECORDS, SUITE, TRIALS
 from mmbench.trust import lines, registration
-from mmbench.trust.findings import Finding
+from mmbench.trust.findings import Finding, short
 from mmbench.trust.lines import Line, Lines
 
 T = TypeVar("T")
@@ -54,6 +57,10 @@ class Contents:
         return {(record.task, record.contender): (where, record) for where, record in self.records}
 
 
+def _names(kind: type[Any]) -> frozenset[str]:
+    return frozenset(field.name for field in fields(kind))
+
+
 def place(record: Record) -> str:
     return f"{record.task}/{record.contender}"
 
@@ -68,9 +75,59 @@ def read(folder: Path) -> Contents:
         found.findings.append(Finding("suite", SUITE, f"can't be read, so scores were not checked: {error}"))
     for chain in chains.values():
         found.findings += chain.findings
+        found.findings += _strange(chain)
     _plans(found)
     _trials(found)
     _records(found)
+    return found
+
+
+_FIELDS: Mapping[str, Mapping[str, frozenset[str]]] = {
+    registration.PLAN: {"plan": _names(registration.Registration) | {"schema", "hash"}},
+    TRIALS: {"trial": _names(Trial), "refit": _names(Refit)},
+    RECORDS: {
+        "record": _names(Record),
+        "targets": frozenset({"task", "file", "sha256"}),
+        "said": frozenset({"id", "value"}),
+    },
+}
+"""{file: {kind of row: what it may say}}"""
+_WITHIN = {"refits": _names(Refit), "cells": _names(registration.PlannedCell)}
+"""{field: what each entry of its list may say}"""
+
+
+def _strange(chain: Lines) -> Iterator[Finding]:
+    """Rows and fields that mmbench does not write, which whoever reads the file by other means might believe."""
+    for line in chain.rows:
+        where = chain.where(line)
+        known = _FIELDS[chain.name].get(line.kind)
+        if known is None:
+            yield Finding("chain", where, f"is of kind {line.kind!r}, which mmbench does not write")
+            continue
+        twice: list[str] = []
+        try:
+            row = json.loads(line.raw, object_pairs_hook=partial(_paired, twice))
+        except (ValueError, RecursionError):
+            continue  # it is no row at all, which is said of it elsewhere
+        if not isinstance(row, dict):
+            continue
+        names = sorted(set(row) - known)
+        for field_, inner in _WITHIN.items():
+            entries = row.get(field_)
+            for entry in entries if isinstance(entries, list) else ():
+                names += sorted(set(entry) - inner) if isinstance(entry, dict) else []
+        for name in dict.fromkeys(names):
+            yield Finding("chain", where, f"has a field {short(name)}, which mmbench does not write")
+        for name in dict.fromkeys(twice):
+            yield Finding("chain", where, f"has the field {short(name)} twice")
+        if line.kind == "said" and row.get("id") != rows.identity(row.get("value")):
+            yield Finding("chain", where, f"is called {short(row.get('id'))}, which is not the hash of its value")
+
+
+def _paired(twice: list[str], pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice += [name for name, count in Counter(name for name, _ in pairs).items() if count > 1]
     return found
 
 

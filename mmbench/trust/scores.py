@@ -15,6 +15,7 @@ from mmbench.api.suite import CorruptionSpec, Suite, TaskSpec, task_of
 from mmbench.engine import identity
 from mmbench.errors import StoreError
 from mmbench.store.reading import PREDICTIONS, RunData, load_predictions, load_run_targets
+from mmbench.trust.cells import NETWORK
 from mmbench.trust.contents import Contents, place
 from mmbench.trust.findings import Finding
 
@@ -38,6 +39,9 @@ class Examiner:
     recomputed: int = 0
     changed: dict[str, str] = field(default_factory=dict)
     """{metric: how its source has changed since}"""
+    notes: list[str] = field(default_factory=list)
+    _alike: "dict[str, dict[str, tuple[str, Record, Refit]]]" = field(default_factory=dict)
+    """{task: {hash of predictions on test: whose they are}}, of networks"""
     _truths: "dict[str, Array | None]" = field(default_factory=dict)
 
     def check(self) -> Iterator[Finding]:
@@ -96,6 +100,7 @@ class Examiner:
         file, due = (refit.predictions or {})["file"], _file(refit)
         if file != due:
             yield Finding("predictions", where, f"names {file}, the predictions of another; its own are {due}")
+        yield from self._same(where, record, refit, predictions.get(TEST))
         points = {
             curve_point(task.metric, severity, name)
             for name, curve in refit.curves.items()
@@ -117,6 +122,21 @@ class Examiner:
             direction = record.directions.get(name)
             yield from self._score(where, name, stated, truth, predictions.get(TEST), direction=direction)
         yield from self._curves(where, record, refit, task, truth, predictions)
+
+    def _same(self, where: str, record: Record, refit: Refit, found: "Array | None") -> Iterator[Finding]:
+        """Two trainings don't come to the same predictions in every digit, unless these are the same for all rows."""
+        if found is None or found.dtype.kind != "f" or NETWORK not in refit.params or (found == found[:1]).all():
+            return
+        known = self._alike.setdefault(record.task, {})
+        digest = hashlib.sha256(found.tobytes()).hexdigest()
+        at, other, first = known.setdefault(digest, (where, record, refit))
+        if at == where:
+            return
+        what = f"its predictions are, to the last digit, those of {place(other)}, {first.role} seed {first.seed}"
+        if record.cell == other.cell and not record.derived and refit.seed != first.seed:
+            yield Finding("predictions", where, f"{what}: one training was stored for two")
+        elif refit.params != first.params:
+            self.notes.append(f"{where}: {what}")
 
     def _curves(
         self,

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mmbench.errors import StoreError
-from mmbench.store.chain import write_file
+from mmbench.store.chain import content_of, write_file
 from mmbench.trust import lines
 from mmbench.trust.findings import Finding
 
@@ -38,14 +38,8 @@ def compute(folder: Path) -> bytes:
 
 def digest(path: Path) -> str | None:
     """The file's SHA-256; None if it isn't there."""
-    if path.is_symlink():
-        raise StoreError(f"{path} is a symbolic link; a run folder holds its own files only")
-    try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise StoreError(f"{path} can't be read: {error.strerror}") from error
+    content = content_of(path)
+    return None if content is None else hashlib.sha256(content).hexdigest()
 
 
 def write(folder: Path) -> str:
@@ -58,15 +52,7 @@ def write(folder: Path) -> str:
 
 def stored(folder: Path) -> bytes | None:
     """The bytes of seal.json; None if there is none."""
-    path = folder / SEAL
-    if path.is_symlink():
-        raise StoreError(f"{path} is a symbolic link; a run folder holds its own files only")
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise StoreError(f"{path} can't be read: {error.strerror}") from error
+    return content_of(folder / SEAL)
 
 
 def name(folder: Path) -> str | None:
@@ -94,6 +80,8 @@ def check(folder: Path, chains: Sequence[lines.Lines]) -> Iterator[Finding]:
                 yield Finding("seal", file, "is not the file that was sealed")
         if said["schema"] != SCHEMA:
             yield Finding("seal", SEAL, f"has schema {said['schema']!r}, not {SCHEMA}")
+        for name in [*(set(said) - {"schema", "chains", "files"}), *(set(said["chains"]) - set(CHAINS))]:
+            yield Finding("seal", SEAL, f"has a field {name[:80]!r}, which mmbench does not write")
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         yield Finding("seal", SEAL, f"is no seal that mmbench wrote: {type(error).__name__}: {str(error)[:100]}")
 

@@ -14,8 +14,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmbench.errors import MMBenchError, StoreError
-from mmbench.store.chain import write_file
+from mmbench.errors import MMBenchError
+from mmbench.store.chain import content_of, write_file
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -206,10 +206,8 @@ def _content(path: Path) -> bytes:
 
 def stored(folder: Path) -> str | None:
     """The run's signature; None if it has none."""
-    path = folder / SIGNATURE
-    if path.is_symlink():
-        raise StoreError(f"{path} is a symbolic link; a run folder holds its own files only")
-    return _content(path).decode(errors="replace") if path.is_file() else None
+    content = content_of(folder / SIGNATURE, _LARGEST)
+    return None if content is None else content.decode(errors="replace")
 
 
 def write(folder: Path, armoured: str) -> Path:

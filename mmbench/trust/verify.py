@@ -14,14 +14,16 @@ from typing import Any
 
 from mmbench.api.record import Record
 from mmbench.api.suite import Suite
-from mmbench.errors import MMBenchError
+from mmbench.errors import MMBenchError, StoreError
 from mmbench.plugins import Catalog
 from mmbench.store import suitefile
+from mmbench.store.chain import content_of
 from mmbench.store.reading import TRIALS
 from mmbench.trust import cells, contents, seal, signature
 from mmbench.trust.contents import Contents, place
 from mmbench.trust.findings import Finding, Report, short
 from mmbench.trust.registration import CHANGED, LATER, PLAN, Registration, Standing
+from mmbench.trust.replay import Replay
 from mmbench.trust.scores import Examiner
 
 ENVIRONMENT = "environment.json"
@@ -56,6 +58,11 @@ def verify(
         report.notes += [f"{name}: {how}" for name, how in examiner.changed.items()]
         report.notes += [f"predictions/{name} is in no row" for name in examiner.strangers()]
         report.counts["scores"] = examiner.recomputed
+        report.notes += examiner.notes
+        replay = Replay(found, found.suite, catalog)
+        report.add(replay.check())
+        report.notes += [*replay.notes(), *replay.uncovered(), *cells.notes(found, found.suite)]
+        report.counts["replays"] = replay.replayed
     report.add(_check_environment(found, report))
     report.notes += list(_versions(found))
     _check_seal(found, report, published=published, signers=signers)
@@ -177,8 +184,8 @@ def _check_environment(found: Contents, report: Report) -> Iterator[Finding]:
     where, last = found.records[-1]
     path = found.folder / ENVIRONMENT
     try:
-        stored: Any = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
+        stored: Any = json.loads(content_of(path) or b"")
+    except (StoreError, ValueError, RecursionError) as error:
         yield Finding("environment", ENVIRONMENT, f"can't be read: {error}")
         return
     if not isinstance(stored, Mapping) or dict(stored) != dict(last.environment):

@@ -195,6 +195,12 @@ def test_a_name_that_leaves_the_folder_is_refused(placed: Wheel, name: str, tmp_
     assert not list(tmp_path.rglob("outside.txt"))
 
 
+@pytest.mark.parametrize("name", [".", ""])
+def test_a_file_without_a_name_is_refused(placed: Wheel, name: str) -> None:
+    with pytest.raises(DataError, match=r"a file named '.?' can't be unpacked"):
+        placed({name: b"evil", "toy/a.txt": b"one"}).extract([name])
+
+
 def test_a_link_is_refused(placed: Wheel) -> None:
     with pytest.raises(DataError, match="is a link"):
         placed({"toy/link": None}).extract("toy/")

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmbench.api.space import Choice, Float, Int, Parameter, Space, active, check_space, defaults
+from mmbench.api.space import Choice, Float, Int, Parameter, Space, active, check_space, defaults, narrowed
 from mmbench.errors import PluginError
 
 CONDITIONAL: Space = {
@@ -26,6 +26,16 @@ def test_defaults_are_those_that_are_active() -> None:
 def test_defaults_of_one_stage() -> None:
     assert defaults(CONDITIONAL, "prepare") == {"size": 32}
     assert defaults(CONDITIONAL, "build") == {"kind": "gru", "layers": 2, "dropout": 0.1}
+
+
+def test_an_option_is_spelt_as_the_part_has_it() -> None:
+    found = narrowed(Choice((32, 64, 128), default=32), (128.0, 64))
+    assert isinstance(found, Choice)
+    assert [(type(option), option) for option in found.options] == [(int, 128), (int, 64)]
+    with pytest.raises(ValueError, match="can't be True: it is one of 0, 1"):
+        narrowed(Choice((0, 1), default=0), True)
+    with pytest.raises(ValueError, match=r"can't be 2\.0: it is a whole number from 1 to 3"):
+        narrowed(Int(1, 3, default=1), 2.0)
 
 
 def test_a_condition_on_what_is_itself_inactive_is_never_met() -> None:

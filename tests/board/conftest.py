@@ -101,7 +101,7 @@ def build(tmp_path: Path) -> Build:
 
 def _add(store: Store, cell: dict[str, Any], predictions: bool) -> None:
     accuracies = {"tuned": cell.pop("tuned", ()), "default": cell.pop("default", ())}
-    valid, curves = cell.pop("valid", 0.5), cell.pop("curves", {})
+    valid, curves, epochs = cell.pop("valid", 0.5), cell.pop("curves", {}), cell.pop("epochs", 1)
     made = record(**cell)
     refits = []
     for role, scores in accuracies.items():
@@ -118,7 +118,7 @@ def _add(store: Store, cell: dict[str, Any], predictions: bool) -> None:
                 metrics={name: metric.score(TRUTH, arrays) for name, metric in METRICS.items()},
                 curves=curves,
                 predictions=None,
-                epochs=1,
+                epochs=epochs,
                 seconds=1.0,
                 train_throughput=500.0,
             )
@@ -129,7 +129,7 @@ def _add(store: Store, cell: dict[str, Any], predictions: bool) -> None:
 IMAGE, TEXT = {"image": "image"}, {"text": "text"}
 CELLS: list[dict[str, Any]] = [
     {"task": "b", "contender": "concat", "tuned": [0.6, 0.6]},
-    {"task": "a", "contender": "majority", "tuned": [0.25, 0.25, 0.25], "default": [0.2, 0.2, 0.2]},
+    {"task": "a", "contender": "majority", "tuned": [0.25, 0.25, 0.25], "default": [0.2, 0.2, 0.2], "epochs": 0},
     {"task": "a", "contender": "only text", "tuned": [0.60, 0.61, 0.59], "valid": 0.7, "modalities": TEXT},
     {"task": "a", "contender": "only image", "tuned": [0.65, 0.65, 0.66], "valid": 0.6, "modalities": IMAGE},
     {"task": "a", "contender": "gated", "tuned": [0.86, 0.84, 0.85], "default": [0.7, 0.7, 0.7]},

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from mmbench.api.parts import Metric
-from mmbench.board.rank import COSTS, leaderboard
+from mmbench.board import figures
+from mmbench.board.rank import COSTS, UNTESTED, leaderboard
 from mmbench.board.stats.across import across
 from mmbench.errors import StoreError
 from mmbench.store.reading import RunData, load_predictions
@@ -71,6 +72,7 @@ def test_the_gain_is_over_the_single_modality_that_validation_chose(rows: list[d
     assert gain["mean"] == pytest.approx(0.85 - 0.60)
     assert 0.15 < gain["low"] < 0.25 < gain["high"] < 0.35
     assert gain["p"] < 1e-4
+    assert (gain["p"] < gain["corrected"] < 1e-3, gain["correction"]) == (True, "Holm, 10 pairs")
     assert row_of(rows, "majority")["fusion_gain"]["mean"] == pytest.approx(-0.35)
     assert row_of(rows, "only text")["fusion_gain"] is None
     assert row_of(rows, "only image")["fusion_gain"] is None
@@ -112,7 +114,7 @@ def test_what_the_search_gained(rows: list[dict[str, Any]]) -> None:
 def test_a_default_that_won_gained_nothing(build: Build, metrics: Metrics) -> None:
     won = {"task": "a", "contender": "sum", "tuned": [0.5, 0.5], "params": {"w": 1}, "default_params": {"w": 1}}
     (row,) = leaderboard(build([won]), metrics)
-    assert row["tuning_gain"] == {"mean": 0.0, "low": None, "high": None, "p": None}
+    assert row["tuning_gain"] == {"mean": 0.0, **UNTESTED}
 
 
 def test_by_how_much_validation_was_kinder_than_test(build: Build, metrics: Metrics) -> None:
@@ -228,3 +230,75 @@ def test_the_gap_to_validation_leans_on_all(build: Build, metrics: Metrics) -> N
     assert together["mean"] == pytest.approx(alone["mean"])
     assert together["p"] < 0.5 * alone["p"]
     assert together["high"] - together["low"] < 0.6 * (alone["high"] - alone["low"])
+
+
+def test_a_gain_is_shown_exactly_where_the_ranks_tests_show_it(build: Build, metrics: Metrics) -> None:
+    """Alone, "better" is told from the single modality; of ten contenders, all pairs together, it is not."""
+    single = {"task": "a", "contender": "only text", "tuned": [0.70, 0.70, 0.70], "modalities": {"text": "text"}}
+    others = [{"task": "a", "contender": f"c{i}", "tuned": [0.74, 0.74, 0.74]} for i in range(8)]
+    found = leaderboard(
+        build([single, *others, {"task": "a", "contender": "better", "tuned": [0.79, 0.79, 0.79]}]), metrics
+    )
+    gain = row_of(found, "better")["fusion_gain"]
+    assert gain["low"] > 0
+    assert gain["p"] < 0.05 < gain["corrected"]
+    assert row_of(found, "better")["rank"] == row_of(found, "only text")["rank"] == 1
+    assert figures.shown(gain) == 0
+    assert figures.shown({**gain, "corrected": 0.049}) == 1
+    assert figures.shown({**gain, "corrected": 0.049, "mean": -0.1}) == -1
+    assert figures.shown(None) == figures.shown({**gain, "corrected": None}) == 0
+
+
+def test_what_the_search_gained_is_corrected_for_all_that_searched(build: Build, metrics: Metrics) -> None:
+    searched = [
+        {"task": "a", "contender": f"c{i}", "tuned": [0.7, 0.71, 0.7], "default": [0.6, 0.61 - i / 100, 0.62]}
+        for i in range(4)
+    ]
+    found = [row["tuning_gain"] for row in leaderboard(build(searched), metrics)]
+    assert {gain["correction"] for gain in found} == {"Holm, 4 contenders"}
+    assert min(gain["corrected"] for gain in found) == pytest.approx(4 * min(gain["p"] for gain in found))
+
+
+def test_the_reference_is_marked_with_the_margin_by_which_validation_chose_it(rows: list[dict[str, Any]]) -> None:
+    (marked,) = [row for row in rows if row["reference"]]
+    assert marked["contender"] == "only text"
+    wanted = {"valid": pytest.approx(0.7), "next": "only image", "margin": pytest.approx(0.1)}
+    assert marked["reference"] == wanted
+    assert {row["fusion_gain"]["against"] for row in rows if row["fusion_gain"]} == {"only text"}
+
+
+def test_for_an_error_the_margin_is_positive_too(build: Build, cells: Cells, metrics: Metrics) -> None:
+    errors = [{**cell, "metric": "distance"} for cell in cells if cell["task"] == "a"]
+    (marked,) = [row for row in leaderboard(build(errors), metrics) if row["reference"]]
+    assert marked["reference"] == {"valid": 0.6, "next": "only text", "margin": pytest.approx(0.1)}
+
+
+def test_what_a_contender_is_follows_from_what_it_saw_and_did(build: Build, metrics: Metrics) -> None:
+    """Never from its name."""
+    found = [
+        {"task": "a", "contender": "only text", "tuned": [0.5], "valid": 0.4},
+        {"task": "a", "contender": "forest", "tuned": [0.5], "epochs": 3},
+        {"task": "a", "contender": "concat", "tuned": [0.5], "epochs": 0},
+        {"task": "a", "contender": "gated", "tuned": [0.5], "modalities": {"text": "text"}, "valid": 0.5},
+        {"task": "a", "contender": "small", "tuned": [0.5], "derived": {"of": "forest", "cell": "x"}},
+        {"task": "a", "contender": "less", "tuned": [0.5], "modalities": {"text": "text"}, "valid": 0.9}
+        | {"derived": {"of": "gated", "cell": "x"}},
+        {"task": "a", "contender": "broken", "status": "error", "default_params": {"train.lr": 0.1}},
+        {"task": "a", "contender": "guess", "status": "error", "default_params": {"fusion": "x"}},
+        {"task": "a", "contender": "misfit", "status": "skipped", "default_params": {}},
+    ]
+    rows = leaderboard(build(found), metrics)
+    assert {row["contender"]: row["kind"] for row in rows} == {
+        "only text": "fusion",
+        "forest": "fusion",
+        "concat": "baseline",
+        "gated": "single",
+        "small": "derived",
+        "less": "derived",
+        "broken": "fusion",
+        "guess": "baseline",
+        "misfit": None,
+    }
+    (marked,) = [row for row in rows if row["reference"]]
+    assert marked["contender"] == "gated", "what is derived was not tuned as the others were"
+    assert marked["reference"]["next"] is marked["reference"]["margin"] is None

@@ -14,7 +14,7 @@ from rich.console import Console
 from mmbench import plugins
 from mmbench.api.parts import Metric
 from mmbench.board import figures, report
-from mmbench.board.rank import leaderboard
+from mmbench.board.rank import UNTESTED, leaderboard
 from mmbench.board.stats.across import across
 from mmbench.store.reading import RunData
 
@@ -51,6 +51,7 @@ def test_the_table_fits_and_keeps_what_matters(rows: list[dict[str, Any]], width
     flat = " ".join(text.split())
     assert "95% interval" in flat
     assert "chosen by its validation score" in flat
+    assert "only text, .700 on validation, .100 ahead of only image" in flat
 
 
 def test_a_wide_terminal_shows_more(rows: list[dict[str, Any]]) -> None:
@@ -88,7 +89,10 @@ def test_markdown_is_a_table_of_equal_rows(rows: list[dict[str, Any]]) -> None:
             counts = {len(re.findall(r"(?<!\\)\|", line)) for line in block.splitlines()}
             assert len(counts) == 1
     assert "## a\n" in text
-    assert r"| 1 | concat | .850 \[" in text
+    assert re.search(r"\| only text \| [^|]* \| reference \|", text), "the one that all gains are over"
+    assert re.search(r"\| only image \| [^|]* \| single \|", text)
+    assert "| 1 | concat | .850&nbsp;\\[" in text, "a figure is not broken from its interval"
+    assert not re.search(r"\d \\\[", "".join(line for line in text.splitlines() if line.startswith("|")))
     assert "| – | broken | error: loss became NaN |" in text
     assert "missing image, by severity:" in text
     assert "| .800 | .600 | .200 | .550 |" in text
@@ -183,6 +187,10 @@ def test_an_empty_board_is_no_error() -> None:
         (figures.score(0.0), ".000"),
         (figures.score(12.3456), "12.35"),
         (figures.score(0.0001), "1e-04"),
+        (figures.score(0.0001, among=0.8), ".000"),
+        (figures.signed(-0.0002), "-.000"),
+        (figures.with_interval({"mean": 0.029, "low": -0.0002, "high": 0.058}, sign=True), "+.029 [-.000 +.058]"),
+        (figures.with_interval({"mean": 2e-5, "low": 1e-5, "high": 4e-5}), "2e-05 [1e-05 4e-05]"),
         (figures.score(float("nan")), "nan"),
         (figures.score(None), "–"),
         (figures.signed(0.021), "+.021"),
@@ -212,3 +220,81 @@ def test_a_board_of_few_seeds_says_how_far_to_trust_it(
     told = [note for note in figures.notes(board) if note in figures.FEW_SEEDS.values()]
     assert told == ([figures.FEW_SEEDS[seeds]] if seeds < 3 else [])
     assert all(note in report.markdown(board) for note in told)
+
+
+def gained(rows: list[dict[str, Any]], gains: list[float]) -> list[dict[str, Any]]:
+    """As many rows of one task, each with its gain."""
+    gain = {**UNTESTED, "against": "only text"}
+    (row,) = [row for row in rows if (row["task"], row["contender"]) == ("a", "gated")]
+    return [
+        {**row, "contender": f"c{place}", "curves": {}, "fusion_gain": {**gain, "mean": value}}
+        for place, value in enumerate(gains)
+    ]
+
+
+def test_a_majority_class_far_behind_empties_nobody_s_bar(rows: list[dict[str, Any]]) -> None:
+    lines = shown(gained(rows, [0.04, 0.02, -0.02, -0.5]), 160).splitlines()
+    bars = [
+        next(re.findall(r"\S*│\S*", line)[0] for line in lines if f" c{place} " in line and "│" in line)
+        for place in range(4)
+    ]
+    assert bars == ["│████", "│██", "██│", "◂███│"]
+
+
+# Widths of Computer Modern at 8 points, what \footnotesize is in a document of 10: digits, and all else roughly.
+POINTS = dict.fromkeys("0123456789", 4.25) | dict.fromkeys(".,[] il", 2.6) | dict.fromkeys("+-$", 6.6)
+LINE = 345.0
+"""The width of the text in LaTeX's article."""
+
+
+def width(latex: str) -> float:
+    """Of the widest table: columns are as wide as their widest cell, or as they say."""
+    found = []
+    for spec, body in re.findall(r"\\begin\{tabular\}\{([^\n]*)\}\n(.*?)\\end\{tabular\}", latex, re.DOTALL):
+        columns = re.findall(r"p\{([\d.]+)\\linewidth\}|\b([lr])|([lr])", re.sub(r"@\{\}|>\{.*?\}(?=p)", "", spec))
+        lines = [line.removesuffix(r" \\").split(" & ") for line in body.splitlines() if line.endswith(r" \\")]
+        lines = [line for line in lines if len(line) == len(columns)]
+        texts = [
+            [re.sub(r"\\(allowbreak|textbf)|[{}\\$]", "", cell) for cell in cells] for cells in zip(*lines, strict=True)
+        ]
+        wide = [max(sum(POINTS.get(char, 4.4) for char in cell) for cell in cells) for cells in texts]
+        shares = [LINE * float(share) if share else own for (share, *_), own in zip(columns, wide, strict=True)]
+        (gap,) = set(re.findall(r"tabcolsep\}\{([\d.]+)pt", latex)) or {"6"}
+        found.append(sum(shares) + 2 * float(gap) * (len(columns) - 1))
+    return max(found)
+
+
+@pytest.mark.parametrize("scale", [1, 50])
+def test_a_table_in_latex_is_no_wider_than_the_page(rows: list[dict[str, Any]], scale: int) -> None:
+    """Nor does it lie on its neighbour where the text has two columns."""
+    wide = []
+    for row in rows:
+        if (found := row["metrics"].get("accuracy")) and found["low"] is not None:
+            gain = {**(row["fusion_gain"] or {**UNTESTED, "against": "x"}), **dict.fromkeys(ENDS, -scale * 0.1234)}
+            score = {**found, **{name: scale * found[name] for name in ENDS}}
+            metric = "balanced_accuracy"
+            wide.append({**row, "metrics": {metric: score}, "metric": metric, "fusion_gain": gain})
+    text = report.latex(wide)
+    assert width(text) < LINE
+    assert r"\begin{table}" not in text
+    assert text.count(r"\begin{table*}") == text.count(r"\end{table*}") == 3
+    assert r"a\_\allowbreak{}very\_\allowbreak{}long" in text, "a long name is broken"
+
+
+ENDS = ("mean", "low", "high")
+
+
+def test_bold_or_coloured_is_what_the_corrected_tests_show(rows: list[dict[str, Any]]) -> None:
+    """Whatever the interval of the figure alone says."""
+    gain = {"mean": 0.05, "low": 0.01, "high": 0.09, "p": 0.01, "against": "only text", "correction": "Holm, 9 pairs"}
+    (row,) = [row for row in rows if (row["task"], row["contender"]) == ("a", "gated")]
+    for corrected in (0.04, 0.06):
+        own = [{**row, "curves": {}, "fusion_gain": {**gain, "corrected": corrected}}]
+        sure = corrected < 0.05
+        assert ("| **+.050**&nbsp;" in report.markdown(own)) == sure
+        assert (r"\textbf{+.050} [" in report.latex(own)) == sure
+        console = Console(width=160, file=io.StringIO(), force_terminal=True, color_system="standard")
+        console.print(*report.table(own, 160))
+        assert isinstance(console.file, io.StringIO)
+        assert ("\x1b[1;32m+.050" in console.file.getvalue()) == sure
+        assert "(paired on the same items; Holm, 9 pairs, 5%)" in report.markdown(own)

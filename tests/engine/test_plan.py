@@ -16,6 +16,7 @@ from mmbench.errors import SuiteError
 from mmbench.plugins import Catalog, Shelf
 from mmbench.store import suitefile
 
+LEFT = ContenderSpec(name="only left", fusion=("majority",))
 TOYS = str(Path(__file__).parents[1] / "toys.py")
 
 
@@ -43,6 +44,14 @@ def test_each_modality_is_a_contender(suite: Suite, catalog: Catalog) -> None:
     assert list(found) == ["majority", "only left", "only right", "concat", "gated"]
     assert dict(found["only left"].task.modalities) == {"left": "tabular"}
     assert found["only left"].encoders == {"left": ("mlp",)}
+
+
+def test_no_contender_is_named_like_one_that_each_modality_makes(suite: Suite, catalog: Catalog) -> None:
+    said = "contender 'only left': 'only', with each_modality = true, makes one named 'only left'; rename one"
+    for contenders in ((*suite.contenders, LEFT), (LEFT, *suite.contenders)):
+        with pytest.raises(SuiteError) as error:
+            planning.make(replace(suite, contenders=contenders), catalog)
+        assert str(error.value) == said
 
 
 def test_choosing_tasks_and_contenders(suite: Suite, catalog: Catalog) -> None:

@@ -12,7 +12,8 @@ from mmbench.api.record import Refit, Trial
 from mmbench.api.suite import Budget, ContenderSpec, Suite, TaskSpec
 from mmbench.engine import plan
 from mmbench.engine.jobs.evaluate import best, refits, schedule
-from mmbench.engine.jobs.search import Rungs, search
+from mmbench.engine.jobs.sampling import Rungs
+from mmbench.engine.jobs.search import search
 from mmbench.engine.jobs.workspace import Workspace
 from mmbench.engine.space import full_space, is_structural
 

@@ -193,6 +193,15 @@ def test_symbolic_links_in_a_run_folder_are_refused(folder: Path, tmp_path: Path
     assert (outside.read_bytes() if outside.is_file() else b"") == before
 
 
+@pytest.mark.parametrize("name", ["trials.jsonl", "records.jsonl", "suite.toml", ".lock", ".owner"])
+def test_pipes_in_a_run_folder_are_refused(folder: Path, name: str) -> None:
+    Store.open(folder, SUITE).close()
+    (folder / name).unlink()
+    os.mkfifo(folder / name)
+    with pytest.raises(StoreError, match=r"is no ordinary file|is not a file"):
+        Store.open(folder, SUITE)
+
+
 def test_a_linked_folder_of_predictions_is_refused(store: Store, folder: Path, tmp_path: Path) -> None:
     (folder / "predictions").symlink_to(tmp_path)
     with pytest.raises(StoreError, match="is a symbolic link"):

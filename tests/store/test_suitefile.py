@@ -62,6 +62,7 @@ WRONG = [
     ('["minilm", "embedding"]', '["a", "a"]', """encoders text: 'a' is there twice"""),
     ("[0, 0.5]", "[0, 2]", '[[task.corruption]] 1 "missing": severities 2: must be less than or equal to 1, not 2'),
     ("[0, 0.5]", "[1, 0.5]", '[[task.corruption]] 1 "missing": severities: must rise'),
+    ("[0, 0.5]", "[0.5, 0.50000001]", "severities: 0.5 and 0.50000001 are too close: both are stored as 0.5"),
     ("severities", "severitie", "[[task.corruption]] 1 \"missing\": unknown key 'severitie': did you mean"),
     ("corruptions =", "corruption = []\ncorruptions =", "write either [[task.corruption]] or corruptions = [...]"),
     ('fusion = "concat"', "fusion = 3", '[[contender]] 1 "concat": fusion: must be a name or a list of names'),

@@ -38,6 +38,15 @@ def honest(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return run.folder
 
 
+@pytest.fixture(scope="session")
+def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run whose search is long enough for its later trials to depend on the scores of earlier ones."""
+    place = tmp_path_factory.mktemp("searched")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MMBENCH_CACHE", str(place / "cache"))
+        return session.run(HERE / "searched.toml", plugins=[TOYS], results=place / "results", workers=2).folder
+
+
 class Forger:
     """Changes a copy of a run. `rows` and `write` go through a chained file and compute its checksums anew."""
 
@@ -71,6 +80,26 @@ class Forger:
 
     def drop(self, name: str, unwanted: Callable[[str, Row], bool]) -> None:
         self.write(name, [(kind, row) for kind, row in self.rows(name) if not unwanted(kind, row)])
+
+    def become(self, contender: str, trial: Row) -> None:
+        """Have a contender's record and its tuned refits say that this trial won; what it spent is counted anew."""
+        cell, params = self.cell(contender), trial["params"]
+        first = trial["number"] == 0
+        if first:
+            self.drop("trials.jsonl", lambda kind, row: row["cell"] == cell and row.get("role") == "default")
+        self.change("trials.jsonl", lambda kind, row: _retuned([row] if kind == "refit" else [], cell, params))
+        rows = [row for _, row in self.rows("trials.jsonl") if row["cell"] == cell]
+        trials, refits = [row for row in rows if "number" in row], [row for row in rows if "role" in row]
+        spent = {
+            "trials": len(trials),
+            "pruned": sum(row["status"] == "pruned" for row in trials),
+            "failed": sum(row["status"] not in ("ok", "pruned") for row in trials),
+            "epochs": sum(row["epochs"] for row in trials),
+            "seconds": sum(row["seconds"] for row in rows),
+            "test_accesses": len(refits),
+        }
+        own = {"params": params, "refits": refits, "spent": spent}
+        self.change("records.jsonl", lambda kind, row: row.update(own) if row.get("cell") == cell else None)
 
     def seal(self) -> None:
         seal.write(self.folder)
@@ -110,6 +139,10 @@ class Forger:
         array[0] = array[0][::-1].copy() if array.ndim == 2 else (array[0] + 1) % 4
 
 
+def _retuned(refits: list[Row], cell: str, params: Row) -> None:
+    _apply(refits, cell, lambda refit: refit.update(params=params), lambda refit: refit["role"] == "tuned")
+
+
 def _apply(refits: list[Row], cell: str, change: Callable[[Row], None], where: Callable[[Row], bool]) -> None:
     for refit in refits:
         if refit["cell"] == cell and where(refit):
@@ -119,6 +152,12 @@ def _apply(refits: list[Row], cell: str, change: Callable[[Row], None], where: C
 @pytest.fixture
 def forger(honest: Path, tmp_path: Path) -> Forger:
     return Forger(Path(shutil.copytree(honest, tmp_path / "small")))
+
+
+@pytest.fixture
+def searcher(searched: Path, tmp_path: Path) -> Forger:
+    """The forger of `searched`."""
+    return Forger(Path(shutil.copytree(searched, tmp_path / "searched")))
 
 
 Examine: TypeAlias = Callable[..., Report]

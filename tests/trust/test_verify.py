@@ -33,6 +33,7 @@ def test_an_honest_run_is_clean(honest: Path, examine: "Examine") -> None:
         "refits": kinds.count("refit"),
         "records": 3,
         "scores": scores,
+        "replays": kinds.count("trial"),
     }
     assert any(refit["curves"] for refit in refits), "curves are among what was recomputed"
     assert report.plan is not None

@@ -13,6 +13,7 @@ from mmbench.board.site.drawing import Mark, Scale, finite
 from mmbench.board.site.names import anchor, file_name
 from mmbench.board.stats import pareto
 from mmbench.board.stats.across import across, told_apart
+from mmbench.board.verdict import overall, verdict
 
 Row: TypeAlias = dict[str, Any]
 View: TypeAlias = dict[str, Any]
@@ -34,6 +35,7 @@ def board_view(board: Board) -> View:
     return {
         "title": board.title,
         "id": anchor("board", board.title),
+        "verdict": overall(board.rows)["sentences"] if len(tasks) > 1 else [],
         "tasks": views,
         "across": _across(board, tasks) if len(tasks) > 1 else None,
         "notes": notes,
@@ -50,6 +52,8 @@ def _task(board: Board, rows: Sequence[Row]) -> View:
         "id": anchor(board.title, first["task"]),
         "metric": first["metric"],
         "better": figures.better(first["direction"]),
+        "verdict": verdict(rows).sentences,
+        "falls": int(sign(first["direction"]) > 0),
         "test_rows": number(first["test_rows"]),
         "axis": drawing.axis(scale) if scale else "",
         "gain_axis": drawing.axis(gain_scale, sign=True) if gain_scale else "",
@@ -108,11 +112,13 @@ def _ranked(board: Board, row: Row, scale: Scale | None, gain_scale: Scale | Non
     return _name(board, row) | {
         "rank": row["rank"],
         "leads": leads,
-        "single": len(row["modalities"]) == 1,
+        "single": row["kind"] == "single",
+        "said": "to beat: the best on validation" if row["reference"] else "single modality",
+        "reference": bool(row["reference"]),
         "score": figures.score(summary["mean"]) if summary else "–",
         "interval": interval(summary),
         "score_plot": whisker(summary, scale),
-        "gain": figures.signed(gain["mean"]) if gain else "",
+        "gain": figures.signed(gain["mean"], among=_among(gain)) if gain else "",
         "gain_interval": interval(gain, sign=True),
         "gain_plot": whisker(gain, gain_scale, zero=True),
         "default": figures.score((row["default"] or {}).get("mean")),
@@ -136,14 +142,20 @@ def interval(summary: Mapping[str, Any] | None, *, sign: bool = False) -> str:
     """ "[.811 .870]", or nothing."""
     if summary is None or not finite(summary.get("low"), summary.get("high")):
         return ""
-    show = figures.signed if sign else figures.score
-    return f"[{show(summary['low'])} {show(summary['high'])}]"
+    show, among = figures.signed if sign else figures.score, figures.largest(summary)
+    return f"[{show(summary['low'], among=among)} {show(summary['high'], among=among)}]"
+
+
+def _among(summary: Mapping[str, Any]) -> float:
+    """What a difference stands beside: its interval; without one, figures of three decimals."""
+    return 1.0 if summary.get("low") is None else figures.largest(summary)
 
 
 def whisker(summary: Mapping[str, Any] | None, scale: Scale | None, *, zero: bool = False) -> Markup:
     if summary is None or scale is None:
         return Markup()
-    return drawing.whisker(summary["mean"], summary["low"], summary["high"], scale, zero=zero)
+    shown = figures.shown(summary) if zero else 0
+    return drawing.whisker(summary["mean"], summary["low"], summary["high"], scale, zero=zero, shown=shown)
 
 
 def _other(board: Board, row: Row) -> View:

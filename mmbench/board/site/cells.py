@@ -45,6 +45,7 @@ def cell_view(
         "seeds": summary["n_seeds"] if summary else None,
         "gain": figures.with_interval(row["fusion_gain"], sign=True) if row["fusion_gain"] else None,
         "against": (row["fusion_gain"] or {}).get("against"),
+        "chosen": figures.chosen(row) if row["reference"] else None,
         "default": figures.with_interval(row["default"]) if row["default"] else None,
         "valid": figures.score(row["valid"]),
         "contenders": sum(other["rank"] is not None for other in task_rows),
@@ -58,7 +59,7 @@ def cell_view(
         "search_plot": _search_plot(trials, record.metric, higher=higher),
         "learning_plot": _learning_plot(trials, record.metric, higher=higher),
         "tried": len(trials),
-        "trials": [_trial(trial) for trial in _foremost(trials, higher=higher)],
+        "trials": [_trial(trial, higher=higher) for trial in _foremost(trials, higher=higher)],
         "curves": _curves(row),
         "costs": _costs(row),
         "apart": (row.get("cost_apart") or {}).get("conditions"),
@@ -109,14 +110,28 @@ def _foremost(trials: Sequence[Trial], *, higher: bool) -> list[Trial]:
     """All of them in order, or of very many the best, which the page says."""
     if len(trials) <= MOST_TRIALS:
         return list(trials)
-    kept = sorted(trials, key=lambda t: (not finite(t.score), -(t.score or 0.0) if higher else (t.score or 0.0)))
+    kept = sorted(trials, key=lambda t: _best_first(t, higher=higher))
     return sorted(kept[:MOST_TRIALS], key=lambda t: t.number)
 
 
-def _trial(trial: Trial) -> View:
+def reached(trial: Trial, *, higher: bool) -> float | None:
+    """Its validation score; of a pruned trial, which has none, the best of the epochs that it trained."""
+    if trial.score is not None or trial.status != "pruned":
+        return trial.score
+    known = [value for value in trial.curve if finite(value)]
+    return (max if higher else min)(known, default=None)
+
+
+def _best_first(trial: Trial, *, higher: bool) -> tuple[bool, float, int]:
+    score = reached(trial, higher=higher)
+    known = score is not None and finite(score)
+    return not known, (-score if higher else score) if known and score is not None else 0.0, trial.number
+
+
+def _trial(trial: Trial, *, higher: bool) -> View:
     return {
         "number": trial.number,
-        "score": figures.score(trial.score),
+        "score": figures.score(reached(trial, higher=higher)),
         "epochs": trial.epochs,
         "seconds": figures.duration(number(trial.seconds)),
         "said": trial.status if not trial.reason else f"{trial.status}: {text(trial.reason)}",
@@ -125,8 +140,9 @@ def _trial(trial: Trial) -> View:
 
 def _search_plot(trials: Sequence[Trial], metric: str, *, higher: bool) -> object:
     tried = [
-        Tried(t.number, t.score if t.status in ("ok", "pruned") and finite(t.score) else None, t.status == "pruned")
+        Tried(t.number, score if t.status in ("ok", "pruned") and finite(score) else None, t.status == "pruned")
         for t in trials
+        for score in [reached(t, higher=higher)]
     ]
     if sum(trial.score is not None for trial in tried) < 2:
         return None
@@ -134,16 +150,22 @@ def _search_plot(trials: Sequence[Trial], metric: str, *, higher: bool) -> objec
 
 
 def _learning_plot(trials: Sequence[Trial], metric: str, *, higher: bool) -> object:
-    """The validation score after each epoch, a line a trial; the best trial stands out."""
-    known = [t for t in trials if len(t.curve) > 1 and finite(*t.curve) and finite(t.score)]
+    """The validation score after each epoch, a line a trial; the best one that was not pruned stands out."""
+    known = [t for t in trials if len(t.curve) > 1 and finite(*t.curve) and finite(reached(t, higher=higher))]
     if not known:
         return None
-    known.sort(key=lambda t: (-(t.score or 0.0) if higher else (t.score or 0.0), t.number))
+    known.sort(key=lambda t: (t.status == "pruned", *_best_first(t, higher=higher)))
+    best, rest = known[:1], sorted(known[1:], key=lambda t: _best_first(t, higher=higher))
     curves = [
-        (f"trial {t.number}: {figures.score(t.score)}", [(float(e), v) for e, v in enumerate(t.curve, start=1)])
-        for t in known[:MOST_CURVES]
+        (_called(t, higher=higher), [(float(e), v) for e, v in enumerate(t.curve, start=1)])
+        for t in [*best, *rest][:MOST_CURVES]
     ]
     return drawing.lines(curves, xlabel="epoch", ylabel=f"{metric} on validation")
+
+
+def _called(trial: Trial, *, higher: bool) -> str:
+    pruned = ", pruned" if trial.status == "pruned" else ""
+    return f"trial {trial.number}: {figures.score(reached(trial, higher=higher))}{pruned}"
 
 
 def _curves(row: Row) -> list[View]:

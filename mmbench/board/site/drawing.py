@@ -76,16 +76,21 @@ def finite(*values: float | None) -> bool:
     return all(value is not None and math.isfinite(value) for value in values)
 
 
-def whisker(mean: float, low: float | None, high: float | None, scale: Scale, *, zero: bool = False) -> Markup:
-    """A dot for the mean, a line for the interval; `zero` draws one at 0, and colours an interval that leaves it."""
+def whisker(
+    mean: float, low: float | None, high: float | None, scale: Scale, *, zero: bool = False, shown: int = 0
+) -> Markup:
+    """A dot for the mean, a line for the interval; `zero` draws one at 0; `shown`, 1 or -1, colours what lies above or
+    below it.
+
+    Its label says the interval only: the mean, and the interval as figures, stand beside it.
+    """
     show = signed if zero else score
-    said = show(mean)
-    kind, parts = "", Markup()
+    said, kind, parts = "", {1: " more", -1: " less"}.get(shown, ""), Markup()
     if zero:
         parts += _line(scale(0), 2, scale(0), HIGH - 2, "zero")
     if finite(low, high) and low is not None and high is not None:
-        said += f", 95% interval {show(low)} to {show(high)}"
-        kind = " more" if zero and low > 0 else " less" if zero and high < 0 else ""
+        among = max(abs(mean), abs(low), abs(high))
+        said = f"95% interval {show(low, among=among)} to {show(high, among=among)}"
         parts += _line(scale(low), HIGH / 2, scale(high), HIGH / 2, f"interval{kind}")
     if scale.holds(mean):
         parts += Markup('<circle class="dot{}" cx="{}" cy="{}" r="3.2"/>').format(kind, scale(mean), HIGH / 2)
@@ -97,8 +102,9 @@ def whisker(mean: float, low: float | None, high: float | None, scale: Scale, *,
 def axis(scale: Scale, *, sign: bool = False) -> Markup:
     """The figures above a column of whiskers."""
     ticks = scale.ticks(3)
+    show, among = signed if sign else score, max(map(abs, ticks), default=0.0)
     parts = Markup().join(
-        _text(scale(tick), 11, (signed if sign else score)(tick) if tick else "0", anchor=_anchored(scale(tick), WIDE))
+        _text(scale(tick), 11, show(tick, among=among) if tick else "0", anchor=_anchored(scale(tick), WIDE))
         for tick in ticks
     )
     return _svg(WIDE, 14, parts, css="axis", label="")
@@ -288,9 +294,11 @@ def amount(value: float) -> str:
 def _frame(x: Scale, y: Scale, *, xlabel: str, ylabel: str) -> Markup:
     """Hair lines at the ticks of y, figures at both axes, and what they count."""
     parts = Markup()
-    for tick in y.ticks():
+    ticks = y.ticks()
+    among = max(map(abs, ticks), default=0.0)
+    for tick in ticks:
         parts += _line(x.start - 8, y(tick), x.end, y(tick), "grid")
-        parts += _text(x.start - 14, y(tick) + 3.5, score(tick) if tick else "0", anchor="end")
+        parts += _text(x.start - 14, y(tick) + 3.5, score(tick, among=among) if tick else "0", anchor="end")
     whole = x.high - x.low >= 2 and not x.log
     for tick in x.ticks(5):
         show: Callable[[float], str] = (lambda v: f"{v:g}") if whole or 0 <= x.low <= x.high <= 1 else amount

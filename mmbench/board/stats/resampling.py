@@ -3,13 +3,13 @@
 One resample draws test items, the same for every contender and seed of a task: it tells what other items would have
 changed, and as a task's contenders share the items drawn, the difference of two is paired. What other seeds would
 have changed is told by the scores of the seeds at hand, which are few: intervals and p are those of Student's t, with
-the degrees of freedom of `reference`; `moderated` lets contenders lend each other some. Used by `rank` and `compare`.
+the degrees of freedom of `reference`; `moderated` lets contenders lend each other some, and `family` corrects all
+pairs together. Used by `rank` and `compare`.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import combinations
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from mmbench.api.parts import Metric
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 RESAMPLES = 800
 FEWEST = 200
 GROUPED = 4  # resamples that are drawn for each group of items
-MOST_PAIRED = 50  # contenders of which each pair is tested
 MOST_DRAWN = 20_000_000  # items x resamples kept in memory
 FEWEST_ITEMS = 6
 """Test items that it takes for p < 0.05: by chance alone, one of two contenders is better on all N of them in one of
@@ -314,41 +313,3 @@ def _unskewed(units: float, skew: float) -> float:
         return units
     root = math.cbrt(1 + skew * (units - skew / 6))
     return 3 / skew * (root - 1)
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's step-down adjustment (1979): compare what it gives with the level for the whole family."""
-    adjusted = [0.0] * len(p_values)
-    highest = 0.0
-    for place, index in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
-        highest = max(highest, min(1.0, (len(p_values) - place) * p_values[index]))
-        adjusted[index] = highest
-    return adjusted
-
-
-def tied_ranks(names: Sequence[str], p_value: Callable[[str, str], float]) -> dict[str, int]:
-    """Ranks from 1 of `names`, best first: those that don't differ from the best of a group share its rank.
-
-    A group ends at the first that differs from its best, which leads the next group: one that scores less never ranks
-    higher, however much its seeds scatter. As the data say which one is the best, the adjustment is over all pairs:
-    Holm's, or Bonferroni's where they are very many, which tests only the pairs that it needs.
-    """
-    differ = _holm_over_pairs(names, p_value) if len(names) <= MOST_PAIRED else _bonferroni_over_pairs(names, p_value)
-    ranks: dict[str, int] = {}
-    best = ""
-    for place, name in enumerate(names, start=1):
-        if not ranks or differ(best, name):
-            best, ranks[name] = name, place
-        else:
-            ranks[name] = ranks[best]
-    return ranks
-
-
-def _holm_over_pairs(names: Sequence[str], p_value: Callable[[str, str], float]) -> Callable[[str, str], bool]:
-    pairs = list(combinations(names, 2))
-    adjusted = dict(zip(pairs, holm([p_value(*pair) for pair in pairs]), strict=True))
-    return lambda best, other: adjusted[best, other] < LEVEL
-
-
-def _bonferroni_over_pairs(names: Sequence[str], p_value: Callable[[str, str], float]) -> Callable[[str, str], bool]:
-    return lambda best, other: p_value(best, other) * math.comb(len(names), 2) < LEVEL

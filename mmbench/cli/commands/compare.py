@@ -11,9 +11,10 @@ import typer
 from mmbench.cli import options, terminal
 
 if TYPE_CHECKING:
+    from mmbench.api.parts import Metric
     from mmbench.board.compare import Comparison
 
-COLUMNS = ("task", "metric", "A", "B", "A - B", "p", "Holm", "better")
+COLUMNS = ("task", "metric", "A", "B", "A - B", "p", "better")
 
 
 class Form(StrEnum):
@@ -38,8 +39,9 @@ def compare(
 ) -> None:
     """Test whether two contenders differ, on the same test items.
 
-    The difference is A minus B, with its 95% interval over seeds and items; p is corrected by Holm for the
-    number of tasks. For labels it also says on how many items which of the two was right.
+    The difference is A minus B, with its 95% interval over seeds and items. Which one is better is decided as
+    the leaderboard's ranks are: by p corrected over all pairs of the task's contenders. For labels it also says
+    on how many items which of the two was right.
 
     \b
     Examples:
@@ -49,7 +51,7 @@ def compare(
     """
     from mmbench import plugins, session
     from mmbench.board import compare as comparing
-    from mmbench.board.report import escape, finite
+    from mmbench.board.report import escape, finite, markdown_cell
 
     data = session.find_run(run, results).data
     metrics = plugins.load(plugin or ()).metrics
@@ -61,14 +63,33 @@ def compare(
         return
     title = f"A: {first}, B: {second}"
     if form is Form.table:
-        terminal.show(terminal.one_line(title), "")
-        terminal.show(terminal.table(COLUMNS, [_cells(c) for c in found], right=COLUMNS[2:7]), "")
+        _show_table(found, title, {first: "A", second: "B"}, metrics)
         terminal.show(*map(terminal.one_line, _notes(found)))
         return
-    lines = [[escape(cell) for cell in line] for line in (COLUMNS, *map(_cells, found))]
+    lines = [[markdown_cell(cell) for cell in line] for line in (COLUMNS, *map(_cells, found))]
     lines.insert(1, ["---"] * len(COLUMNS))
     terminal.show(f"## {escape(title)}", "", *(f"| {' | '.join(line)} |" for line in lines), "")
     terminal.show("\n\n".join(map(escape, _notes(found))))
+
+
+def _show_table(
+    found: "Sequence[Comparison]", title: str, letters: Mapping[str, str], metrics: "Mapping[str, Metric]"
+) -> None:
+    """A table that has room in 80 columns: A and B stand for the names, and one metric of all tasks is in the title."""
+    from mmbench.board.figures import short
+
+    measured = dict.fromkeys(c.metric for c in found)
+    one = len(measured) == 1
+    rows = [[c.task, short(c.metric, metrics), *_cells(c)[2:]] for c in found]
+    rows = [
+        [*row[:-1], row[-1] if c.reason else letters.get(c.better or "", "neither")]
+        for row, c in zip(rows, found, strict=True)
+    ]
+    keep = [place for place, column in enumerate(COLUMNS) if not (one and column == "metric")]
+    terminal.show(terminal.one_line(f"{title}; {', '.join(measured)}" if one else title), "")
+    columns = [COLUMNS[place] for place in keep]
+    cells = [[row[place] for place in keep] for row in rows]
+    terminal.show(terminal.table(columns, cells, right=COLUMNS[2:-1], whole=columns[1:]), "")
 
 
 def _cells(comparison: "Comparison") -> list[str]:
@@ -76,10 +97,10 @@ def _cells(comparison: "Comparison") -> list[str]:
 
     name = [plain(comparison.task), plain(comparison.metric)]
     if comparison.reason is not None:
-        return [*name, "–", "–", "–", "–", "–", "not compared"]
+        return [*name, "–", "–", "–", "–", "not compared"]
     apart = {"mean": comparison.difference, "low": comparison.low, "high": comparison.high}
     scores = [score(comparison.first), score(comparison.second), with_interval(apart, sign=True)]
-    return [*name, *scores, _p(comparison.p), _p(comparison.holm), plain(comparison.better or "can't be told apart")]
+    return [*name, *scores, _p(comparison.corrected), plain(comparison.better or "can't be told apart")]
 
 
 def _p(value: float | None) -> str:
@@ -98,11 +119,12 @@ def _notes(found: "Sequence[Comparison]") -> list[str]:
     ]
     seeds = dict.fromkeys(c.seeds for c in compared)
     if seeds:
+        corrected = "; ".join(dict.fromkeys(c.correction for c in compared if c.correction))
         text = "; ".join(f"A {', '.join(map(str, a))} and B {', '.join(map(str, b))}" for a, b in seeds)
         notes.append(
             f"Seeds: {text}. A - B is the difference of the means over them, in units of the metric, with its 95% "
-            "interval over seeds and items together, the same items for both. Holm: p corrected for "
-            f"{len(compared)} {'task' if len(compared) == 1 else 'tasks'}; better: at 5% after it."
+            "interval over seeds and items together, the same items for both, of this pair alone. p is corrected over "
+            f"all pairs of a task's contenders ({corrected}), as for ranks; better: at 5% after that."
         )
     return notes
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from mmbench.board.gate.boards import Board
     from mmbench.session import Run
+    from mmbench.store.reading import RunData
 
 Table: TypeAlias = tuple[str, list[str], list[list[str]]]
 """Its title, its columns, its cells."""
@@ -68,6 +69,10 @@ def leaderboard(
     separate: Annotated[
         bool, typer.Option("--separate", help="A board each for runs that can't be compared, instead of an error.")
     ] = False,
+    best: Annotated[
+        bool,
+        typer.Option("--best", help="Write what the searches chose as a suite, parameters fixed, for others to run."),
+    ] = False,
     results: options.Results = Path("results"),
     plugin: options.Plugins = None,
 ) -> None:
@@ -84,6 +89,7 @@ def leaderboard(
       mmbench leaderboard starter results/elsewhere --separate
       mmbench leaderboard starter --format markdown -o leaderboard.md
       mmbench leaderboard results/starter --format json
+      mmbench leaderboard starter --best -o winners.toml
     """
     from mmbench import plugins
     from mmbench.board.gate import boards as made
@@ -93,6 +99,11 @@ def leaderboard(
         raise MMBenchError(f"--by {by} is for the formats table and markdown: csv and json hold all figures")
     found = find_runs(runs, results)
     data = [run.data for run in found]
+    if best:
+        if len(data) > 1 or form is not Form.table or by is not By.task:
+            raise MMBenchError("--best writes the suite of one run, in TOML: leave out --format, --by and other runs")
+        _write_best(data[0], output)
+        return
     if not separate:
         conditions.check(data)
     boards = made.boards(data, plugins.load(plugin or ()).metrics)
@@ -105,6 +116,17 @@ def leaderboard(
             known = {name: way for run in data for record in run.records for name, way in record.directions.items()}
             make = partial(by_metric, directions=known) if by is By.metric else _by_cost(cost)
             _write_tables(console, boards, make, form=form)
+
+
+def _write_best(run: "RunData", output: Path | None) -> None:
+    from mmbench.board import winners
+    from mmbench.store import suitefile
+
+    suite = winners.winners(run)
+    if folded := winners.left_out(run):
+        terminal.warn(f"each fold has a winner of its own: without {', '.join(folded)}")
+    with _target(output) as console:
+        terminal.write(console, suitefile.write(suite).rstrip("\n"))
 
 
 def find_runs(runs: Sequence[str], results: Path) -> "list[Run]":
@@ -251,8 +273,8 @@ def _draw(table: Table, *, form: Form) -> Sequence[object]:
     title, columns, cells = table
     if form is Form.table:
         return [title, "", terminal.table(columns, cells, right=[c for c in columns[1:] if c != "contender"]), ""]
-    from mmbench.board.report import escape
+    from mmbench.board.report import escape, markdown_cell
 
-    lines = [[escape(cell) for cell in line] for line in (columns, *cells)]
+    lines = [[markdown_cell(cell) for cell in line] for line in (columns, *cells)]
     lines.insert(1, ["---"] * len(columns))
     return [f"## {escape(title)}", "", *(f"| {' | '.join(line)} |" for line in lines), ""]

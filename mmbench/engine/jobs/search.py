@@ -1,25 +1,17 @@
 """The search of one cell: ask a batch of configurations, train each, tell their validation scores.
 
-The study lives in memory and is replayed from the stored trials: trial k is asked with a sampler seeded from
-(suite seed, task, contender, k), after exactly the batches before it, so a run that was killed resumes as if it had
-not been.
+What is asked, `sampling` says: it follows from the trials before, whether they are stored or new.
 """
 
-import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
-import optuna
-from optuna.trial import TrialState
-
-from mmbench.api.parts.scores import sign
 from mmbench.api.record import Trial
-from mmbench.api.space import Choice, Int, Parameter, Params
-from mmbench.api.suite import Budget
+from mmbench.api.space import Params
 from mmbench.engine.jobs.attempt import Attempt, PrunedError, groups, train_together
+from mmbench.engine.jobs.sampling import Asked, Rungs, Sampler, batches, hopeless, trials_due
 from mmbench.engine.jobs.workspace import Workspace
-from mmbench.engine.space import configure, default_params, derive_seed, full_space, is_structural, open_params
+from mmbench.engine.space import derive_seed
 
 Begin: TypeAlias = Callable[[Sequence[tuple[int, Params]]], None]
 """Hears which trials are trained now."""
@@ -27,7 +19,7 @@ Begin: TypeAlias = Callable[[Sequence[tuple[int, Params]]], None]
 
 def trials_of(workspace: Workspace) -> int:
     """How many trials the cell's search has: where nothing is to be tuned, one says it all."""
-    return workspace.cell.budget.trials if open_params(workspace.cell, workspace.catalog) else 1
+    return trials_due(workspace.cell, workspace.catalog)
 
 
 def search(
@@ -42,56 +34,21 @@ def search(
     `enough` may say that it is enough for now."""
     cell = workspace.cell
     known = {trial.number: trial for trial in history}
-    size = trials_of(workspace)
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = optuna.create_study(
-        direction="maximize" if cell.direction == "max" else "minimize",
-        pruner=optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=max(2, cell.budget.epochs // 4)),
-    )
-    study.enqueue_trial(default_params(cell, workspace.catalog))
+    catalog = workspace.catalog
+    sampler = Sampler(cell, catalog, workspace.base, lambda params, count: train_together(workspace, params, count))
     rungs = Rungs(cell.budget, cell.direction)
     trials: list[Trial] = []
-    for start in range(0, size, cell.budget.batch):
-        if _hopeless(workspace, trials):
+    for numbers in batches(cell, trials_of(workspace)):
+        if hopeless(cell, trials):
             break
-        asked = _ask_batch(study, workspace, range(start, min(start + cell.budget.batch, size)))
+        asked = sampler.ask(numbers)
         batch = _Batch(workspace, asked, known, rungs, begin=begin, finished=finished).run()
         for entry, trial in zip(asked, batch, strict=True):
-            _tell(study, entry.handle, trial)
+            sampler.tell(entry.handle, trial)
         trials += batch
         if enough(trials):
             break
     return trials
-
-
-class Rungs:
-    """Successive halving without waiting (the stopping form of ASHA, arXiv:1810.05934): after a quarter and after
-    half of the epochs a training continues if its best score is in the better half of all that ever came so far."""
-
-    def __init__(self, budget: Budget, direction: str) -> None:
-        self.sign = sign(direction)
-        self.seen: dict[int, dict[int, float]] = {math.ceil(budget.epochs / 2**k): {} for k in (2, 1)}
-        """{epochs: {number of a trial: its best score by then}}; larger is better."""
-
-    def loses(self, number: int, curve: Sequence[float]) -> bool:
-        """Hear of each epoch of a trial; gives whether it ends here. The first two at a rung never do."""
-        if len(curve) == 1:  # what began together and failed begins again, alone
-            for seen in self.seen.values():
-                seen.pop(number, None)
-        if len(curve) not in self.seen:
-            return False
-        seen, best = self.seen[len(curve)], max(self.sign * score for score in curve)
-        better = sum(other > best for other in seen.values())
-        seen[number] = best
-        return len(seen) > 2 and better >= math.ceil(len(seen) / 2)
-
-
-@dataclass(frozen=True)
-class _Asked:
-    """What the sampler wants tried."""
-
-    handle: optuna.Trial
-    params: Params
 
 
 class _Batch:
@@ -100,7 +57,7 @@ class _Batch:
     def __init__(
         self,
         workspace: Workspace,
-        asked: Sequence[_Asked],
+        asked: Sequence[Asked],
         known: Mapping[int, Trial],
         rungs: Rungs,
         *,
@@ -161,60 +118,3 @@ class _Batch:
     def _number(self, attempt: Attempt) -> int:
         number: int = self.handle_of[attempt].number
         return number
-
-
-def _hopeless(workspace: Workspace, trials: Sequence[Trial]) -> bool:
-    """Whether half of the trials are done and the suite lets a cell give up that did so badly."""
-    cell = workspace.cell
-    if cell.give_up is None or len(trials) < cell.budget.trials / 2:
-        return False
-    better = sign(cell.direction)
-    return not any(trial.score is not None and better * trial.score >= better * cell.give_up for trial in trials)
-
-
-def _ask_batch(study: optuna.Study, workspace: Workspace, numbers: range) -> list[_Asked]:
-    """Ask for a batch; of each `budget.cohort` trials in it, the later ones have the first one's structure, if they can
-    then train together."""
-    cell = workspace.cell
-    space = full_space(cell, workspace.catalog)
-    asked: list[_Asked] = []
-    shared: dict[str, Any] = {}
-    for place, number in enumerate(numbers):
-        leads = place % cell.budget.cohort == 0
-        if shared and not leads:
-            study.enqueue_trial(shared)
-        asked.append(_ask(study, workspace, number))
-        if leads:
-            members = min(cell.budget.cohort, len(numbers) - place)
-            structure = {n: v for n, v in asked[-1].handle.params.items() if is_structural(space, n)}
-            shared = structure if train_together(workspace, asked[-1].params, members) else {}
-    return asked
-
-
-def _ask(study: optuna.Study, workspace: Workspace, number: int) -> _Asked:
-    cell = workspace.cell
-    seed = derive_seed(cell.seed, cell.task.name, cell.contender, "sampler", number)
-    # With the usual ten random trials a small budget would be random search.
-    study.sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=min(10, max(4, cell.budget.trials // 4)))
-    handle = study.ask()
-    own = configure(cell, workspace.catalog, lambda name, parameter: _suggest(handle, name, parameter))
-    return _Asked(handle, {**workspace.base, **own})
-
-
-def _suggest(handle: optuna.Trial, name: str, parameter: Parameter) -> Any:
-    if isinstance(parameter, Choice):
-        return handle.suggest_categorical(name, list(parameter.options))
-    if isinstance(parameter, Int):
-        return handle.suggest_int(name, parameter.low, parameter.high, log=parameter.log)
-    return handle.suggest_float(name, parameter.low, parameter.high, log=parameter.log)
-
-
-def _tell(study: optuna.Study, handle: optuna.Trial, trial: Trial) -> None:
-    reported = study.trials[handle.number].intermediate_values
-    for epoch, score in enumerate(trial.curve):
-        if epoch not in reported:  # a trial from the store, or one that nobody watched
-            handle.report(score, epoch)
-    if trial.status == "ok":
-        study.tell(handle, trial.score)
-    else:
-        study.tell(handle, state=TrialState.PRUNED if trial.status == "pruned" else TrialState.FAIL)

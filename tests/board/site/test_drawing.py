@@ -34,16 +34,17 @@ def test_ticks_are_round_and_within(ends: tuple[float, float]) -> None:
 def test_a_whisker_stays_in_its_frame_and_says_its_figures() -> None:
     scale = Scale(0.7, 0.9, 6, 174)
     svg = drawing.whisker(0.8, 0.5, 1.2, scale)
-    assert 'aria-label=".800, 95% interval .500 to 1.200"' in svg
+    assert 'aria-label="95% interval .500 to 1.200"' in svg
     places = [float(x) for x in re.findall(r'(?:cx|x1|x2)="([^"]*)"', svg)]
     assert min(places) == 6
     assert max(places) == 174
     assert "<circle" not in drawing.whisker(0.1, None, None, scale), "an arrow at the edge"
 
 
-@pytest.mark.parametrize(("low", "high", "css"), [(0.1, 0.2, "more"), (-0.2, -0.1, "less"), (-0.1, 0.2, "")])
-def test_a_gain_is_coloured_only_where_it_is_sure(low: float, high: float, css: str) -> None:
-    svg = drawing.whisker((low + high) / 2, low, high, Scale(-0.3, 0.3, 0, 100), zero=True)
+@pytest.mark.parametrize(("shown", "css"), [(1, "more"), (-1, "less"), (0, "")])
+def test_a_gain_is_coloured_only_where_its_test_shows_it(shown: int, css: str) -> None:
+    """Not where its own interval leaves 0."""
+    svg = drawing.whisker(0.15, 0.1, 0.2, Scale(-0.3, 0.3, 0, 100), zero=True, shown=shown)
     assert re.findall(r'class="dot ?(\w*)"', svg) == [css]
     assert 'class="zero" x1="50.0"' in svg
 

@@ -10,6 +10,7 @@ from html.parser import HTMLParser
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from mmbench.board.site.render import TEMPLATES
 from tests.board.site.conftest import Make, Site, trial
 
 
@@ -165,3 +166,79 @@ def test_of_very_many_trials_the_best_are_listed_and_the_page_says_so(make: Make
     made = make([cell], trials=found)
     page = Page(next(content for path, content in made.items() if path.startswith("cells/")))
     assert "900 trials, the best 400 of them" in " ".join(page.text.split())
+
+
+def test_a_pruned_trial_is_drawn_where_it_came_to_and_not_as_failed(make: Make) -> None:
+    """A search stores no score of it, but its curve."""
+    pruned = trial(1, None, status="pruned", reason="not in the better half", curve=(0.4, 0.6, 0.55), epochs=3)
+    found = {"a/gated": [trial(0, 0.5), pruned, trial(2, 0.7), trial(3, None)]}
+    made = make([{"task": "a", "contender": "gated", "tuned": [0.5]}], trials=found)
+    page = next(content for path, content in made.items() if path.startswith("cells/")).decode()
+    assert page.count('class="cross"') == 1
+    assert "<title>trial 1: .600, pruned</title>" in page
+    learning = page.split('aria-label="accuracy on validation by epoch"')[1].split("</svg>")[0]
+    assert learning.count("<polyline") == 3
+    assert re.findall('class="best".*?<title>(.*?)</title>', learning) == ["trial 2: .700"]
+    listed = " ".join(Page(page.encode()).text.split())
+    assert "1 .600 3 1s pruned: not in the better half" in listed
+
+
+def test_sorting_shows_the_best_first(make: Make) -> None:
+    cells = [
+        {"task": metric, "contender": "gated", "tuned": [0.5, 0.6], "metric": metric}
+        for metric in ("accuracy", "distance")
+    ]
+    page = make(cells)["index.html"].decode()
+    found = dict(re.findall(r'data-sort="(.)">(accuracy|distance)</th>', page)[place][::-1] for place in (0, 1))
+    assert found == {"accuracy": "1", "distance": "0"}
+    assert re.findall(r'data-sort="(.)">default</th>', page) == ["1", "0"]
+
+
+def test_a_screen_reader_hears_each_interval_once(site: Site) -> None:
+    """In words; the figures in brackets beside the drawing are for the eye."""
+    (row,) = re.findall(
+        r"<tr[^>]*>(?:(?!</tr>).)*>gated<.*?</tr>", site["index.html"].decode().split("<h2>a<")[1], re.DOTALL
+    )[:1]
+    heard = re.sub(r'<td[^>]*aria-hidden="true".*?</td>', "", row, flags=re.DOTALL)
+    labels = re.findall('aria-label="(.*?)"', heard)
+    assert len(labels) == 2
+    assert all(re.fullmatch(r"95% interval [+]?[.]\d+ to [+]?[.]\d+", label) for label in labels)
+    assert "[" not in heard
+    assert row.count("[") == 2
+
+
+def luminance(colour: str) -> float:
+    """Relative luminance, WCAG 2.2."""
+    digits = colour.removeprefix("#")
+    digits = digits if len(digits) == 6 else "".join(2 * digit for digit in digits)
+    parts = [int(digits[place : place + 2], 16) / 255 for place in (0, 2, 4)]
+    red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def contrast(one: str, other: str) -> float:
+    light, dark = sorted((luminance(one), luminance(other)), reverse=True)
+    return (light + 0.05) / (dark + 0.05)
+
+
+def test_every_colour_of_text_can_be_read() -> None:
+    """By day, by night and on paper; 4.5 to 1 for text, 3 to 1 for what is drawn, on the page and on a row in hand."""
+    style = (TEMPLATES / "style.css").read_text("utf-8")
+    themes = [
+        dict(re.findall(r"--([\w-]+): (#\w+)", block)) for block in re.findall(r":root \{(.*?)\}", style, re.DOTALL)
+    ]
+    assert len(themes) == 3
+    texts, drawn = set(), set()
+    for selector, body in re.findall(r"([^{}]+)\{([^{}]*)\}", style):
+        texts |= set(re.findall(r"(?<![\w-])color: var\(--([\w-]+)\)", body))
+        found = set(re.findall(r"(?:fill|stroke): var\(--([\w-]+)\)", body))
+        if re.search(r"svg( text|\.axis text|.*\.name|.*\.label)", selector):
+            texts |= found - {"paper"}  # names have an edge of the paper's colour
+        elif re.search(r"\.(dot|interval(?!\.)|on|beyond|cross)\b", selector):
+            drawn |= found
+    assert {"ink", "soft", "accent", "less"} <= texts
+    assert "faint" in drawn
+    for theme in themes:
+        for ground in ("paper", "wash"):
+            assert {name for name in texts if contrast(theme[name], theme[ground]) < 4.5} == set()
+            assert {name for name in drawn if contrast(theme[name], theme[ground]) < 3} == set()

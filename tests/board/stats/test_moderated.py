@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from mmbench.board.stats import resampling as stats
+from mmbench.board.stats.family import Family
 from mmbench.board.stats.moderated import FEWEST, PRIOR, moderated
 from mmbench.board.stats.resampling import Draws
 from tests.board.stats.test_resampling import Share, drawn
@@ -129,4 +130,4 @@ def test_with_two_seeds_what_is_far_apart_is_told_apart() -> None:
 
 def ranks(board: list[Draws]) -> dict[str, int]:
     names = sorted(map(str, range(len(board))), key=lambda name: -board[int(name)].mean)
-    return stats.tied_ranks(names, lambda a, b: stats.difference(board[int(a)], board[int(b)]).p)
+    return Family(names, lambda a, b: stats.difference(board[int(a)], board[int(b)]).p).ranks()

@@ -1,4 +1,4 @@
-"""Intervals and tests beside those of SciPy where it has them, Holm's adjustment as published, ties."""
+"""Intervals and tests beside those of SciPy where it has them."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -152,55 +152,6 @@ def test_resamples_are_fewer_where_items_are_very_many() -> None:
     many = stats.item_rows(40_000)
     assert (many.rows.shape, many.drawn) == ((625, 40_000), 500)
     assert not stats.item_rows(10).rows.flags.writeable
-
-
-def test_holm_as_published() -> None:
-    """The example of the article "Holm-Bonferroni method": of 4 hypotheses the 4th and the 1st are rejected."""
-    assert stats.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
-    assert stats.holm([]) == []
-    assert stats.holm([0.6, 0.7]) == [1.0, 1.0]
-
-
-def test_those_that_cannot_be_told_from_the_best_of_a_group_share_its_rank() -> None:
-    score = {"a": 9.0, "b": 8.5, "c": 6.0, "d": 5.5, "e": 1.0}
-
-    def p_value(first: str, second: str) -> float:
-        return 0.001 if abs(score[first] - score[second]) > 1 else 0.5
-
-    assert stats.tied_ranks(list(score), p_value) == {"a": 1, "b": 1, "c": 3, "d": 3, "e": 5}
-    assert stats.tied_ranks([], p_value) == {}
-
-
-def test_many_comparisons_need_stronger_evidence() -> None:
-    def p_value(first: str, second: str) -> float:
-        return 0.02
-
-    assert stats.tied_ranks(["a", "b"], p_value) == {"a": 1, "b": 2}
-    assert set(stats.tied_ranks(["a", "b", "c", "d"], p_value).values()) == {1}
-
-
-def test_one_that_scores_less_never_ranks_higher() -> None:
-    """ "c" scatters so much that nothing can be told from it, not even the best; it still stands after "b"."""
-
-    def p_value(first: str, second: str) -> float:
-        return 0.5 if "c" in (first, second) else 0.001
-
-    assert stats.tied_ranks(["a", "b", "c"], p_value) == {"a": 1, "b": 2, "c": 2}
-
-
-def test_very_many_contenders_are_ranked_without_testing_every_pair() -> None:
-    asked = []
-
-    def p_value(first: str, second: str) -> float:
-        asked.append((first, second))
-        return 1e-9 if int(second) - int(first) >= 20 else 0.5
-
-    names = [str(number) for number in range(200)]
-    ranks = stats.tied_ranks(names, p_value)
-    assert ranks == {name: 1 + 20 * (int(name) // 20) for name in names}
-    assert len(asked) < 200
-    few = names[:50]
-    assert stats.tied_ranks(few, p_value) == {name: ranks[name] for name in few}
 
 
 class Sometimes(Mean):

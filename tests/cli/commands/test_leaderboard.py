@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from mmbench.store.chain import to_line
+from tests.cli.commands.conftest import TOYS
 
 Type = Callable[..., Any]
 Toy = Callable[[str], Path]
@@ -115,7 +116,7 @@ def test_costs_of_another_machine_are_left_out(mmbench: Type, toy: Toy, form: st
 def test_latex_is_made_of_whole_tables(mmbench: Type, toy: Toy) -> None:
     toy("toy")
     text = mmbench("leaderboard", "toy", "--format", "latex").out
-    for command in ("begin{table}", "end{table}", "toprule", "midrule", "bottomrule"):
+    for command in ("begin{table*}", "end{table*}", "toprule", "midrule", "bottomrule"):
         assert text.count(f"\\{command}") == 1
     lines = [line for line in text.splitlines() if line.endswith(r"\\")]
     assert {line.count("&") for line in lines if "multicolumn" not in line} == {6}
@@ -147,3 +148,38 @@ def test_by_metric_shows_what_failed(mmbench: Type, toy: Toy) -> None:
     assert re.search(r"raises +error", told)
     assert "\nbrier, lower is better\n" in told, "the direction of every metric, not of the tuned one alone"
     assert "\nf1, higher is better\n" in told
+
+
+def test_what_the_search_chose_is_a_suite_that_others_run(mmbench: Type, toy: Toy) -> None:
+    """Without a search: the same parameters, the same score."""
+    run = toy("toy")
+    assert mmbench("leaderboard", "toy", "--best", "-o", "winners.toml").code == 0
+    plan = mmbench("plan", "winners.toml", "--plugin", TOYS)
+    assert plan.code == 0, plan.err
+    assert "concat" in plan.out
+    assert "raises" not in plan.out
+    done = mmbench("run", "winners.toml", "--plugin", TOYS, "--contender", "concat", "--workers", "1", "-q")
+    assert done.code == 0, done.err
+    before, after = (record_of(folder, "concat") for folder in (run, Path("results/toy-best")))
+    assert after["params"] == before["params"]
+    assert after["spent"]["trials"] == 1
+    scores = [
+        [refit["metrics"]["accuracy"] for refit in row["refits"] if refit["role"] == "tuned"] for row in (before, after)
+    ]
+    assert scores[0] == pytest.approx(scores[1])
+
+
+def record_of(run: Path, contender: str) -> dict[str, Any]:
+    from mmbench.api.record import to_json
+    from mmbench.store.reading import read_run
+
+    return next(to_json(record) for record in read_run(run).records if record.contender == contender)
+
+
+@pytest.mark.parametrize("words", [["--format", "json"], ["--by", "metric"], ["results/other"]])
+def test_the_best_of_one_run_in_toml_only(mmbench: Type, toy: Toy, words: list[str]) -> None:
+    toy("toy")
+    toy("other")
+    answer = mmbench("leaderboard", "toy", "--best", *words)
+    assert (answer.code, answer.out) == (2, "")
+    assert "--best writes the suite of one run, in TOML" in answer.err
