@@ -128,12 +128,12 @@ class Plunges(_Harmful):
 
 
 class Huge(_Harmful):
-    """Gives a gigabyte that it calls a score."""
+    """Gives megabytes that it calls a score."""
 
     name = "huge"
 
     def score(self, truth: Any, prediction: Any) -> Any:
-        return bytearray(2**30)
+        return bytearray(2**24)
 
 
 class Chatters(_Harmful):
@@ -152,6 +152,9 @@ class Unsure(_Harmful):
 
     def supports(self, task: Any) -> str | None:
         raise KeyError("unsure")
+
+    def act(self) -> None:
+        pass
 
 
 HARMFUL: list[Any] = [Hangs, Stuck, Quits, Leaves, Aborts, Dies, Scrawls, Plunges, Huge, Chatters, Unsure]
