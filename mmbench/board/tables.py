@@ -84,7 +84,7 @@ def _task(task: str, rows: list[Row], width: int, metrics: Mapping[str, Metric])
 
 def _said(sentences: Sequence[str]) -> list[RenderableType]:
     """Sentences one below the other, each broken between words."""
-    return [Padding(Text(plain(sentence)), (0, 0, 0, 2)) for sentence in sentences]
+    return [Padding(Text(plain(sentence)), (0, 0, 0, 2), expand=False) for sentence in sentences]
 
 
 def _title(task: str, row: Row) -> Text:
