@@ -19,7 +19,7 @@ from mmbench.engine.space import Cell
 from mmbench.errors import DataError, MMBenchError, blamed
 from mmbench.sources import Source
 
-PROTOCOL = 1
+PROTOCOL = 2
 """Two results of one protocol may share a board. Raised by hand when the engine gives other results than before."""
 COSTS = 1
 """The same for what `jobs.measure` measures: a change in how costs are taken voids no score."""

@@ -55,11 +55,31 @@ def test_groups_are_named_by_prefixes_of_whole_words() -> None:
     rates = {"": 0.5, "layers.1": 0.1, "layers.1.bias": 3}
     groups = groups_of(model(rates=rates, still=["layers.10", "layers.0.bias"]))
     assert groups["encoders.text.layers.1.weight"] == Group(0.1)
-    assert groups["encoders.text.layers.1.bias"] == Group(3.0)
+    assert groups["encoders.text.layers.1.bias"] == Group(3.0, decays=False)
     assert groups["encoders.text.layers.10.weight"] == Group(0.5, decays=False)
     assert groups["encoders.text.layers.0.bias"] == Group(0.5, decays=False)
     assert groups["encoders.text.layers.0.weight"] == Group(0.5)
-    assert groups["fusion.weight"] == groups["fusion.bias"] == Group()
+    assert groups["fusion.weight"] == Group()
+    assert groups["fusion.bias"] == Group(decays=False)
+
+
+def test_norms_and_biases_do_not_decay() -> None:
+    class Wide(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.norm, self.bias = nn.LayerNorm([2, 3]), nn.Parameter(torch.ones(1, 3))
+            self.gate, self.table = nn.Parameter(torch.ones(())), nn.Embedding(4, 3)
+            self.steps = nn.Sequential(nn.Conv1d(2, 2, 3), nn.BatchNorm1d(2), nn.GRU(2, 3))
+
+    net = Model({"a": Wide()}, nn.Linear(2, 2), Label(2, None, 0.0), result="logits")
+    decaying = [name for name, group in groups_of(net).items() if group.decays]
+    assert [name.removeprefix("encoders.a.") for name in decaying] == [
+        "table.weight",
+        "steps.0.weight",
+        "steps.2.weight_ih_l0",
+        "steps.2.weight_hh_l0",
+        "fusion.weight",
+    ]
 
 
 def test_what_is_tied_is_named_by_either_owner() -> None:

@@ -102,12 +102,15 @@ def test_equals_a_plain_loop() -> None:
     ours = model()
     fit(ours, train, recipe, valid=train, score=lambda _: 0.0)  # a constant score keeps the first epoch's weights
     plain = model()
-    optimizer = torch.optim.AdamW(plain.parameters(), lr=0.01, weight_decay=0.1)
+    matrices, vectors = ([p for p in plain.parameters() if (p.dim() > 1) is wide] for wide in (True, False))
+    groups: list[dict[str, Any]] = [{"params": matrices}, {"params": vectors, "weight_decay": 0.0}]
+    optimizer = torch.optim.AdamW(groups, lr=0.01, weight_decay=0.1)
     order = torch.Generator().manual_seed(5)
     for step, rows in enumerate(torch.randperm(96, generator=order).split(32)):
         progress = step / 9
         scale = progress / 0.05 if progress < 0.05 else 0.5 * (1 + math.cos(math.pi * (progress - 0.05) / 0.95))
-        optimizer.param_groups[0]["lr"] = 0.01 * max(scale, 1e-3)
+        for group in optimizer.param_groups:
+            group["lr"] = 0.01 * max(scale, 1e-3)
         optimizer.zero_grad()
         F.cross_entropy(plain(train.batch(rows)), truth(train)[rows]).backward()
         optimizer.step()

@@ -68,11 +68,11 @@ def groups_of(model: Any) -> dict[str, Group]:
     """{name: its group} of all parameters of a model.
 
     The module of an encoder, fusion, head or objective may say `learning_rates() -> {name prefix: factor}` and
-    `no_decay() -> [name prefixes]` of its own parameters; the longest prefix counts. Raises PluginError for a prefix
-    that none of its parameters has, and for a factor that is no number above 0.
+    `no_decay() -> [name prefixes]` of its own parameters; the longest prefix counts. Norms and biases never decay.
+    Raises PluginError for a prefix that none of its parameters has, and for a factor that is no number above 0.
     """
     factors: dict[int, float] = {}
-    still: set[int] = set()
+    still = {id(parameter) for parameter in _norms_and_biases(model)}
     for owner, module in _owners(model):
         own = dict(module.named_parameters(remove_duplicate=False))
         rates = dict(_said(module, "learning_rates"))
@@ -86,6 +86,14 @@ def groups_of(model: Any) -> dict[str, Group]:
             still |= {id(own[name]) for name in _below(prefix, own, owner, "no_decay")}
     named = dict(model.named_parameters())
     return {name: Group(factors.get(id(p), 1.0), id(p) not in still) for name, p in named.items()}
+
+
+def _norms_and_biases(model: nn.Module) -> Iterator[Tensor]:
+    """What is a vector or a scalar is one of them, whatever its name: it has no rows whose size a decay could hold."""
+    for module in model.modules():
+        for name, parameter in module.named_parameters(recurse=False):
+            if parameter.dim() < 2 or name.startswith("bias") or isinstance(module, nn.LayerNorm | nn.RMSNorm):
+                yield parameter
 
 
 def _owners(model: Any) -> Iterator[tuple[str, nn.Module]]:
