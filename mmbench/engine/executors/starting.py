@@ -4,6 +4,7 @@ A worker imports libraries from where they are installed, never from the folder 
 what lies there, `random.py` say, was not asked for.
 """
 
+import errno
 import multiprocessing
 import multiprocessing.process
 import os
@@ -32,6 +33,8 @@ WORKER = {
 }
 """What a worker's environment says from its first moment on."""
 
+FILES = 32
+"""How many files a process must be able to have open, to start even one."""
 SOCKET = 107
 """Bytes in the path of a socket at most, by the system's own structure (Linux; the others have a few less)."""
 NAMES = len("/pymp-12345678/listener-12345678")
@@ -52,6 +55,13 @@ def starting() -> Iterator[None]:
 
     Raises MMBenchError if this process can have none.
     """
+    if sys.platform != "win32":
+        import resource
+
+        if (
+            0 <= resource.getrlimit(resource.RLIMIT_NOFILE)[0] < FILES
+        ):  # else it fails halfway, and the server says so, too
+            raise MMBenchError(f"no worker can be started{remedy(OSError(errno.EMFILE, ''))}")
     if multiprocessing.current_process().daemon:
         raise MMBenchError("a daemonic process can't start workers: start it with daemon=False")
     with _one, ExitStack() as changes:

@@ -78,6 +78,8 @@ class Running:
     requests: Connection
     answers: Connection
     frames: Frames = field(default_factory=Frames)
+    garbled: str | None = None
+    """What it wrote that is no message, after all that was heard."""
     heard: list[bytes] = field(default_factory=list)
 
 
@@ -168,6 +170,8 @@ class Scoring:
         """The next message. Raises EndedError if none comes in time, or none that is one."""
         since = clock.seconds()
         while not running.heard:
+            if running.garbled is not None:
+                raise EndedError(self._unruly(running.garbled))
             ready = wait([running.answers, running.process.sentinel], LOOK)
             clock.look()
             try:
@@ -175,8 +179,9 @@ class Scoring:
                 if not piece and running.process.sentinel in ready:
                     raise EOFError
                 running.heard += running.frames.feed(piece)
-            except GarbledError as error:
-                raise EndedError(self._unruly(str(error))) from error
+            except GarbledError as error:  # what it said before may have been heard
+                running.garbled = str(error)
+                continue
             except (EOFError, OSError) as error:
                 raise EndedError(self._end()) from error
             if not running.heard and clock.seconds() - since > limit:
