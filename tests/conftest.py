@@ -4,12 +4,15 @@ Tests run side by side on up to four cores where pytest-xdist is there; `pytest 
 debugger wants it.
 """
 
+import compileall
 import os
 import signal
+from pathlib import Path
 
 import pytest
 
 MOST_WORKERS = 4
+ROOT = Path(__file__).parents[1]
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported; pytest -n runs one process a core
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -20,6 +23,13 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 for number in {signal.SIGINT, getattr(signal, "SIGHUP", signal.SIGINT)}:
     if signal.getsignal(number) is signal.SIG_IGN:
         signal.signal(number, lambda *_: None)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Compile our modules once: hundreds of processes would each do it again where no bytecode may be written."""
+    if not hasattr(config, "workerinput"):
+        for folder in ("mmbench", "plugins"):
+            compileall.compile_dir(ROOT / folder, quiet=2)
 
 
 @pytest.hookimpl(tryfirst=True)  # before xdist's own

@@ -104,6 +104,7 @@ def test_kill_9_during_search_then_the_same_command(
     assert mmbench("verify", "toy", "--plugin", TOYS).returncode == 0, "sealed at its end, whatever came between"
 
 
+@pytest.mark.slow
 def test_an_outsiders_file_is_on_the_board(mmbench: Shell, tmp_path: Path) -> None:
     (tmp_path / "my_fusion.py").write_text(MINE)
     chosen = ("--contender", "mine", "--contender", "concat")
@@ -113,6 +114,7 @@ def test_an_outsiders_file_is_on_the_board(mmbench: Shell, tmp_path: Path) -> No
     assert "mine" in answer.stdout
 
 
+@pytest.mark.slow
 def test_a_fusion_that_fails_fails_alone(mmbench: Shell) -> None:
     chosen = ("--contender", "raises", "--contender", "nan", "--contender", "concat")
     answer = mmbench("run", SUITE, "--plugin", TOYS, *chosen)

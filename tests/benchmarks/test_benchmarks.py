@@ -77,6 +77,7 @@ def test_operations_are_those_of_the_layers() -> None:
     assert once == pytest.approx((3 * steps + looks) * forward - steps * features, rel=0.02)
 
 
+@pytest.mark.slow
 def test_cohorts_give_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cohort, "EPOCHS", 2)
     first, *others = checked(cohort.measure(quick=True, rounds=1))
@@ -96,6 +97,7 @@ def test_the_plain_script_and_mmbench_search_the_same_rows(tmp_path: Path) -> No
     assert all(0 <= score <= 1 for _, score, _ in found)
 
 
+@pytest.mark.slow
 def test_time_to_quality_counts_whole_processes(tmp_path: Path) -> None:
     variant = quality.Variant("smallest", tasks.TASKS["uci_mfeat"], ">= 0", seeds=1, first=1)
     file = tmp_path / "rows.safetensors"

@@ -21,6 +21,7 @@ def test_points_follow_from_the_seed_and_cover_every_phase() -> None:
     assert {point.victim for point in points} >= {"group", "parent", "worker"}
 
 
+@pytest.mark.slow
 @pytest.mark.skipif("sys.platform != 'linux'", reason="kills by what Linux tells of processes")
 def test_killed_at_every_phase_a_run_ends_in_the_same_table(tmp_path: Path) -> None:
     """Some kills of the whole group, the parent alone, a worker, or the server that workers come from; as many as you

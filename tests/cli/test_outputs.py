@@ -50,6 +50,7 @@ def test_closed_outputs(words: str, closed: str, code: int) -> None:
     assert (done.returncode, done.stderr) == (code, "")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a shell")
 def test_a_run_whose_outputs_are_closed(tmp_path: Path) -> None:
     """What is opened gets their numbers: nothing that is printed goes into a file of the run."""

@@ -72,6 +72,7 @@ def test_a_clock_that_begins_forgets_the_time_before() -> None:
     assert clock.lost == 0.0
 
 
+@pytest.mark.slow
 def test_a_run_that_is_stopped_for_longer_than_its_limits_goes_on(tmp_path: Path) -> None:
     """The whole group, as by Ctrl-Z: neither a training's own limit nor that for hanging counts the time."""
     begun, suite, limit = tmp_path / "begun", tmp_path / "toy.toml", 6

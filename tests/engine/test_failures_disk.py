@@ -47,6 +47,7 @@ def refused(told: tuple[int, str], *expected: str) -> None:
         assert words in said, said
 
 
+@pytest.mark.slow
 def test_no_room_for_data_or_features(tmp_path: Path) -> None:
     """The run stops with one line, charges no contender, and is done once there is room. It then needs no disk."""
     no_data, no_features, after, read_only = on_small_disk(tmp_path, "cache")

@@ -63,6 +63,7 @@ def test_a_cluster_says_stop(tmp_path: Path, number: signal.Signals, whom: str, 
     assert all(cell.trials and {trial.status for trial in cell.trials} == {"ok"} for cell in stored.values())
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="needs SIGHUP")
 def test_nohup_is_respected(tmp_path: Path) -> None:
     def nohup() -> None:
@@ -135,6 +136,7 @@ def cramped() -> Iterator[Callable[[], None]]:
     room.rmdir()
 
 
+@pytest.mark.slow
 def test_the_kernel_ends_a_worker_when_memory_runs_out(tmp_path: Path, cramped: Callable[[], None]) -> None:
     """Tried three times in all, then charged to the one that took it; the other contender knows nothing of it."""
     words = ["--plugin", str(TESTS / "engine" / "unruly.py"), "--trials", "1", "--workers", "2"]

@@ -83,6 +83,7 @@ def test_the_board_has_one_row_a_contender_over_all_rows(whole: session.Run) -> 
     assert (comparison.task, comparison.items, comparison.reason) == ("toy", ROWS, None)
 
 
+@pytest.mark.slow
 def test_neither_workers_nor_an_end_on_the_way_change_a_fold(
     whole: session.Run, execute: Execute, tmp_path: Path
 ) -> None:

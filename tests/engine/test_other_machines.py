@@ -75,6 +75,7 @@ def test_nobody_knows_of_a_home(tmp_path: Path, as_stranger: tuple[str, ...]) ->
         assert "broken: cache: set MMBENCH_CACHE to a folder by its whole path" in told.stdout
 
 
+@pytest.mark.slow
 def test_what_is_in_the_cache_can_be_read_by_others(tmp_path: Path, as_stranger: tuple[str, ...]) -> None:
     from mmbench.api import files
 
@@ -181,6 +182,7 @@ def test_the_current_folder_is_gone(tmp_path: Path) -> None:
     refused(done, "the current folder is gone: cd to one that is there")
 
 
+@pytest.mark.slow
 def test_two_runs_in_two_threads_and_one_in_a_loop(tmp_path: Path) -> None:
     code = """
 import asyncio, os

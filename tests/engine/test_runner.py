@@ -104,6 +104,7 @@ def test_an_interrupted_run_goes_on_to_the_same_table(whole: session.Run, execut
     assert sum(isinstance(e, TrialFinished) for e in again) < sum(len(cell.trials) for cell in stored.values())
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_with_the_trials_of_one_cell_at_a_time(execute: Execute, suite: Suite, tmp_path: Path) -> None:
     """However many are stored: 120 here, of three cells; the second time some refits, too, of the two that are left."""
     budget = replace(suite.budget, trials=40, epochs=1, refit_seeds=1)
@@ -144,6 +145,7 @@ def order(events: list[Event]) -> list[tuple[str, str | int]]:
     return [(e.cell.contender, e.trial.number if isinstance(e, TrialFinished) else names[type(e)]) for e in told]
 
 
+@pytest.mark.slow
 def test_first_trials_come_first_and_the_costliest_search_goes_on_first(execute: Execute, suite: Suite) -> None:
     """A short search does not pause. A run that is interrupted then remembers what costs most."""
     budget = replace(suite.budget, trials=4, batch=1, epochs=1, refit_seeds=1)

@@ -3,13 +3,10 @@
 from itertools import pairwise
 from pathlib import Path
 
-import pytest
-
 from mmbench.engine.identity import PROTOCOL
 from tests.golden import runs
 
 
-@pytest.mark.slow
 def test_results_are_those_that_were_kept(tmp_path: Path) -> None:
     kept = runs.kept()
     assert PROTOCOL in kept, f"keep what protocol {PROTOCOL} gives: python -m tests.golden"

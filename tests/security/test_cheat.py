@@ -135,6 +135,7 @@ def test_confined_parts_find_nothing(scene: Scene) -> None:
     assert "were hidden from the processes that tuned (Landlock)" in board
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sandbox.state().startswith("none"), reason=sandbox.state())
 def test_nor_do_they_where_a_run_is_reproduced(scene: Scene) -> None:
     """The recorded run, wherever it lies, and what its data set reads."""

@@ -120,6 +120,7 @@ def test_a_plugin_that_no_cell_needs_is_in_no_worker(scene: Scene) -> None:
     assert not {"meddler", "named.py"} & {*before["concat"]["plugins"]}
 
 
+@pytest.mark.slow
 def test_a_plugin_is_in_the_workers_of_its_own_cells_only(scene: Scene) -> None:
     before = scene.run("--contender", "concat", installed=False)
     after = scene.run("--contender", "concat", "--contender", "meddles", "--contender", "named")

@@ -27,6 +27,7 @@ def compared(mmbench: Type, *words: str) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.slow
 def test_the_figures_are_those_of_the_predictions(mmbench: Type, toy: Toy) -> None:
     run = toy("toy")
     found = compared(mmbench, "concat", "only left")

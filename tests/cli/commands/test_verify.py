@@ -144,6 +144,7 @@ def test_reproduce_says_how_far_scores_drift(mmbench: Type, place: Path) -> None
     assert before == after, "nothing is written into the run"
 
 
+@pytest.mark.slow
 def test_a_drift_is_held_against_the_interval_of_the_board() -> None:
     """It leans on the task's other contenders: one of the record alone would be another."""
     run, catalog = read_run(PUBLISHED), plugins.load()

@@ -94,6 +94,7 @@ def anonymous() -> int:
     return 1024 * int(Path("/proc/self/status").read_text().split("RssAnon:")[1].split()[0])
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's account of memory")
 def test_memory_does_not_grow_with_the_rows(tmp_path: Path) -> None:
     found = {}
