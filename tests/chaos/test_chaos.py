@@ -32,6 +32,7 @@ def test_killed_at_every_phase_a_run_ends_in_the_same_table(tmp_path: Path) -> N
     assert {phase for phase, _ in story.made} == set(PHASES), story
 
 
+@pytest.mark.slow
 @pytest.mark.skipif("sys.platform != 'linux'", reason="looks into /proc")
 def test_a_soak_of_some_dozens_of_cells(tmp_path: Path) -> None:
     found = soak(tmp_path, cells=36)
