@@ -183,7 +183,8 @@ def _shown(counts: Counts, single: str) -> str:
         return f"The only fusion {how} {single}"
     if counts.not_told_apart == counts.scored:
         return f"None of {counts.scored} fusions is shown to beat {single}: none can be told apart from it"
-    some = f"All {counts.scored} fusions" if counts.better == counts.scored else None
+    every = "Both" if counts.scored == 2 else f"All {counts.scored}"
+    some = f"{every} fusions" if counts.better == counts.scored else None
     some = some or f"{counts.better or 'None'} of {counts.scored} fusions"
     parts = [f"{some} {_verb(max(1, counts.better), 'is', 'are')} shown to beat {single}"]
     if counts.worse:

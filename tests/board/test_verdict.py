@@ -76,7 +76,7 @@ def test_fusions_are_counted_by_what_the_corrected_tests_show() -> None:
     [
         ([0.2], "The only fusion can't be told apart from the best"),
         ([0.01], "The only fusion is shown to beat the best"),
-        ([0.01, 0.02], "All 2 fusions are shown to beat the best"),
+        ([0.01, 0.02], "Both fusions are shown to beat the best"),
         ([0.2, 0.9], "None of 2 fusions is shown to beat the best"),
         ([0.01, 0.2], "1 of 2 fusions is shown to beat the best"),
         ([0.01, 0.01, 0.2], "2 of 3 fusions are shown to beat the best"),
