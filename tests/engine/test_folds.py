@@ -1,5 +1,6 @@
 """A task with folds from its plan to its board, in real processes."""
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -14,6 +15,8 @@ from mmbench.board.compare import compare
 from mmbench.board.folds import joined
 from mmbench.engine import identity, plan
 from mmbench.engine.events import CellFinished
+from mmbench.engine.jobs.job import LoadData, Prepare
+from mmbench.engine.run.schedule import Schedule
 from mmbench.engine.space import Fold
 from mmbench.errors import SuiteError
 from mmbench.store import reading, suitefile
@@ -161,6 +164,34 @@ def test_a_match_can_not_have_folds(suite: Suite) -> None:
 def test_a_run_without_folds_is_its_own_join(suite: Suite) -> None:
     data = reading.RunData(suite, (), Path("nowhere"))
     assert joined(data, CATALOG.metrics) is data
+
+
+def test_features_that_learn_from_no_row_are_one_job_for_all_folds_and_sizes(suite: Suite, tmp_path: Path) -> None:
+    """Of two encoders one is frozen: its job stands once, the other's for each view."""
+    file = tmp_path / "frozen.py"
+    file.write_text(FROZEN)
+    catalog = plugins.load([TOYS, str(file)])
+    task = replace(suite.tasks[0], folds=K, train_sizes=(10, 30), encoders={"left": ("plain",), "right": ("mlp",)})
+    schedule = Schedule(catalog, tmp_path / "cache", {})
+    cells = plan.make(replace(suite, tasks=(task,)), catalog).cells
+    for cell in cells:
+        schedule.add_search(cell)
+    jobs = [job for job in schedule.waiting if isinstance(job, Prepare)]
+    assert Counter(job.encoder for job in jobs) == {"plain": 1, "mlp": 2 * K}
+    assert sum(isinstance(job, LoadData) for job in schedule.waiting) == 1
+
+
+FROZEN = """
+import mmbench as mb
+
+class Plain(mb.Encoder):
+    name = "plain"
+    kind = "tabular"
+
+@mb.hookimpl
+def mmbench_encoders():
+    return [Plain]
+"""
 
 
 def test_names_of_folds() -> None:

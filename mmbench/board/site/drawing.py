@@ -262,7 +262,8 @@ class Curve:
 
 
 def learning(curves: Sequence[Curve], sizes: Sequence[float], *, ylabel: str) -> Markup:
-    """Scores by train rows, on a scale of factors; the first curve stands out, with its intervals."""
+    """Scores by train rows, on a scale of factors; the first curve stands out, with its intervals. It and the first of
+    a single modality bear their names, others when they are pointed at."""
     width, height = PLOT
     left, top, right, bottom = MARGIN
     values = [value for curve in curves for _, value in curve.points]
@@ -282,6 +283,10 @@ def learning(curves: Sequence[Curve], sizes: Sequence[float], *, ylabel: str) ->
             said = Markup("<title>{}</title>").format(f"{plain(curve.name)}: {score(value)} with {size:,} rows")
             dot = Markup('<circle class="{}" cx="{}" cy="{}" r="{}">{}</circle>')
             parts += dot.format("on" if place == 0 else "off", x(size), y(value), 3.2 if place == 0 else 2.4, said)
+    named = [curves[0], *[curve for curve in curves[1:] if curve.single][:1]]
+    for curve in named:
+        size, value = curve.points[-1]
+        parts += _text(x(size), y(value) - 8, _cut(curve.name), anchor="end", css="name")
     return _svg(width, height, parts, css="plot", label=f"{ylabel} by train rows; {curves[0].name} stands out")
 
 
@@ -338,6 +343,7 @@ def _frame(x: Scale, y: Scale, *, xlabel: str, ylabel: str, at: Sequence[float] 
     whole = x.high - x.low >= 2 and not x.log
     for tick in at or x.ticks(5):
         show: Callable[[float], str] = (lambda v: f"{v:g}") if whole or 0 <= x.low <= x.high <= 1 else amount
+        show = (lambda v: f"{v:,}") if at else show
         parts += _text(x(tick), y.start + 16, show(tick), anchor="middle")
     parts += _text(x.end, y.start + 31, xlabel, anchor="end", css="label")
     return parts + _text(2, 10, ylabel, css="label")

@@ -133,6 +133,7 @@ def test_the_page_plots_it(board: Board) -> None:
     assert [cell["shown"] for cell in concat["cells"]] == ["", "more", "more"]
     assert str(curve["svg"]).count("<polyline") == 5
     assert str(curve["svg"]).count("<circle") == 15
+    assert [f'text-anchor="middle">{size}<' in str(curve["svg"]) for size in curve["sizes"]] == [True] * 3
     assert view["across"] is not None
 
 
