@@ -42,6 +42,7 @@ RAW = 32  # rows whose preprocessing is timed
 COSTS = (
     "parameters",
     "weight_bytes",
+    "nonzero",
     "flops",
     "latency_ms_p50",
     "latency_ms_p90",
@@ -118,7 +119,10 @@ def _derived(workspace: Workspace, params: Params) -> dict[str, Any]:
 def _inference(workspace: Workspace, model: Model, params: Params) -> dict[str, Any]:
     test = workspace.inputs(params, "test")
     held = [*model.parameters(), *model.buffers()]
-    costs: dict[str, Any] = {"weight_bytes": sum(tensor.numel() * tensor.element_size() for tensor in held)}
+    costs: dict[str, Any] = {
+        "weight_bytes": sum(tensor.numel() * tensor.element_size() for tensor in held),
+        "nonzero": sum(int(tensor.count_nonzero()) for tensor in held),
+    }
     model.eval()
     # With gradients: without them nn.MultiheadAttention is one kernel, which has no formula.
     with FlopCounter() as counter:
