@@ -30,6 +30,9 @@ Visit: TypeAlias = Callable[[str, bytes, int], None]
 """visit(kind, the row's JSON, where it begins in the file)"""
 
 FIRST = "0" * 64
+LONGEST_ROW, LARGEST_FILE = 2**26, 10**7
+"""Bytes of a line of a chained file, and of a file that is read at once. What is larger nobody has written who wanted
+it read: a hole in a file takes no room on a disk, and all of a reader's memory."""
 _MARK = b',"sha256":"'
 _TAIL = len(_MARK) + 64 + len(b'"}\n')
 _PREV = len(b',"prev":"') + 64 + len(b'"') + _TAIL
@@ -139,7 +142,7 @@ def _no_collection() -> Iterator[None]:
 
 def _scan(file: BinaryIO, path: Path, visit: Visit) -> End:
     size, checksum, count, sha256 = 0, FIRST, 0, hashlib.sha256
-    for line in file:
+    for line in each_line(file, path):
         found = line[-67:-3].decode("latin-1")
         sound = line[-_TAIL:-67] == _MARK and line.endswith(b'"}\n')
         if not sound or sha256(line[:-_TAIL]).hexdigest() != found:
@@ -158,6 +161,16 @@ def _scan(file: BinaryIO, path: Path, visit: Visit) -> End:
             raise StoreError(f"{path}, line {count + 1}: {no_row(error)}") from error
         size, checksum, count = size + len(line), found, count + 1
     return End(size, count, checksum)
+
+
+def each_line(file: BinaryIO, path: Path) -> Iterator[bytes]:
+    """The lines of a file. Raises StoreError for one that is longer than any row."""
+    number = 0
+    while line := file.readline(LONGEST_ROW):
+        number += 1
+        if len(line) == LONGEST_ROW:
+            raise StoreError(f"{path}, line {number}: is longer than any row")
+        yield line
 
 
 def no_row(error: Exception) -> str:
@@ -209,16 +222,19 @@ def open_file(path: Path, flags: int, *, buffer: int = 2**18) -> BinaryIO:
     return os.fdopen(descriptor, "r+b", buffering=0)
 
 
-def content_of(path: Path, most: int = -1) -> bytes | None:
-    """A small file's bytes, the first `most` of them, opened as `open_file` does; None if it isn't there. Raises
-    StoreError if it can't be read."""
+def content_of(path: Path, most: int = LARGEST_FILE) -> bytes | None:
+    """A small file's bytes, opened as `open_file` does; None if it isn't there. Raises StoreError if it can't be read,
+    or has more than `most`."""
     try:
         with open_file(path, os.O_RDONLY) as file:
-            return file.read(most)
+            content = file.read(most + 1)
     except FileNotFoundError:
         return None
     except OSError as error:
         raise StoreError(f"{path} can't be read: {error.strerror}") from error
+    if len(content) > most:
+        raise StoreError(f"{path} is larger than {most:,} bytes, which none that mmbench wrote is")
+    return content
 
 
 class Chain:
