@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 LARGEST_FILE = 1_000_000
 LONGEST_LINE = 20_000
 MOST_PARTS = 100  # tomllib takes quadratic time and memory over a key of many dots
-_DEEP_KEY = re.compile(r"""(?<![\w-])(?:(?:[\w-]++|"[^"]*+"|'[^']*+')\s*+\.\s*+){%d}""" % MOST_PARTS)
+_PART = r"""(?:[\w-]++|"[^"]*+"|'[^']*+')\s*+\.\s*+"""
+_DEEP_KEY = re.compile(rf"(?<![\w-])(?:{_PART}){{{MOST_PARTS}}}")
 BARE = re.compile(r"[A-Za-z0-9_-]+")
 WANTED = {
     "string_type": "a string",

@@ -134,7 +134,7 @@ except OSError as error:
 def test_a_link_to_what_is_hidden_is_not_shown(place: Path) -> None:
     """Whoever has put it there, such as a data set as it was loaded."""
     (place / "cache/home").symlink_to(place / "hidden")
-    with pytest.raises(MMBenchError, match="is a link to .*, which is hidden from workers: remove the link"):
+    with pytest.raises(MMBenchError, match=r"is a link to .*, which is hidden from workers: remove the link"):
         sandbox.confine([place / "cache", place / "hidden"], own=place / "cache")
 
 
