@@ -13,6 +13,7 @@ import hashlib
 import json
 import math
 import os
+import shutil
 import stat
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -247,6 +248,7 @@ class Chain:
         self._broken = False
         self.note: str | None = None
         try:
+            _part(path)
             self._file = open_file(path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
             try:
                 sync_folder(path.parent)
@@ -305,6 +307,20 @@ class Chain:
 
     def close(self) -> None:
         self._file.close()
+
+
+def _part(path: Path) -> None:
+    """Make a file of its own of one that has several names, as a backup of hard links has: what is appended would be
+    appended there, too."""
+    if path.exists() and path.stat().st_nlink > 1:
+        partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        try:
+            shutil.copy2(path, partial)
+            with partial.open("rb") as file:
+                os.fsync(file.fileno())
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
 
 
 def write_file(path: Path, content: bytes) -> None:

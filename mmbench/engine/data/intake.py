@@ -193,7 +193,9 @@ def _keeper(gone: set[int]) -> Change:
         if not types.is_struct(kept.type):
             return kept
         cells = kept.combine_chunks()
-        parts = [pa.nulls(len(cells), f.type) if f.name == "path" else pc.struct_field(cells, f.name) for f in kept.type]
+        parts = [
+            pa.nulls(len(cells), f.type) if f.name == "path" else pc.struct_field(cells, f.name) for f in kept.type
+        ]
         return pa.StructArray.from_arrays(parts, fields=list(kept.type), mask=cells.is_null())
 
     return change
