@@ -19,7 +19,7 @@ from rich.table import Table
 
 from benchmarks.measure import Figure, like_a_worker, machine
 
-NAMES = ("loops", "flops", "features", "cohort", "search", "quality", "growth")
+NAMES = ("loops", "flops", "features", "cohort", "search", "quality", "costs", "growth")
 Entry = Mapping[str, Any]
 
 

@@ -21,7 +21,7 @@ from mmbench.sources import Source
 
 PROTOCOL = 2
 """Two results of one protocol may share a board. Raised by hand when the engine gives other results than before."""
-COSTS = 1
+COSTS = 2
 """The same for what `jobs.measure` measures: a change in how costs are taken voids no score."""
 FORM = 2
 """Of a data set as it is kept; part of its fingerprint, so that none is used that an older check let through."""

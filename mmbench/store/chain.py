@@ -276,18 +276,23 @@ class Chain:
         if self._broken:
             raise StoreError(f"{self.path}: an earlier row could not be written; run the same command again")
         line, checksum = to_line(self._lines, self._checksum, kind, row)
+        whole = (self._size + len(line), self._lines + 1, checksum)
         self._check_place()
         try:
             rest = memoryview(line)
             while rest:
                 rest = rest[self._file.write(rest) :]
             os.fsync(self._file.fileno())
-        except BaseException as error:
+        except OSError as error:
             self._take_back()
-            if isinstance(error, OSError):
-                raise StoreError(f"{self.path} can't be written: {error.strerror}; no earlier row is lost") from error
+            raise StoreError(f"{self.path} can't be written: {error.strerror}; no earlier row is lost") from error
+        except BaseException:  # told to stop, say: a row that is whole stays
+            if os.fstat(self._file.fileno()).st_size == whole[0]:
+                self._size, self._lines, self._checksum = whole
+            else:
+                self._take_back()
             raise
-        self._size, self._lines, self._checksum = self._size + len(line), self._lines + 1, checksum
+        self._size, self._lines, self._checksum = whole
 
     def _check_place(self) -> None:
         """Whoever removed, replaced or edited the file meanwhile would lose what is written to it from now on."""
