@@ -117,10 +117,16 @@ class Session:
         """
         with Store.open(self.folder, self.suite, fresh=self.fresh) as writer:
             self.catalog.manager.hook.mmbench_run_started(suite=self.suite, folder=self.folder)
-            for donor, cells in self.donors.items():
-                adopting.adopt(writer, donor, cells, self._said_of_suite())
+            earlier = [
+                record
+                for donor, cells in self.donors.items()
+                for record in adopting.adopt(writer, donor, cells, self._said_of_suite())
+            ]
             for record in reading.superseded(self.folder, {cell.key for cell in self.plan.cells}):
                 writer.add_record(record)  # what is asked for now is what counts
+                earlier.append(record)
+            if earlier:
+                writer.set_environment(earlier[-1].environment)  # it is that of the last record
             planned = [self.registered] if self.registered else []
             for plan in [*planned, *([self.registration()] if self._todo() else [])]:
                 registrations.register(self.folder, plan, self.suite)

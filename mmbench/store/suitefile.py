@@ -23,7 +23,10 @@ if TYPE_CHECKING:
     from mmbench.store.suiteform import ContenderTable, SuiteTable, TaskTable
 
 LARGEST_FILE = 1_000_000
-LONGEST_LINE = 20_000  # tomllib takes quadratic time over a key of many dots
+LONGEST_LINE = 20_000
+MOST_PARTS = 100  # tomllib takes quadratic time and memory over a key of many dots
+_PART = r"""(?:[\w-]++|"[^"]*+"|'[^']*+')\s*+\.\s*+"""
+_DEEP_KEY = re.compile(rf"(?<![\w-])(?:{_PART}){{{MOST_PARTS}}}")
 BARE = re.compile(r"[A-Za-z0-9_-]+")
 WANTED = {
     "string_type": "a string",
@@ -97,6 +100,8 @@ def _parse(path: Path) -> dict[str, Any]:
         for number, line in enumerate(text.split("\n"), 1):
             if len(line) > LONGEST_LINE:
                 raise SuiteError(f"{path}: line {number} is longer than {LONGEST_LINE:,} characters")
+            if line.count(".") >= MOST_PARTS and _DEEP_KEY.search(line):
+                raise SuiteError(f"{path}: line {number} has a name of more than {MOST_PARTS} parts")
         return tomllib.loads(text)
     except UnicodeDecodeError as error:
         number = content[: error.start].count(b"\n") + 1

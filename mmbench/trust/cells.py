@@ -44,9 +44,10 @@ def notes(contents: Contents, suite: Suite) -> Iterator[str]:
     """What its rows can neither show nor deny."""
     for cell in contents.cells.values():
         for _, record in cell.records[:1]:
-            if record.status not in ("ok", "skipped") and _whole(cell, record, suite):
+            if record.status not in ("ok", "skipped"):
                 name, told = place(record), short(record.reason)
-                yield f"{name} ended as {record.status} after good refits, by its own word: {told}; reproduce it"
+                after = " after good refits" if _whole(cell, record, suite) else ""
+                yield f"{name} ended as {record.status}{after}, by its own word: {told}; reproduce it"
 
 
 def _counted_once(key: str, cell: Cell) -> Iterator[Finding]:

@@ -198,7 +198,7 @@ def _confine(job: Job, setting: Setting) -> None:
         cache, origin = setting.cache, None if isinstance(job, Prepare | Assist) else job.origin
         weights = [refit.weights for refit in origin.refits.values() if refit.weights] if origin else []
         shown = [*tables.shown(View.of(job.cell), cache), *weights, *_code(setting)]
-        linked = [path for path in cache.glob("*") if path.is_symlink()]  # to another disk
+        linked = [path for path in cache.glob("*") if path.is_symlink() and path.name not in sandbox.OPEN]
         sandbox.confine([cache, *linked, *setting.hidden], own=cache, shown=shown)
 
 
