@@ -366,8 +366,9 @@ def prepare(
 def data_report(dataset: Dataset) -> list[str] | None:
     """What a data set holds, in lines; None if the cache does not have it, or has it unread by an older mmbench."""
     from mmbench.api.carrier import cache_folder
+    from mmbench.engine.data.folders import where
     from mmbench.engine.data.report import lines
-    from mmbench.engine.data.tables import Table, where
+    from mmbench.engine.data.tables import Table
 
     found = Table(dataset, where(dataset, cache_folder())).report
     return lines(found) if found else None

@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 
 from mmbench.board.figures import quantity, score, shown, signed, with_interval
 from mmbench.board.stats.across import across, told_apart
+from mmbench.board.stats.learning import largest, many
 
 Row: TypeAlias = dict[str, Any]
 COST = "latency_ms_p50"
@@ -76,7 +77,7 @@ def verdicts(rows: Sequence[Row]) -> dict[str, Any]:
         by_task.setdefault((row.get("board") or "", row["task"]), []).append(row)
     tasks = [{**({"board": board} if board else {}), **asdict(verdict(own))} for (board, _), own in by_task.items()]
     boards = {board for board, _ in by_task}
-    return {"tasks": tasks, "overall": overall(rows) if len(tasks) > 1 and len(boards) == 1 else None}
+    return {"tasks": tasks, "overall": overall(rows) if many(rows) and len(boards) == 1 else None}
 
 
 def verdict(rows: Sequence[Row]) -> Verdict:
@@ -265,6 +266,7 @@ def _on_seeds(seeds: int) -> list[str]:
 def overall(rows: Sequence[Row]) -> dict[str, Any]:
     """What all tasks of a board say together: {"fusions", "tasks", "won", "best", "cheapest", "tuning", "fusing",
     "sentences"}."""
+    rows = largest(rows)
     tasks = list(dict.fromkeys(row["task"] for row in rows))
     found = [verdict([row for row in rows if row["task"] == task]) for task in tasks]
     compared = [own for own in found if own.reference and own.fusions.scored > own.fusions.untested]

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 SUITE, TRIALS, RECORDS, PREDICTIONS = "suite.toml", "trials.jsonl", "records.jsonl", "predictions"
 WEIGHTS = "weights"
-PREDICTION_FILE = re.compile(r"[a-z0-9][a-z0-9 _.#-]*\.safetensors")
+PREDICTION_FILE = re.compile(r"[a-z0-9][a-z0-9 _.@#-]*\.safetensors")
 EAGER = 1_000  # so many records are decoded at once, 12 kB each; of more, each when it is asked for
 
 

@@ -139,6 +139,8 @@ def _task(form: "TaskTable") -> TaskSpec:
         params=form.params,
         give_up=form.give_up,
         folds=form.folds,
+        by=form.by,
+        train_sizes=tuple(form.train_sizes),
     )
 
 
@@ -302,8 +304,9 @@ def _content(suite: Suite) -> dict[str, Any]:
             if not contender[key]:
                 del contender[key]
     for task in content["tasks"]:
-        if task["folds"] is None:
-            del task["folds"]
+        for key in ("folds", "by", "train_sizes"):
+            if not task[key]:
+                del task[key]
         for corruption in task["corruptions"]:
             corruption["severities"] = [float(severity) for severity in corruption["severities"]]
     return content

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mmbench.api.record import AFTER, FAILED, Record, Refit, Trial
-from mmbench.api.suite import Suite, TaskSpec, fold_of
+from mmbench.api.suite import Suite, TaskSpec, fold_of, on_board
 from mmbench.engine.identity import digest
 from mmbench.errors import StoreError
 from mmbench.store import suitefile
@@ -92,9 +92,9 @@ def _check_suite(where: str, record: Record, suite: Suite) -> Iterator[Finding]:
 
 
 def _task(suite: Suite, record: Record) -> TaskSpec | None:
-    """The suite's task that a record is of; one with folds has records of its folds, and of nothing else."""
+    """The suite's task that a record is of; one with folds or train sizes has records of these, and of nothing else."""
     name, number = fold_of(record.task)
-    task = next((task for task in suite.tasks if task.name == name), None)
+    task = next((task for task in suite.tasks if name in on_board(task)), None)
     if task is None or (number is None) != (task.folds is None) or (number or 0) > (task.folds or 0):
         return None
     return task

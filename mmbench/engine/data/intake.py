@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from mmbench.api import columns
 from mmbench.api.columns import Unreadable
+from mmbench.api.data import SPLITS
 from mmbench.api.parts import Dataset
 from mmbench.api.progress import report
 from mmbench.errors import DataError
@@ -246,3 +247,35 @@ def _hashed(*contents: bytes) -> int:
     for content in contents:
         digest.update(content)
     return int.from_bytes(digest.digest(), "little")
+
+
+def declared(dataset: Dataset, splits: "Mapping[str, Split]") -> "dict[str, Array]":
+    """{"group", "strata" or "time": a number for each row of all splits joined}, of the columns that the data set
+    declares; those of time are in its order. Raises DataError if a column is not there, or lacks a value."""
+    import numpy as np
+
+    found: dict[str, Array] = {}
+    for what, column in dataset.declared().items():
+        values: list[Any] = []
+        for name in SPLITS:
+            where = f"dataset {dataset.name!r}, split {name!r}"
+            if column not in splits[name].features:
+                raise DataError(f"{where}: the column of {what} {column!r} is missing")
+            own = splits[name].select_columns([column])[column]
+            if gone := [row for row, value in enumerate(own) if value is None or value != value]:
+                raise DataError(f"{where}: row {gone[0]} has no value in the column of {what} {column!r}")
+            values += own
+        if what == "time":
+            try:
+                order = {value: place for place, value in enumerate(sorted(set(values)))}
+            except TypeError as error:
+                raise DataError(
+                    f"dataset {dataset.name!r}: the column of time {column!r} can't be ordered: {error}"
+                ) from None
+            found[what] = np.array([order[value] for value in values])
+        else:
+            numbers: dict[str, int] = {}
+            found["group" if what == "groups" else what] = np.array(
+                [numbers.setdefault(repr(value), len(numbers)) for value in values]
+            )
+    return found

@@ -260,7 +260,7 @@ def _preparation(workspace: Workspace, params: Params, modality: str) -> float |
     """Milliseconds a row of the encoder's `transform`: what many rows take longer than one, so that loading a frozen
     network does not count. It is the same for every cell, so it is measured once and kept beside the features."""
     prepared = workspace.prepared(params)[modality]
-    kept = prepared.folder / "cost.json"
+    kept = prepared.stored.folder / "cost.json"
     if kept.exists():
         found: float | None = json.loads(kept.read_text())
         return found
