@@ -117,11 +117,9 @@ class Session:
         """
         with Store.open(self.folder, self.suite, fresh=self.fresh) as writer:
             self.catalog.manager.hook.mmbench_run_started(suite=self.suite, folder=self.folder)
-            earlier = [
-                record
-                for donor, cells in self.donors.items()
-                for record in adopting.adopt(writer, donor, cells, self._said_of_suite())
-            ]
+            earlier: list[Record] = []
+            for donor, cells in self.donors.items():
+                earlier += adopting.adopt(writer, donor, cells, self._said_of_suite())
             for record in reading.superseded(self.folder, {cell.key for cell in self.plan.cells}):
                 writer.add_record(record)  # what is asked for now is what counts
                 earlier.append(record)

@@ -85,9 +85,7 @@ class EncoderContract:
         state, other = self.part().fit([], params), self.part().fit(self.column(), params)
         assert set(state) == set(other)
         for name, value in state.items():
-            np.testing.assert_array_equal(
-                value, other[name], err_msg=f"frozen, but state[{name!r}] depends on the rows"
-            )
+            np.testing.assert_array_equal(value, other[name], err_msg=f"state[{name!r}] depends on rows: it is frozen")
 
     def test_fit_and_transform_keep_the_values(self) -> None:
         found = prepared(type(self))
