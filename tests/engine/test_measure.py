@@ -161,3 +161,16 @@ print(counter.total, "torch._dynamo" in sys.modules)
 """
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert out.split() == ["16", "False"]
+
+
+def test_weights_out_of_sight_weigh_as_much() -> None:
+    """As a compressor might hide them, whose model is to be small."""
+    plain = nn.Sequential(nn.Linear(8, 4), nn.GRU(4, 4))
+    assert measuring._weight(plain) == 4 * sum(p.numel() for p in plain.parameters())
+    hiding = nn.Identity()
+    vars(hiding)["kept"] = {"all": [plain, plain[0].weight, torch.ones(3, dtype=torch.float16)]}
+    assert measuring._weight(hiding) == measuring._weight(plain) + 6
+    tied = nn.Linear(8, 8)
+    tied.again = tied.weight
+    vars(tied)["view"] = tied.weight[:2]
+    assert measuring._weight(tied) == 4 * (64 + 8)
