@@ -157,7 +157,9 @@ def seeds_of(task: Task, protocol: Protocol, true: Array, draw: np.random.Genera
     """How many each contender gets, by validation alone."""
     seeds = np.full(len(true), protocol.tuned)
     if protocol.closer:
-        valid = true + draw.normal(0, task.validation**0.5, len(true)) / 2  # items are the same for all: half is its own
+        valid = (
+            true + draw.normal(0, task.validation**0.5, len(true)) / 2
+        )  # items are the same for all: half is its own
         seeds[valid > valid.max() - 2 * task.validation**0.5] = protocol.closer
     return seeds
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from mmbench.api.parts import Metric
 from mmbench.api.parts import scores as api
 from mmbench.api.record import Record, Refit
+from mmbench.api.suite import task_of
 from mmbench.board.stats import resampling as stats
 from mmbench.board.stats.moderated import moderated
 from mmbench.errors import StoreError
@@ -163,7 +164,7 @@ class Entry:
     @property
     def _training(self) -> float:
         """What other training sets would change, as a share of what other items would: measured for folds only."""
-        own = [task for task in self.run.suite.tasks if task.name == self.record.task]
+        own = [task for task in self.run.suite.tasks if task.name == task_of(self.record.task)]
         return stats.TRAINING if any(task.folds for task in own) else 0.0
 
     def summary(self, metric: str, role: str = "tuned", *, interval: bool = True) -> Row | None:

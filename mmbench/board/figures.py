@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mmbench.api.parts import Metric
+from mmbench.board.stats.learning import many
 from mmbench.board.stats.reference import LEVEL
 
 
@@ -161,6 +162,18 @@ def gained(row: Mapping[str, Any]) -> str:
     )
 
 
+def paying(row: Mapping[str, Any]) -> str:
+    """From how many train rows on a fusion of a learning curve is shown to pay."""
+    if row["kind"] != "fusion":
+        return ""
+    return "–" if row["pays_from"] is None else f"{row['pays_from']:,}"
+
+
+def told_by_sizes(point: Mapping[str, Any]) -> int:
+    """As `shown`, of a point of a learning curve: by the p that is corrected for its sizes too."""
+    return shown({"mean": point["gain"], "corrected": point["over_sizes"]})
+
+
 def better(direction: str) -> str:
     return "lower is better" if direction == "min" else "higher is better"
 
@@ -250,7 +263,7 @@ def notes(rows: list[dict[str, Any]]) -> list[str]:
         )
     if any(shown(row["tuning_gain"]) or shown(row["validation_gap"]) for row in rows):
         text.append("search, val-test: coloured or bold where shown at 5%, corrected by Holm over a task's contenders.")
-    if len({row["task"] for row in rows}) > 1:
+    if many(rows):
         text.append(
             "All tasks: average rank is that of the mean scores among contenders with all tasks, as Friedman's test "
             "has it, equals sharing theirs; rating is Bradley-Terry's, 1000 on average, 400 points being odds of ten "

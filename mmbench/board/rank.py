@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 from mmbench.api.parts import Metric
 from mmbench.api.parts.scores import sign
 from mmbench.api.record import Refit
+from mmbench.api.suite import on_board
 from mmbench.board.entries import GAP, Entry, entries, figure, mean, metric_names
 from mmbench.board.folds import LACKING
 from mmbench.board.stats import resampling as stats
@@ -57,7 +58,7 @@ def leaderboard(
 def _leaderboard(runs: Sequence[RunData], metrics: Mapping[str, Metric], intervals: Collection[str]) -> list[Row]:
     rows: list[Row] = []
     standings = {run.path: standing(run) for run in runs}
-    order = list(dict.fromkeys(task.name for run in runs for task in run.suite.tasks))
+    order = list(dict.fromkeys(name for run in runs for task in run.suite.tasks for name in on_board(task)))
     tasks = {task for run in runs for task in run.tasks}
     for task in sorted(tasks, key=lambda t: (t not in order, _index(order, t), t)):
         found = entries(runs, metrics, task)

@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 
 from mmbench.board.figures import quantity, score, shown, signed, with_interval
 from mmbench.board.stats.across import across, told_apart
+from mmbench.board.stats.learning import largest, many
 from mmbench.board.stats.reference import LEVEL
 
 Row: TypeAlias = dict[str, Any]
@@ -79,7 +80,7 @@ def verdicts(rows: Sequence[Row]) -> dict[str, Any]:
         by_task.setdefault((row.get("board") or "", row["task"]), []).append(row)
     tasks = [{**({"board": board} if board else {}), **asdict(verdict(own))} for (board, _), own in by_task.items()]
     boards = {board for board, _ in by_task}
-    return {"tasks": tasks, "overall": overall(rows) if len(tasks) > 1 and len(boards) == 1 else None}
+    return {"tasks": tasks, "overall": overall(rows) if many(rows) and len(boards) == 1 else None}
 
 
 def verdict(rows: Sequence[Row]) -> Verdict:
@@ -130,9 +131,12 @@ def _best(ranked: Sequence[Row]) -> Row | None:
         return None
     row, summary = ranked[0], ranked[0]["metrics"][ranked[0]["metric"]]
     among = [other["contender"] for other in ranked if other["rank"] == row["rank"]]
-    own = {name: summary[name] for name in ("mean", "low", "high")}
-    own |= {"not_told_apart": len(among) - 1, "confidence": 1 - LEVEL if row.get("best") else None, "among": among}
+    own = {name: summary[name] for name in ("mean", "low", "high")} | _set(among, tested=bool(row.get("best")))
     return {"contender": row["contender"], "kind": row["kind"], **own}
+
+
+def _set(among: Sequence[str], *, tested: bool = True) -> Row:
+    return {"not_told_apart": len(among) - 1, "confidence": 1 - LEVEL if tested else None, "among": among}
 
 
 def _cheapest(rows: Sequence[Row]) -> Row | None:
@@ -269,6 +273,7 @@ def _on_seeds(seeds: int) -> list[str]:
 def overall(rows: Sequence[Row]) -> dict[str, Any]:
     """What all tasks of a board say together: {"fusions", "tasks", "won", "best", "cheapest", "tuning", "fusing",
     "sentences"}."""
+    rows = largest(rows)
     tasks = list(dict.fromkeys(row["task"] for row in rows))
     found = [verdict([row for row in rows if row["task"] == task]) for task in tasks]
     compared = [own for own in found if own.reference and own.fusions.scored > own.fusions.untested]
@@ -322,16 +327,13 @@ def _best_of_all(rows: Sequence[Row]) -> tuple[Row | None, Row | None]:
     whole, apart = [row for row in across(rows) if row["average_rank"] is not None], told_apart(rows)
     if not whole or apart is None:
         return None, None
-    first = whole[0]["contender"]
-    group = apart["best"]
+    first, group = whole[0]["contender"], apart["best"]
     kinds = {row["contender"]: row["kind"] for row in rows}
     best = {
         "contender": first,
         "kind": kinds[first],
         "average_rank": whole[0]["average_rank"],
-        "not_told_apart": len(group) - 1,
-        "confidence": 1 - LEVEL,
-        "among": group,
+        **_set(group),
     }
     latencies = {
         name: [row["cost"].get(COST) for row in rows if row["contender"] == name and row["rank"] is not None]

@@ -109,7 +109,13 @@ def test_halving_keeps_what_comes_through_as_it_would_be_without(cache: Path) ->
     assert winner.epochs == 9
 
 
-@pytest.mark.parametrize("budget", [BUDGET, HALVING, TOGETHER, replace(TOGETHER, pruning="halving")])
+@pytest.mark.parametrize(
+    "budget",
+    [
+        *(pytest.param(budget, marks=pytest.mark.slow) for budget in (BUDGET, HALVING, TOGETHER)),
+        replace(TOGETHER, pruning="halving"),
+    ],
+)
 def test_a_search_that_was_cut_off_goes_on_to_the_same_trials(cache: Path, budget: Budget) -> None:
     budget = replace(budget, trials=min(budget.trials, 8), batch=4)
     whole, _ = go(workspace(cache, budget))

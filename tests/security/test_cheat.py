@@ -152,6 +152,7 @@ def test_nor_do_they_where_a_run_is_reproduced(scene: Scene) -> None:
         assert {"own file", "file cheat/trials.jsonl", "file cheat/records.jsonl"} <= set(report["refused"])
 
 
+@pytest.mark.slow
 def test_without_it_they_find_the_truth(scene: Scene) -> None:
     """So the test above can fail."""
     reports = scene.run(MMBENCH_SANDBOX="off")
