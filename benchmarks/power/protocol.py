@@ -2,10 +2,10 @@
 
     python -m benchmarks.power.protocol [--run FOLDER] [--worlds N] [--json FILE]
 
-Each world draws what is true of a task's contenders (those within .1 of the best from what the run lets one believe: its
-means, drawn together by their noise) and what a protocol would have measured: items that err together as the run's do,
-seeds as each contender's do. The board's own tests judge it; a protocol costs the run's CPU-seconds of search and refits.
-docs/statistics.md has the table.
+Each world draws what is true of a task's contenders (those within .1 of the best from what the run lets one believe:
+its means, drawn together by their noise) and what a protocol would have measured: items that err together as the run's
+do, seeds as each contender's do. The board's own tests judge it; a protocol costs the run's seconds of search and
+refits. docs/statistics.md has the table.
 """
 
 import argparse
@@ -32,7 +32,7 @@ LEAST = 0.01
 
 @dataclass(frozen=True)
 class Protocol:
-    """How many refit seeds, of how many folds; `closer`: more seeds for those whose validation score is near the best."""
+    """How many refit seeds, of how many folds; `closer`: so many for those whose validation score is near the best."""
 
     tuned: int
     default: int
@@ -142,7 +142,7 @@ def tasks(folder: Path) -> list[Task]:
 
 
 def truth(task: Task, draw: np.random.Generator) -> Array:
-    """What may be true: the means of those near the best drawn together as far as their noise says, with what is left."""
+    """What may be true: means near the best, drawn together as far as their noise says, and what that leaves open."""
     near = task.means > task.means.max() - NEAR
     noise = float(np.mean(np.diag(task.items - task.items[near][:, near].mean())[near] + task.seeds[near] / 3))
     between = max(float(task.means[near].var(ddof=1)) - noise, 0.1 * noise)
@@ -164,8 +164,8 @@ def seeds_of(task: Task, protocol: Protocol, true: Array, draw: np.random.Genera
     return seeds
 
 
-def world(task: Task, protocol: Protocol, draw: np.random.Generator) -> tuple[Array, Array, Family, list[float]]:
-    """What is true, seeds, the tests of one measurement, and the p of all pairs by Holm in the order of combinations."""
+def world(task: Task, protocol: Protocol, draw: np.random.Generator) -> tuple[Array, Array, Family, Array]:
+    """What is true, seeds, the tests of a measurement, and the p of all pairs by Holm [K, K], the better one first."""
     true = truth(task, draw)
     seeds, count = seeds_of(task, protocol, true, draw), len(true)
     items = task.items * (task.share * (1 + TRAINING) if protocol.folds > 1 else 1.0)
@@ -237,14 +237,16 @@ def _shown(family: Family, pairs: Array, one: int, reference: int, gain: float) 
 
 def table(lines: list[Line]) -> Iterator[str]:
     """As Markdown; the price against that of the first protocol."""
-    yield "| tuned seeds | default seeds | folds | CPU | left out, all pairs | set of the best | gains, all pairs | rivals | best lost |"
+    heads = ("left out, all pairs", "set of the best", "gains, all pairs", "rivals", "best lost")
+    yield f"| tuned seeds | default seeds | folds | CPU | {' | '.join(heads)} |"
     yield "|" + " --- |" * 9
     for own in lines:
         protocol = own.protocol
         tuned = f"{protocol.tuned}, {protocol.closer} near the best" if protocol.closer else str(protocol.tuned)
         figures = " | ".join(f"{figure:.3f}" for figure in (*own.left_out, *own.gains, own.lost))
         price = f"{own.seconds / lines[0].seconds:.2f}"
-        yield f"| {tuned} | {protocol.default} | {protocol.folds if protocol.folds > 1 else '–'} | {price} | {figures} |"
+        folds = protocol.folds if protocol.folds > 1 else "–"
+        yield f"| {tuned} | {protocol.default} | {folds} | {price} | {figures} |"
 
 
 def main() -> None:
