@@ -291,7 +291,8 @@ def estimate(session: Session) -> list[dict[str, Any]]:
             status = f"begun: {said(*stored[cell.key])} stored"
         open_ = set() if cell.skip else open_params(cell, session.catalog)
         trials = cell.budget.trials if open_ else 1
-        most = trials + cell.budget.refit_seeds * (2 if open_ else 1)  # the default is refitted, too
+        roles = ("tuned", "default") if open_ else ("tuned",)  # the default is refitted, too
+        most = trials + sum(len(cell.budget.seeds(role)) for role in roles)
         rows.append(
             {
                 "task": cell.task.name,

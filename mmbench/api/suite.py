@@ -29,6 +29,13 @@ class Budget:
     train as one program; they differ in learning rate, decay, dropout and the like."""
     tune_preparation: bool = False
     """Whether parameters of stage "prepare" are searched too; each new value prepares the whole data set again."""
+    default_seeds: int | None = None
+    """With how many seeds the default configuration is refitted, where another one won; None: with as many as that."""
+
+    def seeds(self, role: str) -> range:
+        """The seed numbers of the refits of that role."""
+        fewer = role == "default" and self.default_seeds is not None
+        return range(self.default_seeds or 0) if fewer else range(self.refit_seeds)
 
 
 @dataclass(frozen=True)

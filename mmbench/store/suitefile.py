@@ -299,6 +299,8 @@ def task_terms(suite: Suite, task: str) -> str:
 def _content(suite: Suite) -> dict[str, Any]:
     content = asdict(suite)
     content["budget"]["trial_seconds"] = float(suite.budget.trial_seconds)  # 120 and 120.0 are one budget
+    if suite.budget.default_seeds is None:
+        del content["budget"]["default_seeds"]
     for contender in content["contenders"]:  # what says nothing is left out: suites of before have these hashes
         for key in ("optimizer", "schedule", "of", "compressor"):
             if not contender[key]:

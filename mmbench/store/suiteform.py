@@ -139,6 +139,7 @@ class BudgetTable(_Table):
     tune_preparation: bool = False
     pruning: Literal["halving", "median", "none"] = "halving"
     cohort: Count = 1
+    default_seeds: Annotated[int, Field(ge=1, le=1000)] | None = None
 
 
 class CorruptionTable(_Table):

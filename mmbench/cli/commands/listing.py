@@ -227,7 +227,7 @@ def _parameter_row(name: str, parameter: "Parameter") -> list[str]:
 def _show_suite(suite: "Suite", path: str) -> None:
     from dataclasses import asdict
 
-    budget = ", ".join(f"{key} {value}" for key, value in asdict(suite.budget).items())
+    budget = ", ".join(f"{key} {value}" for key, value in asdict(suite.budget).items() if value is not None)
     terminal.show(f"suite {suite.name}", "", suite.description or "(no description)", "")
     terminal.show(f"{'file':<13} {path}", f"{'budget':<13} {budget}", f"{'seed':<13} {suite.seed}", "")
     tasks = [

@@ -59,11 +59,10 @@ def schedule(cell: Cell, trials: Sequence[Trial], catalog: Catalog, base: Params
     winner = best(trials, cell.direction)
     if winner is None:
         return []
-    seeds = range(cell.budget.refit_seeds)
-    wanted: list[tuple[Role, int, Params]] = [("tuned", seed, winner.params) for seed in seeds]
+    wanted: list[tuple[Role, int, Params]] = [("tuned", seed, winner.params) for seed in cell.budget.seeds("tuned")]
     if winner.number != 0:
         default = {**base, **default_params(cell, catalog)}
-        wanted += [("default", seed, default) for seed in seeds]
+        wanted += [("default", seed, default) for seed in cell.budget.seeds("default")]
     return wanted
 
 
