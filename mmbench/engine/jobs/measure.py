@@ -27,10 +27,12 @@ from mmbench.engine.jobs.estimator import fit_estimator, predict_estimator
 from mmbench.engine.jobs.flops import FlopCounter
 from mmbench.engine.jobs.workspace import Workspace
 from mmbench.engine.learn.dropout import Dropout
+from mmbench.engine.learn.evaluation import unobserved
 from mmbench.engine.learn.model import Inputs, Model, kernels
 from mmbench.engine.learn.optimizer import Rule, Updater, rule_of
 from mmbench.engine.learn.train import Lesson, Recipe, fit
 from mmbench.engine.space import derive_seed
+from mmbench.errors import TrainingError
 
 SECONDS = 0.1  # how long each figure is sampled
 ROUNDS = 5  # in how many parts at least
@@ -131,6 +133,8 @@ def _inference(workspace: Workspace, model: Model, params: Params) -> dict[str, 
     costs["flops"] = counter.total
     batch = min(BATCH, test.n)
     with torch.inference_mode(), kernels(model):
+        for rows in (1, batch):
+            _compare(_forward(model, test, rows)(), unobserved(model, test.batch(slice(0, rows))))
         return costs | _pace(_forward(model, test, 1), _forward(model, test, batch), batch, workspace.device)
 
 
@@ -260,7 +264,13 @@ def _train(workspace: Workspace, model: Model, params: Params, train: Inputs, *,
     return fit(model, recipe, lesson).train_seconds
 
 
-def _forward(model: Model, inputs: Inputs, n: int) -> Callable[[], object]:
+def _compare(measured: torch.Tensor, decided: torch.Tensor) -> None:
+    """Raise TrainingError if what is timed is not what the model decides otherwise: it looks who calls."""
+    if measured.shape != decided.shape or not torch.allclose(measured, decided, rtol=1e-3, atol=1e-5, equal_nan=True):
+        raise TrainingError("it decides otherwise while it is measured")
+
+
+def _forward(model: Model, inputs: Inputs, n: int) -> Callable[[], torch.Tensor]:
     batch = inputs.batch(slice(0, n))
     return lambda: model(batch)
 
