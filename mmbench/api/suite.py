@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from mmbench.api.space import Setting, Value
 
@@ -42,6 +42,15 @@ class CorruptionSpec:
 
 
 @dataclass(frozen=True)
+class OwnData:
+    """A `[task.data]` table: a data set that the suite describes."""
+
+    table: Mapping[str, Any]
+    folder: str = field(default="", compare=False)
+    """What its paths are relative to: where the suite file lies. Where that is changes no result."""
+
+
+@dataclass(frozen=True)
 class TaskSpec:
     name: str
     dataset: str
@@ -58,6 +67,8 @@ class TaskSpec:
     folds: int | None = None
     """Join the rows of all splits and cut them into so many folds, each of which is test once; None: the data set's own
     splits."""
+    data: OwnData | None = None
+    """The data set itself, which has the task's name then; None: one of a plugin."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +108,11 @@ class Suite:
     seed: int = 0
     limit: int | None = None
     """Use only the first rows of each split, for a quick look."""
+
+    @property
+    def own(self) -> dict[str, OwnData]:
+        """{data set: what describes it}, of those that the suite itself describes."""
+        return {task.dataset: task.data for task in self.tasks if task.data}
 
 
 FOLD = re.compile(r"(.*)#([1-9][0-9]*)")
