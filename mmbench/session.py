@@ -215,6 +215,7 @@ def open_run(
     catalog.executors[executor]  # SuiteError if there is none of that name
     spec = suite if isinstance(suite, Suite) else suitefile.read(suitefile.find(str(suite)))
     spec = _changed(spec, trials=trials, limit=limit, seed=seed)
+    catalog = catalog.with_own(spec.own)
     plan = planning.make(spec, catalog, tasks=tasks, contenders=contenders, device=pick_device(device))
     folder, note = Store.resolve(Path(results), spec, name, fresh=fresh)
     done = frozenset() if fresh else reading.finished(folder)
@@ -355,7 +356,9 @@ def prepare(
     if target in catalog.datasets:
         datasets = [target]
     else:
-        plan = planning.make(suitefile.read(suitefile.find(target)), catalog)
+        suite = suitefile.read(suitefile.find(target))
+        catalog = catalog.with_own(suite.own)
+        plan = planning.make(suite, catalog)
         datasets = list(dict.fromkeys(cell.task.dataset for cell in plan.cells))
         encoders = dict.fromkeys(name for cell in plan.cells for names in cell.encoders.values() for name in names)
     found: list[tuple[str, Path, list[str]]] = []
