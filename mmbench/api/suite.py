@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from mmbench.api.space import Setting, Value
 
@@ -29,6 +29,13 @@ class Budget:
     train as one program; they differ in learning rate, decay, dropout and the like."""
     tune_preparation: bool = False
     """Whether parameters of stage "prepare" are searched too; each new value prepares the whole data set again."""
+    default_seeds: int | None = None
+    """With how many seeds the default configuration is refitted, where another one won; None: with as many as that."""
+
+    def seeds(self, role: str) -> range:
+        """The seed numbers of the refits of that role."""
+        fewer = role == "default" and self.default_seeds is not None
+        return range(self.default_seeds or 0) if fewer else range(self.refit_seeds)
 
 
 @dataclass(frozen=True)
@@ -39,6 +46,15 @@ class CorruptionSpec:
     modality: str
     severities: tuple[float, ...] = (0.0, 0.25, 0.5, 0.75, 1.0)
     params: Mapping[str, Value] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class OwnData:
+    """A `[task.data]` table: a data set that the suite describes."""
+
+    table: Mapping[str, Any]
+    folder: str = field(default="", compare=False)
+    """What its paths are relative to: where the suite file lies. Where that is changes no result."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +79,8 @@ class TaskSpec:
     at random."""
     train_sizes: tuple[int, ...] = ()
     """Learn from so many train rows, each size a task of its own on the board; none: from all of them."""
+    data: OwnData | None = None
+    """The data set itself, which has the task's name then; None: one of a plugin."""
 
 
 @dataclass(frozen=True)
@@ -102,6 +120,11 @@ class Suite:
     seed: int = 0
     limit: int | None = None
     """Use only the first rows of each split, for a quick look."""
+
+    @property
+    def own(self) -> dict[str, OwnData]:
+        """{data set: what describes it}, of those that the suite itself describes."""
+        return {task.dataset: task.data for task in self.tasks if task.data}
 
 
 FOLD = re.compile(r"(.*)#([1-9][0-9]*)")

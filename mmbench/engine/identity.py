@@ -68,6 +68,8 @@ def key(cell: Cell, device: str) -> str:
         del content["fold"]["by"]
     if cell.size is None:
         del content["size"]
+    if cell.budget.default_seeds is None:
+        del content["budget"]["default_seeds"]
     del content["parent"]
     if cell.parent:
         content["parent"] = cell.parent.key

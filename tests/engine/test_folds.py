@@ -1,5 +1,6 @@
 """A task with folds from its plan to its board, in real processes."""
 
+import shutil
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, replace
@@ -24,6 +25,7 @@ from mmbench.store import reading, suitefile
 from mmbench.trust.verify import verify
 from tests.engine.conftest import TOYS
 from tests.engine.test_runner import table
+from tests.trust.conftest import Forger
 
 Execute = Callable[..., session.Run]
 K, ROWS = 3, 460
@@ -100,6 +102,43 @@ def test_train_sizes_stand_beside_folds(whole: session.Run) -> None:
     assert few == every
     (curve,) = curves(whole.rows(CATALOG))
     assert (curve["task"], curve["sizes"]) == ("sized", [24, 240])
+
+
+def test_the_easiest_fold_can_not_stand_for_another(whole: session.Run, tmp_path: Path) -> None:
+    """Its predictions and targets are stored for another fold, with all that follows from them."""
+    forger = Forger(Path(shutil.copytree(whole.folder, tmp_path / "folded")))
+    records = {(r.task, r.contender): r for r in whole.data.records}
+    good, weak = (records[f"toy#{number}", "concat"] for number in (3, 2))
+    place, targets = forger.folder / "predictions", whole.data.targets
+    shutil.copy(place / targets["toy#3"]["file"], place / targets["toy#2"]["file"])
+    digest = targets["toy#3"]["sha256"]
+    forger.change(
+        "records.jsonl",
+        lambda kind, row: row.update(sha256=digest) if (kind, row.get("task")) == ("targets", "toy#2") else None,
+    )
+    for refit in good.refits:
+        assert refit.predictions
+        name = refit.predictions["file"].replace(good.cell, weak.cell)
+        shutil.copy(place / refit.predictions["file"], place / name)
+        same = {"predictions": {"file": name, "sha256": refit.predictions["sha256"]}, "metrics": dict(refit.metrics)}
+        same["curves"] = {curve: [list(point) for point in points] for curve, points in refit.curves.items()}
+        own = {"cell": weak.cell, "role": refit.role, "seed": refit.seed}
+        _everywhere(forger, own, same)
+    forger.seal()
+    told = "\n".join(map(str, verify(forger.folder, CATALOG).findings))
+    assert "those of toy#3/concat, tuned seed 0: two folds have no row in common" in told or (
+        "those of toy#2/concat, tuned seed 0: two folds have no row in common" in told
+    )
+
+
+def _everywhere(forger: Forger, own: dict[str, Any], change: dict[str, Any]) -> None:
+    def each(kind: str, row: dict[str, Any]) -> None:
+        for refit in [row] if kind == "refit" else row.get("refits", []):
+            if own.items() <= refit.items():
+                refit.update(change)
+
+    for name in ("trials.jsonl", "records.jsonl"):
+        forger.change(name, each)
 
 
 @pytest.mark.slow

@@ -57,8 +57,9 @@ def _best_first(row: Row) -> tuple[bool, float, str]:
 def told_apart(rows: Sequence[Row]) -> Row | None:
     """What Friedman's test and Nemenyi's critical difference say of the contenders that have all tasks.
 
-    {"tasks", "contenders", "friedman_p", "critical_difference", "groups"}: names, the best first; those of one group
-    can't be told apart. None with fewer than two tasks or contenders.
+    {"tasks", "contenders", "friedman_p", "critical_difference", "groups", "from_best", "best"}: names, the best first;
+    those of one group can't be told apart. `best` is the 95% set of the best, whose average ranks are no farther than
+    `from_best` from the best one. None with fewer than two tasks or contenders.
     """
     tasks, contenders, scores = _scores(largest(rows))
     if len(tasks) < 2:
@@ -73,6 +74,8 @@ def told_apart(rows: Sequence[Row]) -> Row | None:
         "friedman_p": found.p,
         "critical_difference": found.critical,
         "groups": friedman.by_place([contenders[number] for number in whole], found),
+        "from_best": found.from_best,
+        "best": [contenders[whole[number]] for number in found.best()],
     }
 
 

@@ -120,13 +120,13 @@ class _Teller:
 
 def perform(job: Job, setting: Setting, tell: Tell) -> None:
     """Do `job`, and tell of it."""
-    from mmbench import plugins, sources
+    from mmbench import sources
     from mmbench.api.progress import listen
     from mmbench.engine.data.folders import where
     from mmbench.engine.data.report import lines
     from mmbench.engine.data.tables import Table, cut, examine, materialise
 
-    catalog = plugins.load(setting.plugins.sources, setting.plugins.installed)
+    catalog = setting.plugins.load()
     sources.hold(setting.sources)
     job = whole(job, catalog)
     with listen(lambda label, done, total: tell(Progressed(str(label), int(done), int(total)))):
@@ -199,7 +199,7 @@ def _confine(job: Job, setting: Setting) -> None:
         cache, origin = setting.cache, None if isinstance(job, Prepare | Assist) else job.origin
         weights = [refit.weights for refit in origin.refits.values() if refit.weights] if origin else []
         shown = [*folders.shown(View.of(job.cell), cache), *weights, *_code(setting)]
-        linked = [path for path in cache.glob("*") if path.is_symlink()]  # to another disk
+        linked = [path for path in cache.glob("*") if path.is_symlink() and path.name not in sandbox.OPEN]
         sandbox.confine([cache, *linked, *setting.hidden], own=cache, shown=shown)
 
 
