@@ -13,10 +13,10 @@ from mmbench.api.data import Task
 from mmbench.api.parts import Fusion, Part
 from mmbench.api.parts.head import Head
 from mmbench.api.space import Parameter, Setting, described, narrowed
-from mmbench.api.suite import ContenderSpec, CorruptionSpec, Suite, TaskSpec, fold_name
+from mmbench.api.suite import ContenderSpec, CorruptionSpec, Suite, TaskSpec, fold_name, on_board
 from mmbench.engine import identity
 from mmbench.engine.space import TRAIN, Cell, Fold, Slot, full_space, together
-from mmbench.errors import SuiteError, unknown
+from mmbench.errors import MMBenchError, PluginError, SuiteError, blamed, unknown
 from mmbench.plugins import Catalog, Shelf
 
 
@@ -75,10 +75,10 @@ def resolve(
             for contender in named
             if contender.of is None
         }
-        folded = {name: list(_folded(cell, spec.folds, device)) for name, cell in found.items()}
+        seen = {name: list(_seen(cell, spec, device)) for name, cell in found.items()}
         own: list[Cell] = []
         for one in named:
-            parents = folded[one.of or one.name]
+            parents = seen[one.of or one.name]
             own += [_derived(spec, parent, one, catalog, device) for parent in parents] if one.of else parents
         _check_task_params(spec, own, catalog)
         cells += own
@@ -139,8 +139,14 @@ def _task(spec: TaskSpec, catalog: Catalog) -> Task:
             raise SuiteError(f"{where}: corruption {corruption.name!r} can't damage {corruption.modality!r}")
     if spec.folds and dataset.target.sides:
         raise SuiteError(f"{where}: a {dataset.target.type} can't have folds: rows are matched within one test split")
+    if spec.by == "time" and not spec.folds:
+        raise SuiteError(f'{where}: by = "time" needs folds, such as folds = 5')
+    if spec.by == "time" and dataset.time is None:
+        raise SuiteError(
+            f'{where}: by = "time" needs a data set that says when its rows are from; {dataset.name!r} has no `time`'
+        )
     task = Task(name=spec.name, dataset=spec.dataset, modalities=modalities, target=dataset.target, metric=spec.metric)
-    missing = metric.supports(task)
+    missing = _answer(metric, task)
     if missing:
         raise SuiteError(f"{where}: metric {spec.metric!r} {missing}")
     return task
@@ -289,15 +295,18 @@ def _derived(spec: TaskSpec, parent: Cell, contender: ContenderSpec, catalog: Ca
     return _narrowed(cell, spec, contender, catalog, device)
 
 
-def _folded(cell: Cell, folds: int | None, device: str) -> Iterator[Cell]:
-    """The cell, or one for each fold: its task bears the fold's name, by which seeds, predictions and targets go."""
-    if folds is None:
+def _seen(cell: Cell, spec: TaskSpec, device: str) -> Iterator[Cell]:
+    """The cell, or one for each train size and fold: its task bears their names, by which seeds, predictions and
+    targets go."""
+    folds = [Fold(number, spec.folds, spec.by) for number in range(1, (spec.folds or 0) + 1) if spec.folds]
+    if not folds and not spec.train_sizes:
         yield cell
         return
-    for number in range(1, folds + 1):
-        task = replace(cell.task, name=fold_name(cell.task.name, number))
-        one = replace(cell, task=task, fold=Fold(number, folds))
-        yield replace(one, key=identity.key(one, device))
+    for name, size in zip(on_board(spec), spec.train_sizes or (None,), strict=True):
+        for fold in folds or (None,):
+            task = replace(cell.task, name=fold_name(name, fold.number) if fold else name)
+            one = replace(cell, task=task, fold=fold, size=size)
+            yield replace(one, key=identity.key(one, device))
 
 
 def _slots(
@@ -339,10 +348,21 @@ def _slot(path: str, role: str, wanted: Sequence[str], task: Task, catalog: Cata
 def _misfit(option: str, shelf: Shelf[Part], task: Task, head: Head) -> str | None:
     """Why an option does not fit the task."""
     parts = [shelf[name] for name in together(option)]
-    reasons = [head.supports(task)] if shelf.role == "fusion" else []
+    reasons = [_answer(head, task)] if shelf.role == "fusion" else []
     reasons += [head.misfit(part) for part in parts if isinstance(part, Fusion)]
-    reasons += [part.supports(task) for part in parts]
+    reasons += [_answer(part, task) for part in parts]
     return next((reason for reason in reasons if reason), None)
+
+
+def _answer(part: Part, task: Task) -> str | None:
+    """What a part says to whether it fits the task. Raises PluginError if it raises anything else."""
+    try:
+        return part.supports(task)
+    except MMBenchError:
+        raise
+    except (Exception, SystemExit) as error:  # anyone's code
+        said = f"supports raises {blamed(error)}"
+        raise PluginError(f"{part.role} {part.name!r}, asked whether it fits task {task.name!r}: {said}") from error
 
 
 def _usual(options: Sequence[str], shelf: Mapping[str, Part]) -> str:
