@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmbench import plugins as plugins_
-from mmbench.api.parts import Dataset
+from mmbench.api.parts import Dataset, Metric
 from mmbench.api.record import Record, Refit
 from mmbench.api.suite import Suite
 from mmbench.engine import plan as planning
@@ -61,7 +61,7 @@ class Run:
         """The rows in boards of what may be compared: more than one if another mmbench resumed the run."""
         from mmbench.board.gate import boards
 
-        return boards.boards([self.data], catalog.metrics)
+        return boards.boards([self.data], judges(catalog))
 
     def leaderboard(self, plugins: Sequence[str] = ()) -> "pd.DataFrame":
         """The leaderboard as a table: nested figures become columns such as "metrics.accuracy.mean".
@@ -215,6 +215,7 @@ def open_run(
     catalog.executors[executor]  # SuiteError if there is none of that name
     spec = suite if isinstance(suite, Suite) else suitefile.read(suitefile.find(str(suite)))
     spec = _changed(spec, trials=trials, limit=limit, seed=seed)
+    catalog = catalog.with_own(spec.own)
     plan = planning.make(spec, catalog, tasks=tasks, contenders=contenders, device=pick_device(device))
     folder, note = Store.resolve(Path(results), spec, name, fresh=fresh)
     done = frozenset() if fresh else reading.finished(folder)
@@ -242,6 +243,13 @@ def run(
     of every trial and cell. What an earlier run has stored is not done again. Raises MMBenchError for what is wrong.
     """
     return open_run(suite, **options).execute(workers=workers, on_event=on_event)
+
+
+def judges(catalog: Catalog) -> Mapping[str, Metric]:
+    """The metrics as boards need them: those of plugins score in a process of their own, which may hang or crash."""
+    from mmbench.engine.run.scoring import apart
+
+    return apart(catalog)
 
 
 def find_run(run: str, results: str | Path = "results") -> Run:
@@ -348,7 +356,9 @@ def prepare(
     if target in catalog.datasets:
         datasets = [target]
     else:
-        plan = planning.make(suitefile.read(suitefile.find(target)), catalog)
+        suite = suitefile.read(suitefile.find(target))
+        catalog = catalog.with_own(suite.own)
+        plan = planning.make(suite, catalog)
         datasets = list(dict.fromkeys(cell.task.dataset for cell in plan.cells))
         encoders = dict.fromkeys(name for cell in plan.cells for names in cell.encoders.values() for name in names)
     found: list[tuple[str, Path, list[str]]] = []

@@ -14,7 +14,7 @@ from mmbench.store.suiteform import TABLES
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 AROUND = ("README.md", "CONTRIBUTING.md", "SECURITY.md", "benchmarks/notebook/speed.md")
-PAGES = [*(ROOT / name for name in AROUND), *sorted(DOCS.glob("*.md"))]
+PAGES = [*(ROOT / name for name in AROUND), *sorted(DOCS.rglob("*.md"))]
 BLOCK = re.compile(r"^```\w+ (\S+)\n(.*?)^```", flags=re.MULTILINE | re.DOTALL)
 
 

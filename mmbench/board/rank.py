@@ -11,6 +11,7 @@ from mmbench.api.parts import Metric
 from mmbench.api.parts.scores import sign
 from mmbench.api.record import Refit
 from mmbench.api.suite import on_board
+from mmbench.board.derived import against_parent
 from mmbench.board.entries import GAP, Entry, entries, figure, mean, metric_names
 from mmbench.board.folds import LACKING
 from mmbench.board.stats import resampling as stats
@@ -71,7 +72,7 @@ def _leaderboard(runs: Sequence[RunData], metrics: Mapping[str, Metric], interva
         found.sort(key=lambda entry: _place(entry, ranks))
         own = []
         for entry in found:
-            row = _row(entry, ranks.get(entry.record.contender), singles, tests, intervals)
+            row = _row(entry, found, ranks.get(entry.record.contender), singles, tests, intervals)
             own.append({**row, "plan": standings[entry.run.path](entry.record)})
         for name in ("tuning_gain", "validation_gap"):
             _correct(own, name)
@@ -249,7 +250,12 @@ def _why_unranked(entry: Entry) -> str | None:
 
 
 def _row(
-    entry: Entry, rank: int | None, singles: Sequence[Entry], tests: Family | None, intervals: Collection[str]
+    entry: Entry,
+    found: Sequence[Entry],
+    rank: int | None,
+    singles: Sequence[Entry],
+    tests: Family | None,
+    intervals: Collection[str],
 ) -> Row:
     record = entry.record
     fine = record.status == "ok"
@@ -277,6 +283,7 @@ def _row(
         if fine
         else {},
         "fusion_gain": _gain(entry, singles[0] if singles else None, tests) if fine else None,
+        **({"parent": against_parent(entry, found, tests)} if fine and record.derived else {}),
         "default": _default(entry) if fine else None,
         "tuning_gain": _tuning_gain(entry) if fine else None,
         "validation_gap": _gap(entry) if fine else None,

@@ -16,7 +16,7 @@ from mmbench.api.space import Parameter, Setting, described, narrowed
 from mmbench.api.suite import ContenderSpec, CorruptionSpec, Suite, TaskSpec, fold_name, on_board
 from mmbench.engine import identity
 from mmbench.engine.space import TRAIN, Cell, Fold, Slot, full_space, together
-from mmbench.errors import SuiteError, unknown
+from mmbench.errors import MMBenchError, PluginError, SuiteError, blamed, unknown
 from mmbench.plugins import Catalog, Shelf
 
 
@@ -146,7 +146,7 @@ def _task(spec: TaskSpec, catalog: Catalog) -> Task:
             f'{where}: by = "time" needs a data set that says when its rows are from; {dataset.name!r} has no `time`'
         )
     task = Task(name=spec.name, dataset=spec.dataset, modalities=modalities, target=dataset.target, metric=spec.metric)
-    missing = metric.supports(task)
+    missing = _answer(metric, task)
     if missing:
         raise SuiteError(f"{where}: metric {spec.metric!r} {missing}")
     return task
@@ -348,10 +348,21 @@ def _slot(path: str, role: str, wanted: Sequence[str], task: Task, catalog: Cata
 def _misfit(option: str, shelf: Shelf[Part], task: Task, head: Head) -> str | None:
     """Why an option does not fit the task."""
     parts = [shelf[name] for name in together(option)]
-    reasons = [head.supports(task)] if shelf.role == "fusion" else []
+    reasons = [_answer(head, task)] if shelf.role == "fusion" else []
     reasons += [head.misfit(part) for part in parts if isinstance(part, Fusion)]
-    reasons += [part.supports(task) for part in parts]
+    reasons += [_answer(part, task) for part in parts]
     return next((reason for reason in reasons if reason), None)
+
+
+def _answer(part: Part, task: Task) -> str | None:
+    """What a part says to whether it fits the task. Raises PluginError if it raises anything else."""
+    try:
+        return part.supports(task)
+    except MMBenchError:
+        raise
+    except (Exception, SystemExit) as error:  # anyone's code
+        said = f"supports raises {blamed(error)}"
+        raise PluginError(f"{part.role} {part.name!r}, asked whether it fits task {task.name!r}: {said}") from error
 
 
 def _usual(options: Sequence[str], shelf: Mapping[str, Part]) -> str:

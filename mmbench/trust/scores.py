@@ -36,6 +36,8 @@ class Examiner:
     contents: Contents
     suite: Suite
     metrics: Mapping[str, Metric]
+    judges: Mapping[str, Metric]
+    """The same, as they are asked: those of plugins in a process of their own."""
     recomputed: int = 0
     changed: dict[str, str] = field(default_factory=dict)
     """{metric: how its source has changed since}"""
@@ -186,7 +188,7 @@ class Examiner:
         if prediction is None:
             yield Finding("scores", where, f"{label}: its predictions are not in the file")
             return
-        found = scored(metric, truth, prediction)
+        found = scored(self.judges[name], truth, prediction)
         since = f"; {self.changed[name]}" if name in self.changed else ""
         if isinstance(found, str):
             if stated is not None and math.isfinite(stated):

@@ -77,7 +77,8 @@ def check_spent(where: str, cell: Cell, record: Record) -> Iterator[Finding]:
     }
     if "epochs" in record.spent or record.identity:  # older records did not say
         due["epochs"] = sum(trial.epochs for trial in trials)
-    for at, seconds in [(at, one.seconds) for at, one in (*cell.trials, *cell.refits)]:
+    took = [(at, trial.seconds) for at, trial in cell.trials] + [(at, refit.seconds) for at, refit in cell.refits]
+    for at, seconds in took:
         if not 0 <= seconds < math.inf:
             yield Finding("budget", f"{at}, {place(record)}", f"took {seconds!r} seconds, which nothing can")
     for name in sorted(set(record.spent) - set(SPENT)):

@@ -48,12 +48,14 @@ def verify(
     signed. registered: a registration made before, or its hash, to which the run is held. Raises StoreError if the
     folder can't be read at all, MMBenchError if the signers can't.
     """
+    from mmbench.engine.run.scoring import apart
+
     found = contents.read(folder)
     report = Report(findings=list(found.findings))
     if found.suite is not None:
         report.add(_check_plans(found, found.suite, report, registered))
         report.add(cells.check(found, found.suite))
-        examiner = Examiner(found, found.suite, catalog.metrics)
+        examiner = Examiner(found, found.suite, catalog.metrics, apart(catalog))
         report.add(examiner.check())
         report.notes += [f"{name}: {how}" for name, how in examiner.changed.items()]
         report.notes += [f"predictions/{name} is in no row" for name in examiner.strangers()]

@@ -141,11 +141,6 @@ class Freezes(_Sum):
         os.kill(os.getpid(), signal.SIGSTOP)
 
 
-@mb.hookimpl
-def mmbench_fusions() -> list[type[mb.Fusion]]:
-    return [Twins, Helped, Scrawls, Unspeakable, Half, Recurses, Plunges, Freezes]
-
-
 class Forges(_Sum):
     """Sends scores of test that it has made up, and no predictions."""
 
@@ -156,20 +151,20 @@ class Forges(_Sum):
 
         from mmbench.engine.jobs import evaluate
 
-        honest = evaluate._tested
+        honest: Any = evaluate._tested
         if honest.__module__ == evaluate.__name__:
 
             def tested(*given: Any) -> Any:
                 refit, _ = honest(*given)
                 return replace(refit, metrics={"accuracy": 1.0}), {}
 
-            evaluate._tested = tested
+            evaluate._tested = tested  # type: ignore[assignment]
 
 
-class Hoards(_Sum):
+class Overspends(_Sum):
     """Begins more trials than it was granted."""
 
-    name = "hoards"
+    name = "overspends"
 
     def act(self, params: Any) -> None:
         import gc
@@ -180,3 +175,8 @@ class Hoards(_Sum):
         for one in gc.get_objects():
             if isinstance(one, _Teller):
                 one(TrialsBegun([(7, {})]))
+
+
+@mb.hookimpl
+def mmbench_fusions() -> list[type[mb.Fusion]]:
+    return [Twins, Helped, Scrawls, Unspeakable, Half, Recurses, Plunges, Freezes, Forges, Overspends]

@@ -26,7 +26,7 @@ REASONS = {
     "recurses": ("error", "RecursionError: maximum recursion depth exceeded"),
     "plunges": ("error", "the worker crashed by SIGSEGV"),
     "forges": ("error", "the worker was stopped: it sent scores of its own making"),
-    "hoards": ("error", "the worker was stopped: it began a trial 7 of 1"),
+    "overspends": ("error", "the worker was stopped: it began a trial 7 of 1"),
     "freezes": ("timeout", "hung: no sign of life for twice its limit"),
 }
 

@@ -54,7 +54,7 @@ def compare(
     from mmbench.board.report import escape, finite, markdown_cell
 
     data = session.find_run(run, results).data
-    metrics = plugins.load(plugin or ()).metrics
+    metrics = session.judges(plugins.load(plugin or ()))
     found = comparing.compare(data, metrics, first=first, second=second, tasks=task or (), metric=metric)
     if form is Form.json:
         terminal.show_json(

@@ -92,7 +92,7 @@ def leaderboard(
       mmbench leaderboard results/starter --format json
       mmbench leaderboard starter --best -o winners.toml
     """
-    from mmbench import plugins
+    from mmbench import plugins, session
     from mmbench.board.gate import boards as made
     from mmbench.board.gate import conditions
 
@@ -107,7 +107,7 @@ def leaderboard(
         return
     if not separate:
         conditions.check(data)
-    boards = made.boards(data, plugins.load(plugin or ()).metrics)
+    boards = made.boards(data, session.judges(plugins.load(plugin or ())))
     if len(boards) > 1:
         terminal.warn(f"not all rows can be compared: {len(boards)} boards, whose titles say what differs")
     with _target(output) as console:

@@ -26,10 +26,13 @@ from mmbench.engine.jobs.derived import derived
 from mmbench.engine.jobs.estimator import fit_estimator, predict_estimator
 from mmbench.engine.jobs.flops import FlopCounter
 from mmbench.engine.jobs.workspace import Workspace
+from mmbench.engine.learn.dropout import Dropout
+from mmbench.engine.learn.evaluation import unobserved
 from mmbench.engine.learn.model import Inputs, Model, kernels
 from mmbench.engine.learn.optimizer import Rule, Updater, rule_of
 from mmbench.engine.learn.train import Lesson, Recipe, fit
 from mmbench.engine.space import derive_seed
+from mmbench.errors import TrainingError
 
 SECONDS = 0.1  # how long each figure is sampled
 ROUNDS = 5  # in how many parts at least
@@ -118,7 +121,7 @@ def _derived(workspace: Workspace, params: Params) -> dict[str, Any]:
 
 def _inference(workspace: Workspace, model: Model, params: Params) -> dict[str, Any]:
     test = workspace.inputs(params, "test")
-    held = [*model.parameters(), *model.buffers()]
+    held = _held(model)
     costs: dict[str, Any] = {
         "weight_bytes": sum(tensor.numel() * tensor.element_size() for tensor in held),
         "nonzero": sum(int(tensor.count_nonzero()) for tensor in held),
@@ -130,6 +133,8 @@ def _inference(workspace: Workspace, model: Model, params: Params) -> dict[str, 
     costs["flops"] = counter.total
     batch = min(BATCH, test.n)
     with torch.inference_mode(), kernels(model):
+        for rows in (1, batch):
+            _compare(_forward(model, test, rows)(), unobserved(model, test.batch(slice(0, rows))))
         return costs | _pace(_forward(model, test, 1), _forward(model, test, batch), batch, workspace.device)
 
 
@@ -156,6 +161,29 @@ def _estimator_memory(workspace: Workspace, params: Params) -> int | None:
     predict_estimator(workspace, params, estimator, workspace.inputs(params, "validation"))
     peak = _peak()
     return max(0, peak - before) if peak and before else None
+
+
+def _held(model: torch.nn.Module) -> list[torch.Tensor]:
+    """Its parameters and buffers, and the tensors that a module keeps as plain attributes beside them, in lists
+    and tables too: out of sight they weigh as much."""
+    held = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
+    stored = {tensor.untyped_storage().data_ptr() for tensor in held.values()}
+    seen: set[int] = set()
+    waiting: list[Any] = [model]
+    while waiting:
+        thing = waiting.pop()
+        if id(thing) in seen:
+            continue
+        seen.add(id(thing))
+        if isinstance(thing, torch.Tensor):
+            if not thing.is_meta and (place := thing.untyped_storage().data_ptr()) not in stored:
+                stored.add(place)
+                held[id(thing)] = thing
+        elif isinstance(thing, torch.nn.Module) and type(thing) is not Dropout:  # which draws its chances ahead
+            waiting += vars(thing).values()
+        elif isinstance(thing, dict | list | tuple):
+            waiting += thing.values() if isinstance(thing, dict) else thing
+    return list(held.values())
 
 
 def _size(estimator: Any) -> int | None:
@@ -236,7 +264,13 @@ def _train(workspace: Workspace, model: Model, params: Params, train: Inputs, *,
     return fit(model, recipe, lesson).train_seconds
 
 
-def _forward(model: Model, inputs: Inputs, n: int) -> Callable[[], object]:
+def _compare(measured: torch.Tensor, decided: torch.Tensor) -> None:
+    """Raise TrainingError if what is timed is not what the model decides otherwise: it looks who calls."""
+    if measured.shape != decided.shape or not torch.allclose(measured, decided, rtol=1e-3, atol=1e-5, equal_nan=True):
+        raise TrainingError("it decides otherwise while it is measured")
+
+
+def _forward(model: Model, inputs: Inputs, n: int) -> Callable[[], torch.Tensor]:
     batch = inputs.batch(slice(0, n))
     return lambda: model(batch)
 
