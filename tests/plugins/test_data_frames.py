@@ -117,3 +117,11 @@ def test_numbers_and_texts_say_what_is_missing() -> None:
     assert texts(np.array([" a ", None, float("nan"), "  "], dtype=object)) == ["a", None, None, None]
     with pytest.raises(DataError, match="no number"):
         numbers(np.array(["many"], dtype=object))
+
+
+def test_an_array_kept_column_by_column_is_read_so() -> None:
+    content = np.arange(6, dtype="<i4").tobytes()
+    kind = frames._Type("i4", False, True)
+    found = frames._array((2, 3), kind, content, by_column=True)
+    assert found.tolist() == [[0, 2, 4], [1, 3, 5]]
+    assert frames._array((2, 3), kind, content, by_column=False).tolist() == [[0, 1, 2], [3, 4, 5]]

@@ -164,9 +164,9 @@ def _show_part(part: "Part", distribution: str, catalog: "Catalog") -> None:
 
 def _show_report(name: str, catalog: "Catalog") -> None:
     """What the rows hold, as it was counted when they were made."""
-    from mmbench import session
+    from mmbench import preparing
 
-    holds = session.data_report(catalog.datasets[name])
+    holds = preparing.data_report(catalog.datasets[name])
     unknown_yet = [f"not counted yet: mmbench prepare {name} makes the data and shows what they hold"]
     terminal.show("", *(holds or unknown_yet))
 
