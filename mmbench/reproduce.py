@@ -19,6 +19,7 @@ from mmbench.engine import identity
 from mmbench.engine import plan as planning
 from mmbench.engine.events import CellFinished, Event, RefitFinished
 from mmbench.engine.plan import Plan
+from mmbench.engine.run.scoring import apart
 from mmbench.engine.space import Cell
 from mmbench.errors import MMBenchError, StoreError, SuiteError, unknown
 from mmbench.plugins import Catalog
@@ -265,7 +266,7 @@ def _chosen(run: RunData, record: Record, cell: Cell) -> Trial:
 
 def _drifts(run: RunData, catalog: Catalog, record: Record, again: Mapping[int, Refit]) -> list[Drift]:
     task = [other for other in run.records if other.task == record.task]  # an interval leans on the whole board
-    rows = rank.leaderboard(replace(run, records=task), catalog.metrics, intervals=list(record.directions))
+    rows = rank.leaderboard(replace(run, records=task), apart(catalog), intervals=list(record.directions))
     row = next(row for row in rows if row["contender"] == record.contender)
     found = []
     for metric, summary in row["metrics"].items():

@@ -21,7 +21,7 @@ from mmbench.sources import Source
 
 PROTOCOL = 2
 """Two results of one protocol may share a board. Raised by hand when the engine gives other results than before."""
-COSTS = 1
+COSTS = 2
 """The same for what `jobs.measure` measures: a change in how costs are taken voids no score."""
 FORM = 2
 """Of a data set as it is kept; part of its fingerprint, so that none is used that an older check let through."""
@@ -64,6 +64,12 @@ def key(cell: Cell, device: str) -> str:
     content = {name: value for name, value in asdict(cell).items() if name not in ("key", "skip", "sources")}
     if cell.fold is None:  # keys of before there were folds stay what they are
         del content["fold"]
+    elif cell.fold.by is None:
+        del content["fold"]["by"]
+    if cell.size is None:
+        del content["size"]
+    if cell.budget.default_seeds is None:
+        del content["budget"]["default_seeds"]
     del content["parent"]
     if cell.parent:
         content["parent"] = cell.parent.key

@@ -23,7 +23,10 @@ if TYPE_CHECKING:
     from mmbench.store.suiteform import ContenderTable, SuiteTable, TaskTable
 
 LARGEST_FILE = 1_000_000
-LONGEST_LINE = 20_000  # tomllib takes quadratic time over a key of many dots
+LONGEST_LINE = 20_000
+MOST_PARTS = 100  # tomllib takes quadratic time and memory over a key of many dots
+_PART = r"""(?:[\w-]++|"[^"]*+"|'[^']*+')\s*+\.\s*+"""
+_DEEP_KEY = re.compile(rf"(?<![\w-])(?:{_PART}){{{MOST_PARTS}}}")
 BARE = re.compile(r"[A-Za-z0-9_-]+")
 WANTED = {
     "string_type": "a string",
@@ -97,6 +100,8 @@ def _parse(path: Path) -> dict[str, Any]:
         for number, line in enumerate(text.split("\n"), 1):
             if len(line) > LONGEST_LINE:
                 raise SuiteError(f"{path}: line {number} is longer than {LONGEST_LINE:,} characters")
+            if line.count(".") >= MOST_PARTS and _DEEP_KEY.search(line):
+                raise SuiteError(f"{path}: line {number} has a name of more than {MOST_PARTS} parts")
         return tomllib.loads(text)
     except UnicodeDecodeError as error:
         number = content[: error.start].count(b"\n") + 1
@@ -134,6 +139,8 @@ def _task(form: "TaskTable", folder: Path) -> TaskSpec:
         params=form.params,
         give_up=form.give_up,
         folds=form.folds,
+        by=form.by,
+        train_sizes=tuple(form.train_sizes),
         data=None if form.data is None else OwnData(form.data, str(folder.absolute())),
     )
 
@@ -295,13 +302,16 @@ def task_terms(suite: Suite, task: str) -> str:
 def _content(suite: Suite) -> dict[str, Any]:
     content = asdict(suite)
     content["budget"]["trial_seconds"] = float(suite.budget.trial_seconds)  # 120 and 120.0 are one budget
+    if suite.budget.default_seeds is None:
+        del content["budget"]["default_seeds"]
     for contender in content["contenders"]:  # what says nothing is left out: suites of before have these hashes
         for key in ("optimizer", "schedule", "of", "compressor"):
             if not contender[key]:
                 del contender[key]
     for task in content["tasks"]:
-        if task["folds"] is None:
-            del task["folds"]
+        for key in ("folds", "by", "train_sizes"):
+            if not task[key]:
+                del task[key]
         if task["data"] is None:
             del task["data"]
         else:

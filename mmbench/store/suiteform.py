@@ -150,6 +150,7 @@ class BudgetTable(_Table):
     tune_preparation: bool = False
     pruning: Literal["halving", "median", "none"] = "halving"
     cohort: Count = 1
+    default_seeds: Annotated[int, Field(ge=1, le=1000)] | None = None
 
 
 class CorruptionTable(_Table):
@@ -176,6 +177,13 @@ class TaskTable(_Table):
     params: Settings = {}
     give_up: Annotated[float, Field(allow_inf_nan=False)] | None = None
     folds: Annotated[int, Field(ge=3, le=100)] | None = None
+    by: Literal["time"] | None = None
+    train_sizes: Annotated[
+        list[Annotated[int, Field(ge=1, le=MOST["limit"])]],
+        Field(min_length=1, max_length=100),
+        AfterValidator(_distinct),
+        AfterValidator(_rising),
+    ] = []
 
     @model_validator(mode="before")
     @classmethod
@@ -248,9 +256,11 @@ class SuiteTable(_Table):
 
     @model_validator(mode="after")
     def _names_agree(self) -> "SuiteTable":
-        cells = sum(task.folds or 1 for task in self.task) * len(self.contender)
+        cells = sum((task.folds or 1) * (len(task.train_sizes) or 1) for task in self.task) * len(self.contender)
         if cells > MOST_CELLS:
-            raise ValueError(f"asks for {cells:,} cells (tasks x contenders x folds); {MOST_CELLS:,} are the most")
+            raise ValueError(
+                f"asks for {cells:,} cells (tasks x contenders x folds x train sizes); {MOST_CELLS:,} are the most"
+            )
         tasks = [task.called for task in self.task]
         for kind, names in (("task", tasks), ("contender", [contender.name for contender in self.contender])):
             for index, name in enumerate(names):

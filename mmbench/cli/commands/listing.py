@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from mmbench.api.data import Target, Task
     from mmbench.api.parts import Part
     from mmbench.api.space import Parameter
-    from mmbench.api.suite import Suite
+    from mmbench.api.suite import Suite, TaskSpec
     from mmbench.plugins import Catalog
 
 WHAT = (*(role.plural for role in ROLES), "executors", "suites")
@@ -164,9 +164,9 @@ def _show_part(part: "Part", distribution: str, catalog: "Catalog") -> None:
 
 def _show_report(name: str, catalog: "Catalog") -> None:
     """What the rows hold, as it was counted when they were made."""
-    from mmbench import session
+    from mmbench import preparing
 
-    holds = session.data_report(catalog.datasets[name])
+    holds = preparing.data_report(catalog.datasets[name])
     unknown_yet = [f"not counted yet: mmbench prepare {name} makes the data and shows what they hold"]
     terminal.show("", *(holds or unknown_yet))
 
@@ -178,6 +178,7 @@ def _facts(part: "Part", distribution: str, catalog: "Catalog") -> list[tuple[st
     if isinstance(part, parts.Dataset):
         columns = ", ".join(f"{name} ({kind})" for name, kind in part.columns.items())
         facts += [("modalities", columns), ("target", str(part.target)), ("licence", part.licence)]
+        facts += [(what, f"by {column!r}") for what, column in part.declared().items()]
         facts += [("citation", part.citation), ("metrics", ", ".join(_metrics(part.target, catalog)))]
         for modality, kind in part.columns.items():
             readers = ", ".join(n for n, encoder in catalog.encoders.items() if encoder.kind == kind)
@@ -232,13 +233,13 @@ def _parameter_row(name: str, parameter: "Parameter") -> list[str]:
 def _show_suite(suite: "Suite", path: str, catalog: "Catalog") -> None:
     from dataclasses import asdict
 
-    budget = ", ".join(f"{key} {value}" for key, value in asdict(suite.budget).items())
+    budget = ", ".join(f"{key} {value}" for key, value in asdict(suite.budget).items() if value is not None)
     terminal.show(f"suite {suite.name}", "", suite.description or "(no description)", "")
     terminal.show(f"{'file':<13} {path}", f"{'budget':<13} {budget}", f"{'seed':<13} {suite.seed}", "")
     tasks = [
         [
             task.name,
-            task.dataset + (f" in {task.folds} folds" if task.folds else ""),
+            task.dataset + _cut(task),
             task.metric,
             _encoders(task.encoders),
         ]
@@ -263,6 +264,13 @@ def _show_own(name: str, catalog: "Catalog") -> None:
     terminal.show(
         f"data of {name}", "", *(terminal.fitted(terminal.one_line(line), width, hanging=4) for line in told), ""
     )
+
+
+def _cut(task: "TaskSpec") -> str:
+    """How its rows are cut, if another way than by the data set's own splits."""
+    folds = f" in {task.folds} folds{f' by {task.by}' if task.by else ''}" if task.folds else ""
+    sizes = ", ".join(f"{size:,}" for size in task.train_sizes)
+    return folds + (f" with {sizes} train rows" if sizes else "")
 
 
 def _encoders(encoders: Any) -> str:
