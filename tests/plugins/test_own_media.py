@@ -16,7 +16,7 @@ from mmbench.engine.data.sample import lines as looks
 from mmbench.engine.data.tables import Table, examine, materialise
 from mmbench.errors import DataError
 
-Write = Callable[[list[str]], dict[str, Any]]
+
 PLAIN = 12
 
 
@@ -25,7 +25,7 @@ def table(column: str = "file", kind: str = "image", **more: Any) -> dict[str, A
 
 
 @pytest.fixture
-def rows(tmp_path: Path) -> Callable[[list[str]], Path]:
+def rows(tmp_path: Path) -> Callable[..., Path]:
     """Writes rows.csv with these files in its first rows, and plain pictures below; gives its folder."""
 
     def write(names: list[str], plain: int = PLAIN) -> Path:
@@ -48,7 +48,7 @@ def every(found: Table, kind: str = "image") -> list[Any]:
     return [value for split in ("train", "validation", "test") for value in found.values(split, kind)]
 
 
-def test_every_odd_picture_is_read_as_its_colours(rows: Callable[[list[str]], Path]) -> None:
+def test_every_odd_picture_is_read_as_its_colours(rows: Callable[..., Path]) -> None:
     folder = rows([])
     red = Image.new("RGB", (4, 4), (255, 0, 0))
     red.quantize(4).save(folder / "palette.gif")
@@ -73,7 +73,7 @@ def test_every_odd_picture_is_read_as_its_colours(rows: Callable[[list[str]], Pa
     assert (2, 4) in {size for size, _ in seen}
 
 
-def test_a_picture_of_400_megapixels_is_refused_before_it_is_unpacked(rows: Callable[[list[str]], Path]) -> None:
+def test_a_picture_of_400_megapixels_is_refused_before_it_is_unpacked(rows: Callable[..., Path]) -> None:
     folder = rows(["huge.png"])
     Image.new("1", (20_000, 20_000)).save(folder / "huge.png")
     with pytest.raises(DataError, match=r"huge.png: not an image that Pillow reads \(Image size \(400000000 pixels\)"):
@@ -92,7 +92,7 @@ def test_a_picture_of_400_megapixels_is_refused_before_it_is_unpacked(rows: Call
         ("folder", "'folder' is not there"),
     ],
 )
-def test_a_path_that_leads_nowhere_or_elsewhere(rows: Callable[[list[str]], Path], name: str, said: str) -> None:
+def test_a_path_that_leads_nowhere_or_elsewhere(rows: Callable[..., Path], name: str, said: str) -> None:
     folder = rows([name])
     Image.new("RGB", (2, 2)).save(folder.parent / "out.png")
     (folder / "link.png").symlink_to(folder.parent / "out.png")
@@ -101,7 +101,7 @@ def test_a_path_that_leads_nowhere_or_elsewhere(rows: Callable[[list[str]], Path
         made(folder, table())
 
 
-def test_what_can_t_be_read_may_count_as_missing_and_is_said(rows: Callable[[list[str]], Path]) -> None:
+def test_what_can_t_be_read_may_count_as_missing_and_is_said(rows: Callable[..., Path]) -> None:
     folder = rows(["gone.png", "broken.png", ""], plain=20)
     (folder / "broken.png").write_bytes(b"no picture")
     with pytest.raises(DataError, match=r"'gone\.png' is not there"):
@@ -111,14 +111,14 @@ def test_what_can_t_be_read_may_count_as_missing_and_is_said(rows: Callable[[lis
     assert any("2 values of 'image' that can't be read, taken as missing" in line for line in lines(examine(found)))
 
 
-def test_a_picture_that_changes_makes_other_data(rows: Callable[[list[str]], Path]) -> None:
+def test_a_picture_that_changes_makes_other_data(rows: Callable[..., Path]) -> None:
     folder = rows([])
     before = identity.fingerprint(make("mine", table(), folder))
     Image.new("RGB", (9, 9)).save(folder / "plain-3.png")
     assert identity.fingerprint(make("mine", table(), folder)) != before
 
 
-def test_sounds_of_any_rate_and_width_and_an_empty_one(rows: Callable[[list[str]], Path]) -> None:
+def test_sounds_of_any_rate_and_width_and_an_empty_one(rows: Callable[..., Path]) -> None:
     folder = rows([], plain=0)
     names = [f"{number}.wav" for number in range(20)]
     for number, name in enumerate(names):
