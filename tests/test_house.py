@@ -30,6 +30,7 @@ FLOORS = {
     "board": 7,
     "rescoring": 8,
     "session": 9,
+    "preparing": 9,
     "reproduce": 9,
     "testing": 9,
     "cli": 10,
@@ -41,6 +42,7 @@ ENGINE = {
     "space": 0,
     "events": 1,
     "identity": 1,
+    "slots": 1,
     "plan": 2,
     "data": 2,
     "learn": 3,
@@ -66,6 +68,7 @@ LIGHT = {
     "cli",
     "rescoring",
     "session",
+    "preparing",
     "reproduce",
     "__init__",
 }

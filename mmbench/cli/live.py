@@ -67,7 +67,7 @@ class Active:
             self.scores.append(refit.metrics[self.cell.task.metric])
         default_won = self.best is not None and self.best[0] == 0
         last = refit.role == "default" or default_won  # a default that won is not refitted twice
-        self.ended = last and refit.seed == self.cell.budget.refit_seeds - 1
+        self.ended = last and refit.seed == self.cell.budget.seeds(refit.role)[-1]
 
     @property
     def share(self) -> float:

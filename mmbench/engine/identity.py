@@ -64,6 +64,12 @@ def key(cell: Cell, device: str) -> str:
     content = {name: value for name, value in asdict(cell).items() if name not in ("key", "skip", "sources")}
     if cell.fold is None:  # keys of before there were folds stay what they are
         del content["fold"]
+    elif cell.fold.by is None:
+        del content["fold"]["by"]
+    if cell.size is None:
+        del content["size"]
+    if cell.budget.default_seeds is None:
+        del content["budget"]["default_seeds"]
     del content["parent"]
     if cell.parent:
         content["parent"] = cell.parent.key

@@ -78,6 +78,15 @@ class EncoderContract:
         for name, value in states[0].items():
             np.testing.assert_array_equal(value, states[1][name], err_msg=f"state[{name!r}] depends on chance")
 
+    def test_a_frozen_one_learns_from_no_row(self) -> None:
+        if not self.part.frozen:
+            return
+        params = defaults(self.part.space, "prepare")
+        state, other = self.part().fit([], params), self.part().fit(self.column(), params)
+        assert set(state) == set(other)
+        for name, value in state.items():
+            np.testing.assert_array_equal(value, other[name], err_msg=f"state[{name!r}] depends on rows: it is frozen")
+
     def test_fit_and_transform_keep_the_values(self) -> None:
         found = prepared(type(self))
         before = [_bytes(value) for value in self.column()]

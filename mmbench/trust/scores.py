@@ -43,7 +43,7 @@ class Examiner:
     """{metric: how its source has changed since}"""
     notes: list[str] = field(default_factory=list)
     _alike: "dict[str, dict[str, tuple[str, Record, Refit]]]" = field(default_factory=dict)
-    """{task: {hash of predictions on test: whose they are}}, of networks"""
+    """{task, all its folds together: {hash of predictions on test: whose they are}}, of networks"""
     _truths: "dict[str, Array | None]" = field(default_factory=dict)
 
     def check(self) -> Iterator[Finding]:
@@ -130,7 +130,7 @@ class Examiner:
         """Two trainings don't come to the same predictions in every digit, unless these are the same for all rows."""
         if found is None or found.dtype.kind != "f" or NETWORK not in refit.params or (found == found[:1]).all():
             return
-        known = self._alike.setdefault(record.task, {})
+        known = self._alike.setdefault(task_of(record.task), {})
         digest = hashlib.sha256(found.tobytes()).hexdigest()
         at, other, first = known.setdefault(digest, (where, record, refit))
         if at == where:
@@ -138,6 +138,8 @@ class Examiner:
         what = f"its predictions are, to the last digit, those of {place(other)}, {first.role} seed {first.seed}"
         if record.cell == other.cell and not record.derived and refit.seed != first.seed:
             yield Finding("predictions", where, f"{what}: one training was stored for two")
+        elif record.task != other.task:
+            yield Finding("predictions", where, f"{what}: two folds have no row in common")
         elif refit.params != first.params:
             self.notes.append(f"{where}: {what}")
 

@@ -165,8 +165,10 @@ def _check_registered(found: Contents, registered: Registration | str, report: R
     if report.plan != wanted:
         began = f"with plan {report.plan}" if report.plan else "without a plan"
         yield Finding("plan", PLAN, f"the run began {began}, not with the registered {wanted}")
-    if isinstance(registered, str):
-        return
+        if isinstance(registered, str):
+            return  # what it holds is not known
+    if isinstance(registered, str):  # the hash is that of the cells' keys, which the run's own first plan names
+        registered = found.plans[0][1]
     planned = {(cell.task, cell.contender): cell for cell in registered.cells}
     latest = found.latest()
     for pair, (where, record) in latest.items():

@@ -210,7 +210,7 @@ def test_preparations_are_searched_only_if_the_suite_says_so(catalog: Catalog) -
     assert set(asked[True]) - set(asked[False]) == prepared
 
 
-@pytest.mark.parametrize("name", ["starter", "stretch"])
+@pytest.mark.parametrize("name", ["starter", "stretch", "tables"])
 def test_the_shipped_suites_resolve(name: str, catalog: Catalog) -> None:
     plan = planning.make(suitefile.read(suitefile.find(name)), catalog)
     assert all(cell.skip is None for cell in plan.cells)

@@ -26,7 +26,7 @@ COSTS = {
 """{name: (where in a row, under which key, what it counts)}; less is better in all of them."""
 BETWEEN = 0.05
 """How far apart, as a share, the same model's times lie in two processes of a quiet machine, at most: each has its own
-place in memory, which rounds within one can't show. Measured: benchmarks/notebook/costs.md."""
+place in memory, which rounds within one can't show. Measured: `python -m benchmarks costs`."""
 
 
 @dataclass(frozen=True)

@@ -124,7 +124,7 @@ def _write_best(run: "RunData", output: Path | None) -> None:
 
     suite = winners.winners(run)
     if folded := winners.left_out(run):
-        terminal.warn(f"each fold has a winner of its own: without {', '.join(folded)}")
+        terminal.warn(f"each fold and train size has a winner of its own: without {', '.join(folded)}")
     with _target(output) as console:
         terminal.write(console, suitefile.write(suite).rstrip("\n"))
 

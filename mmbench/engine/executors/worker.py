@@ -120,12 +120,13 @@ class _Teller:
 
 def perform(job: Job, setting: Setting, tell: Tell) -> None:
     """Do `job`, and tell of it."""
-    from mmbench import plugins, sources
+    from mmbench import sources
     from mmbench.api.progress import listen
+    from mmbench.engine.data.folders import where
     from mmbench.engine.data.report import lines
-    from mmbench.engine.data.tables import Table, cut, examine, materialise, where
+    from mmbench.engine.data.tables import Table, cut, examine, materialise
 
-    catalog = plugins.load(setting.plugins.sources, setting.plugins.installed)
+    catalog = setting.plugins.load()
     sources.hold(setting.sources)
     job = whole(job, catalog)
     with listen(lambda label, done, total: tell(Progressed(str(label), int(done), int(total)))):
@@ -191,14 +192,14 @@ def _search(job: Search, workspace: Any, tell: Tell) -> None:
 def _confine(job: Job, setting: Setting) -> None:
     """Before any code of a plugin: only a job that loads data may read test labels, and what they are made from."""
     if not isinstance(job, LoadData):
-        from mmbench.engine.data import tables
+        from mmbench.engine.data import folders
         from mmbench.engine.data.view import View
         from mmbench.engine.executors import sandbox
 
         cache, origin = setting.cache, None if isinstance(job, Prepare | Assist) else job.origin
         weights = [refit.weights for refit in origin.refits.values() if refit.weights] if origin else []
-        shown = [*tables.shown(View.of(job.cell), cache), *weights, *_code(setting)]
-        linked = [path for path in cache.glob("*") if path.is_symlink()]  # to another disk
+        shown = [*folders.shown(View.of(job.cell), cache), *weights, *_code(setting)]
+        linked = [path for path in cache.glob("*") if path.is_symlink() and path.name not in sandbox.OPEN]
         sandbox.confine([cache, *linked, *setting.hidden], own=cache, shown=shown)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 from mmbench.api.parts import Metric
 from mmbench.api.parts.scores import curve_point, sign
@@ -61,11 +61,10 @@ def schedule(cell: Cell, trials: Sequence[Trial], catalog: Catalog, base: Params
     winner = best(trials, cell.direction)
     if winner is None:
         return []
-    seeds = range(cell.budget.refit_seeds)
-    wanted: list[tuple[Role, int, Params]] = [("tuned", seed, winner.params) for seed in seeds]
+    wanted: list[tuple[Role, int, Params]] = [("tuned", seed, winner.params) for seed in cell.budget.seeds("tuned")]
     if winner.number != 0:
         default = {**base, **default_params(cell, catalog)}
-        wanted += [("default", seed, default) for seed in seeds]
+        wanted += [("default", seed, default) for seed in cell.budget.seeds("default")]
     return wanted
 
 
@@ -126,6 +125,17 @@ def _tested(workspace: "Workspace", role: Role, number: int, attempt: "Attempt")
         seconds=attempt.seconds,
         train_throughput=attempt.fit.throughput if fine else None,
     ), predictions
+
+
+def unlike(cell: Cell, refit: Refit, sent: Collection[str]) -> str | None:
+    """Why a worker can't have sent this refit with predictions of these names, or None. Scores are not its to give."""
+    if refit.role not in get_args(Role) or refit.seed not in cell.budget.seeds(refit.role):
+        return f"a refit {refit.seed} of {refit.role} that it should not do"
+    if refit.metrics or refit.curves or refit.unscored or refit.predictions or refit.weights:
+        return "scores of its own making"
+    damaged = {_name(spec, severity) for spec in cell.corruptions for severity in spec.severities}
+    due = {TEST, *(damaged if refit.role == "tuned" else ())} if refit.status == "ok" else set()
+    return None if due == set(sent) else f"a refit that ended as {refit.status} with predictions {sorted(sent)[:3]}"
 
 
 def _predictions(workspace: "Workspace", role: Role, attempt: "Attempt") -> Predictions:

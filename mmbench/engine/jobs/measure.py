@@ -26,6 +26,7 @@ from mmbench.engine.jobs.derived import derived
 from mmbench.engine.jobs.estimator import fit_estimator, predict_estimator
 from mmbench.engine.jobs.flops import FlopCounter
 from mmbench.engine.jobs.workspace import Workspace
+from mmbench.engine.learn.dropout import Dropout
 from mmbench.engine.learn.evaluation import unobserved
 from mmbench.engine.learn.model import Inputs, Model, kernels
 from mmbench.engine.learn.optimizer import Rule, Updater, rule_of
@@ -44,6 +45,7 @@ RAW = 32  # rows whose preprocessing is timed
 COSTS = (
     "parameters",
     "weight_bytes",
+    "nonzero",
     "flops",
     "latency_ms_p50",
     "latency_ms_p90",
@@ -119,8 +121,11 @@ def _derived(workspace: Workspace, params: Params) -> dict[str, Any]:
 
 def _inference(workspace: Workspace, model: Model, params: Params) -> dict[str, Any]:
     test = workspace.inputs(params, "test")
-    held = [*model.parameters(), *model.buffers()]
-    costs: dict[str, Any] = {"weight_bytes": sum(tensor.numel() * tensor.element_size() for tensor in held)}
+    held = _held(model)
+    costs: dict[str, Any] = {
+        "weight_bytes": sum(tensor.numel() * tensor.element_size() for tensor in held),
+        "nonzero": sum(int(tensor.count_nonzero()) for tensor in held),
+    }
     model.eval()
     # With gradients: without them nn.MultiheadAttention is one kernel, which has no formula.
     with FlopCounter() as counter:
@@ -156,6 +161,29 @@ def _estimator_memory(workspace: Workspace, params: Params) -> int | None:
     predict_estimator(workspace, params, estimator, workspace.inputs(params, "validation"))
     peak = _peak()
     return max(0, peak - before) if peak and before else None
+
+
+def _held(model: torch.nn.Module) -> list[torch.Tensor]:
+    """Its parameters and buffers, and the tensors that a module keeps as plain attributes beside them, in lists
+    and tables too: out of sight they weigh as much."""
+    held = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
+    stored = {tensor.untyped_storage().data_ptr() for tensor in held.values()}
+    seen: set[int] = set()
+    waiting: list[Any] = [model]
+    while waiting:
+        thing = waiting.pop()
+        if id(thing) in seen:
+            continue
+        seen.add(id(thing))
+        if isinstance(thing, torch.Tensor):
+            if not thing.is_meta and (place := thing.untyped_storage().data_ptr()) not in stored:
+                stored.add(place)
+                held[id(thing)] = thing
+        elif isinstance(thing, torch.nn.Module) and type(thing) is not Dropout:  # which draws its chances ahead
+            waiting += vars(thing).values()
+        elif isinstance(thing, dict | list | tuple):
+            waiting += thing.values() if isinstance(thing, dict) else thing
+    return list(held.values())
 
 
 def _size(estimator: Any) -> int | None:
@@ -266,7 +294,7 @@ def _preparation(workspace: Workspace, params: Params, modality: str) -> float |
     """Milliseconds a row of the encoder's `transform`: what many rows take longer than one, so that loading a frozen
     network does not count. It is the same for every cell, so it is measured once and kept beside the features."""
     prepared = workspace.prepared(params)[modality]
-    kept = prepared.folder / "cost.json"
+    kept = prepared.stored.folder / "cost.json"
     if kept.exists():
         found: float | None = json.loads(kept.read_text())
         return found

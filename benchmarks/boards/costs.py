@@ -17,7 +17,7 @@ from mmbench.api.suite import ContenderSpec
 from mmbench.board.stats import pareto
 from mmbench.store import suitefile
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 TIMES = ("latency_ms_p50", "throughput")
 FUSIONS = ("concat", "late_transformer")
 
