@@ -14,7 +14,7 @@ from mmbench.store.suiteform import TABLES
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 AROUND = ("README.md", "CONTRIBUTING.md", "SECURITY.md", "benchmarks/notebook/speed.md")
-PAGES = [*(ROOT / name for name in AROUND), *sorted(DOCS.glob("*.md"))]
+PAGES = [*(ROOT / name for name in AROUND), *sorted(DOCS.rglob("*.md"))]
 BLOCK = re.compile(r"^```\w+ (\S+)\n(.*?)^```", flags=re.MULTILINE | re.DOTALL)
 
 
@@ -73,8 +73,8 @@ def test_every_data_set_is_listed_with_its_modalities() -> None:
     listed = {}
     for names, modalities, target in re.findall(r"^\| (`.*?) \| (.*?) \| (.*?) \|", page, flags=re.MULTILINE):
         for name in re.findall(r"`(\w+)`", names):
-            words = re.findall(r"(\d*) ?(table|text|series|image|audio)", modalities)
-            listed[name] = sorted(kind for count, kind in words for _ in range(int(count or 1))), target.split()[-1]
+            found = re.findall(r"(\d*) ?(table|text|series|image|audio)", modalities)
+            listed[name] = sorted(kind for count, kind in found for _ in range(int(count or 1))), target.split()[-1]
     ours = {p.name: p for p in plugins.load().datasets.values() if type(p).__module__.startswith("mmbench_data")}
     words = {"label": "classes", "labels": "labels", "number": "number", "text": "text", "match": "matching"}
     assert listed == {

@@ -29,6 +29,7 @@ FLOORS = {
     "trust": 6,
     "board": 7,
     "session": 8,
+    "preparing": 8,
     "reproduce": 8,
     "testing": 8,
     "cli": 9,
@@ -40,6 +41,7 @@ ENGINE = {
     "space": 0,
     "events": 1,
     "identity": 1,
+    "slots": 1,
     "plan": 2,
     "data": 2,
     "learn": 3,
@@ -64,6 +66,7 @@ LIGHT = {
     "board",
     "cli",
     "session",
+    "preparing",
     "reproduce",
     "__init__",
 }

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from mmbench.api.space import Setting, Value
 
@@ -49,6 +49,15 @@ class CorruptionSpec:
 
 
 @dataclass(frozen=True)
+class OwnData:
+    """A `[task.data]` table: a data set that the suite describes."""
+
+    table: Mapping[str, Any]
+    folder: str = field(default="", compare=False)
+    """What its paths are relative to: where the suite file lies. Where that is changes no result."""
+
+
+@dataclass(frozen=True)
 class TaskSpec:
     name: str
     dataset: str
@@ -70,6 +79,8 @@ class TaskSpec:
     at random."""
     train_sizes: tuple[int, ...] = ()
     """Learn from so many train rows, each size a task of its own on the board; none: from all of them."""
+    data: OwnData | None = None
+    """The data set itself, which has the task's name then; None: one of a plugin."""
 
 
 @dataclass(frozen=True)
@@ -109,6 +120,11 @@ class Suite:
     seed: int = 0
     limit: int | None = None
     """Use only the first rows of each split, for a quick look."""
+
+    @property
+    def own(self) -> dict[str, OwnData]:
+        """{data set: what describes it}, of those that the suite itself describes."""
+        return {task.dataset: task.data for task in self.tasks if task.data}
 
 
 FOLD = re.compile(r"(.*)#([1-9][0-9]*)")

@@ -91,6 +91,17 @@ def _setting(value: Any) -> Setting:
     return _constant(value)
 
 
+def _plain(value: Any, depth: int = 0) -> Any:
+    """Text, finite numbers, true, false, and lists and tables of them."""
+    if depth > DEEPEST:
+        raise ValueError("tables are nested too deep")
+    if isinstance(value, dict):
+        return {key: _plain(entry, depth + 1) for key, entry in value.items()}
+    if isinstance(value, list):
+        return [_plain(entry, depth + 1) for entry in value]
+    return _constant(value)
+
+
 def _flat(value: Any) -> Any:
     """{"fusion": {"gated": {"rank": 4}}}, which is what TOML makes of bare dotted keys, as full names."""
     if not isinstance(value, dict):
@@ -156,9 +167,10 @@ class CorruptionTable(_Table):
 
 
 class TaskTable(_Table):
-    dataset: Part
+    dataset: Part | None = None
     name: Name | None = None
     metric: Part
+    data: Annotated[dict[str, Any], AfterValidator(_plain), Field(min_length=1)] | None = None
     encoders: Annotated[dict[Part, Parts], Field(max_length=100)] = {}
     modalities: Parts | None = None
     corruptions: Annotated[list[CorruptionTable], Field(max_length=100)] = []
@@ -185,9 +197,21 @@ class TaskTable(_Table):
 
     @model_validator(mode="after")
     def _has_a_name(self) -> "TaskTable":
-        if self.name is None and name_problem(self.dataset):
+        if self.data is not None:
+            if self.dataset is not None:
+                raise ValueError("write either dataset or [task.data], not both")
+            if self.name is None:
+                raise ValueError("needs the key 'name': that of the data in [task.data]")
+        elif self.dataset is None:
+            raise ValueError("needs the key 'dataset', or a table [task.data]")
+        elif self.name is None and name_problem(self.dataset):
             raise ValueError(f"needs a name: that of its dataset, {self.dataset[:100]!r}, can't be one; {NAME_RULE}")
         return self
+
+    @property
+    def called(self) -> str:
+        """The task's name."""
+        return str(self.name or self.dataset)
 
 
 class ContenderTable(_Table):
@@ -237,7 +261,7 @@ class SuiteTable(_Table):
             raise ValueError(
                 f"asks for {cells:,} cells (tasks x contenders x folds x train sizes); {MOST_CELLS:,} are the most"
             )
-        tasks = [task.name or task.dataset for task in self.task]
+        tasks = [task.called for task in self.task]
         for kind, names in (("task", tasks), ("contender", [contender.name for contender in self.contender])):
             for index, name in enumerate(names):
                 if name in names[:index]:

@@ -89,7 +89,8 @@ class Replay:
                 if known.issuperset(names) and names:
                     continue
                 try:
-                    found = planning.resolve(self.suite, self.catalog, tasks=[spec.name], contenders=names, marks=marks)
+                    catalog = self.catalog.with_own({spec.dataset: spec.data} if spec.data else {})
+                    found = planning.resolve(self.suite, catalog, tasks=[spec.name], contenders=names, marks=marks)
                 except MMBenchError as error:
                     problems[spec.name] = str(error)
                     continue

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from mmbench.api.data import Kind, Target, columns_problem, policy_problem
 from mmbench.api.parts.part import Part
-from mmbench.sources import file_hash, walk
+from mmbench.sources import content_hash
 
 if TYPE_CHECKING:
     from datasets import DatasetDict
@@ -78,11 +78,4 @@ class Dataset(Part):
 
         Unless overridden: a hash of what `files` hold.
         """
-        import hashlib
-
-        lines = [
-            f"{place.name}\0{file.relative_to(place)}\0{file_hash(file)}\0"
-            for place in map(Path, self.files())
-            for file in walk(place)
-        ]
-        return hashlib.sha256("".join(lines).encode(errors="surrogateescape")).hexdigest() if lines else ""
+        return content_hash(map(Path, self.files()))

@@ -110,18 +110,22 @@ def _suites() -> dict[str, Path]:
 
 
 def info(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="A part or a suite; KIND.NAME where two share a name.")],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="A part, a suite or its file; KIND.NAME where two share a name.")
+    ],
     plugin: options.Plugins = None,
 ) -> None:
     """Show one part or suite in full.
 
-    What it does, where it comes from, what may be tuned, and which datasets it fits.
+    What it does, where it comes from, what may be tuned, and which datasets it fits. Of a suite with data of its own:
+    what was understood of them.
 
     \b
     Examples:
       mmbench info gated
       mmbench info encoder.cnn
       mmbench info starter
+      mmbench info my_data.toml
       mmbench info mine --plugin my_fusion.py
     """
     from mmbench import plugins
@@ -134,10 +138,12 @@ def info(
         (shelf.role, shelf[own]) for shelf in catalog.shelves().values() if own in shelf and kind in ("", shelf.role)
     ]
     suite = suites.get(own) if kind in ("", "suite") else None
+    if Path(name).suffix == ".toml":
+        suite = suitefile.find(name)
     for role, part in found:
         _show_part(part, catalog.shelves()[f"{role}s"].origins[own].distribution, catalog)
     if suite:
-        _show_suite(suitefile.read(suite), str(suite))
+        _show_suite(suitefile.read(suite), str(suite), catalog)
     if not found and not suite:
         every = [part for shelf in catalog.shelves().values() for part in shelf]
         raise SuiteError(unknown("part or suite", name, [*every, *suites]))
@@ -158,9 +164,9 @@ def _show_part(part: "Part", distribution: str, catalog: "Catalog") -> None:
 
 def _show_report(name: str, catalog: "Catalog") -> None:
     """What the rows hold, as it was counted when they were made."""
-    from mmbench import session
+    from mmbench import preparing
 
-    holds = session.data_report(catalog.datasets[name])
+    holds = preparing.data_report(catalog.datasets[name])
     unknown_yet = [f"not counted yet: mmbench prepare {name} makes the data and shows what they hold"]
     terminal.show("", *(holds or unknown_yet))
 
@@ -224,7 +230,7 @@ def _parameter_row(name: str, parameter: "Parameter") -> list[str]:
     return [name, values, str(parameter.default), when, parameter.stage]
 
 
-def _show_suite(suite: "Suite", path: str) -> None:
+def _show_suite(suite: "Suite", path: str, catalog: "Catalog") -> None:
     from dataclasses import asdict
 
     budget = ", ".join(f"{key} {value}" for key, value in asdict(suite.budget).items() if value is not None)
@@ -242,6 +248,22 @@ def _show_suite(suite: "Suite", path: str) -> None:
     terminal.show(terminal.table(("task", "dataset", "metric", "encoders"), tasks), "")
     rows = [[contender.name, _contender(contender)] for contender in suite.contenders]
     terminal.show(terminal.table(("contender", "what it may use"), rows), "")
+    for name in suite.own:
+        _show_own(name, catalog.with_own(suite.own))
+
+
+def _show_own(name: str, catalog: "Catalog") -> None:
+    """What was understood of data that a suite describes; they are read now, unless the cache has them."""
+    from mmbench.api.carrier import cache_folder
+    from mmbench.engine.data import report, sample
+    from mmbench.engine.data.tables import examine, materialise
+
+    table = materialise(catalog.datasets[name], cache_folder())
+    width = terminal.console().width
+    told = [*report.lines(examine(table)), "", *sample.lines(table)]
+    terminal.show(
+        f"data of {name}", "", *(terminal.fitted(terminal.one_line(line), width, hanging=4) for line in told), ""
+    )
 
 
 def _cut(task: "TaskSpec") -> str:

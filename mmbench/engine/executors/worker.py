@@ -120,13 +120,13 @@ class _Teller:
 
 def perform(job: Job, setting: Setting, tell: Tell) -> None:
     """Do `job`, and tell of it."""
-    from mmbench import plugins, sources
+    from mmbench import sources
     from mmbench.api.progress import listen
     from mmbench.engine.data.folders import where
     from mmbench.engine.data.report import lines
     from mmbench.engine.data.tables import Table, cut, examine, materialise
 
-    catalog = plugins.load(setting.plugins.sources, setting.plugins.installed)
+    catalog = setting.plugins.load()
     sources.hold(setting.sources)
     job = whole(job, catalog)
     with listen(lambda label, done, total: tell(Progressed(str(label), int(done), int(total)))):

@@ -129,7 +129,7 @@ def _tested(workspace: "Workspace", role: Role, number: int, attempt: "Attempt")
 
 def unlike(cell: Cell, refit: Refit, sent: Collection[str]) -> str | None:
     """Why a worker can't have sent this refit with predictions of these names, or None. Scores are not its to give."""
-    if (refit.role, refit.seed) not in {(role, n) for role in get_args(Role) for n in range(cell.budget.refit_seeds)}:
+    if refit.role not in get_args(Role) or refit.seed not in cell.budget.seeds(refit.role):
         return f"a refit {refit.seed} of {refit.role} that it should not do"
     if refit.metrics or refit.curves or refit.unscored or refit.predictions or refit.weights:
         return "scores of its own making"

@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 import msgspec
 
-from mmbench import plugins
 from mmbench.api.executor import End, Ending, Send
 from mmbench.api.parts import Metric
 from mmbench.api.parts.scores import FAILED, UNDEFINED, quiet, read_only, reason, scored
@@ -56,7 +55,7 @@ class Scorer:
     def __call__(self, send: Send) -> None:
         with suppress(OSError):  # where memory runs out the kernel is to end this process, and not the run
             Path("/proc/self/oom_score_adj").write_text("1000")
-        catalog, pid = plugins.load(self.needed.sources, self.needed.installed), os.getpid()
+        catalog, pid = self.needed.load(), os.getpid()
         send(b"")
         while True:
             try:
