@@ -66,12 +66,13 @@ class Examiner:
         return sorted({path.name for path in folder.glob("*")} - named) if folder.is_dir() else []
 
     def _note_source(self, record: Record) -> None:
-        then = record.parts.get(f"metric.{record.metric}")
-        part = self.metrics.get(record.metric)
-        if part is None or then is None or not record.identity:
+        if not record.identity:
             return
-        if (now := identity.source(part).hash) != then:
-            self.changed[record.metric] = f"its source has changed since (then {then}, now {now})"
+        then_of = {record.metric: record.parts.get(f"metric.{record.metric}"), **identity.judged_by(record)}
+        for name, then in then_of.items():
+            part = self.metrics.get(name)
+            if part is not None and then is not None and (now := identity.source(part).hash) != then:
+                self.changed[name] = f"its source has changed since (then {then}, now {now})"
 
     def _targets(self) -> Iterator[Finding]:
         stored = {task: entry for task, (_, entry) in self.contents.targets.items()}

@@ -102,6 +102,7 @@ class Own(mb.Dataset):
         self, rows: Rows, part: "Array", truth: Any, classes: Sequence[str]
     ) -> "tuple[dict[str, Any], Features]":
         """{column: its values} of all rows, and their types."""
+        import pyarrow as pa
         from datasets import ClassLabel, Features, Image, List, Value
 
         train = (part == 0).nonzero()[0]
@@ -129,7 +130,8 @@ class Own(mb.Dataset):
         if self.groups:
             columns[self.groups], types[self.groups] = rows.column(str(self.form.split.group)), None
         if self.time:
-            columns[self.time], types[self.time] = typed.times(rows, str(self.form.split.time)), Value("float64")
+            columns[self.time] = pa.chunked_array([typed.times(rows, str(self.form.split.time))])
+            types[self.time] = None
         return columns, Features(types)
 
 
