@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from mmbench.api.parts import Metric
 from mmbench.api.parts.scores import curve_point, scored
 from mmbench.api.record import Record, Refit
-from mmbench.api.suite import CorruptionSpec, Suite, TaskSpec, task_of
+from mmbench.api.suite import CorruptionSpec, Suite, TaskSpec, fold_of, task_of
 from mmbench.engine import identity
 from mmbench.errors import StoreError
 from mmbench.store.reading import PREDICTIONS, RunData, load_predictions, load_run_targets
@@ -139,7 +139,9 @@ class Examiner:
         if record.cell == other.cell and not record.derived and refit.seed != first.seed:
             yield Finding("predictions", where, f"{what}: one training was stored for two")
         elif record.task != other.task:
-            yield Finding("predictions", where, f"{what}: two folds have no row in common")
+            folds = fold_of(record.task)[1] != fold_of(other.task)[1]
+            why = "two folds have no row in common" if folds else "other train rows give other predictions"
+            yield Finding("predictions", where, f"{what}: {why}")
         elif refit.params != first.params:
             self.notes.append(f"{where}: {what}")
 
