@@ -102,6 +102,7 @@ class Own(mb.Dataset):
         self, rows: Rows, part: "Array", truth: Any, classes: Sequence[str]
     ) -> "tuple[dict[str, Any], Features]":
         """{column: its values} of all rows, and their types."""
+        import pyarrow as pa
         from datasets import ClassLabel, Features, Image, List, Value
 
         train = (part == 0).nonzero()[0]
@@ -128,6 +129,9 @@ class Own(mb.Dataset):
             columns[self.target.columns[0]], types[self.target.columns[0]] = truth, kinds[self.target.type]
         if self.groups:
             columns[self.groups], types[self.groups] = rows.column(str(self.form.split.group)), None
+        if self.time:
+            columns[self.time] = pa.chunked_array([typed.times(rows, str(self.form.split.time))])
+            types[self.time] = None
         return columns, Features(types)
 
 
@@ -147,6 +151,7 @@ def make(name: str, table: Mapping[str, Any], folder: Path) -> Own:
         "background": read.background,
         "unreadable": read.unreadable,
         "groups": f"group: {read.split.group}" if read.split.group else None,
+        "time": f"time: {read.split.time}" if read.split.time else None,
         "table": table,
         "form": read,
         "folder": folder,

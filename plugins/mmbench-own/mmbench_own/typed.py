@@ -259,6 +259,10 @@ def paths(form: Form, rows: Rows, column: str) -> list[Any]:
 
 
 GONE = "is not there"
+FOREIGN = {"svg": "is SVG, which has no pixels: draw it as PNG first"} | dict.fromkeys(
+    ("m4a", "aac", "wma", "mp4"), "can't be read by soundfile: convert it to WAV, FLAC, OGG or MP3 first"
+)
+"""{how a file's name ends: why it is neither a picture nor a sound that is read}"""
 
 
 def _path_problem(name: str, base: Path | None) -> str | None:
@@ -266,6 +270,8 @@ def _path_problem(name: str, base: Path | None) -> str | None:
         return "is an address: fetch it first, and name the file"
     if base is None:
         return "is a path: rows of a hub hold pictures and sounds themselves"
+    if (why := FOREIGN.get(name.rpartition(".")[2].lower())) is not None:
+        return why
     if Path(name).is_absolute():
         return "is an absolute path: write it relative to the file of rows"
     try:
@@ -360,6 +366,11 @@ def nested(rows: Rows, column: str) -> "pa.ChunkedArray":
     import pyarrow.types as types
 
     found = rows.column(column)
+    if types.is_string(found.type):
+        raise DataError(
+            f"column {column!r} holds text: a series or a video must be lists of numbers, as JSON lines and Parquet "
+            "hold; files of videos are not read"
+        )
     if not (types.is_list(found.type) or types.is_large_list(found.type) or types.is_fixed_size_list(found.type)):
         raise DataError(
             f"column {column!r} holds {found.type}, not lists of numbers: JSON lines and Parquet hold those"

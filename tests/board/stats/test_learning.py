@@ -3,6 +3,8 @@
 import csv
 import io
 import json
+from copy import deepcopy
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -31,8 +33,18 @@ def cells(task: str, scores: dict[str, tuple[float, ...]]) -> list[dict[str, Any
     return found
 
 
+MADE: list[Board] = []
+
+
 @pytest.fixture
 def board(build: Build) -> Board:
+    """Made once, and a copy for each test."""
+    if not MADE:
+        MADE.append(made(build))
+    return replace(MADE[0], rows=deepcopy(MADE[0].rows))
+
+
+def made(build: Build) -> Board:
     scores: dict[str, tuple[float, ...]] = {
         "only text": (0.5, 0.55, 0.6),
         "concat": (0.5, 0.8, 0.9),
