@@ -37,6 +37,12 @@ class Own(mb.Dataset):
     folder: Path
 
     def load(self, cache: Path) -> "DatasetDict":
+        try:
+            return self._load(cache)
+        except DataError as error:
+            raise DataError(f"data of {self.name!r}: {error}") from error
+
+    def _load(self, cache: Path) -> "DatasetDict":
         import numpy as np
         from datasets import DatasetDict
 
