@@ -90,6 +90,7 @@ def test_a_group_stays_together_and_time_goes_forward(load: Load) -> None:
     ages = [cells(split)[:, 0] for split in timed.values()]
     assert timed["train"]["time: age"] == ages[0].tolist()  # as folds by time need it
     assert ages[0].max() < ages[1].min() < ages[1].max() < ages[2].min()
+    assert [list(split["time: age"]) for split in timed.values()] == [age.tolist() for age in ages], "as folds need it"
 
 
 def test_splits_by_files_and_by_a_column_under_other_names(load: Load, tmp_path: Path) -> None:

