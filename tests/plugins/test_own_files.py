@@ -102,7 +102,7 @@ def test_splits_by_files_and_by_a_column_under_other_names(load: Load, tmp_path:
     (tmp_path / "s.csv").write_text(
         "\n".join([f"{HEADER},part", *(f"{line},{names[n % 3]}" for n, line in enumerate(ROWS))])
     )
-    with pytest.raises(DataError, match=r"^split: s.csv, row 2: 'lern' is no split; write names"):
+    with pytest.raises(DataError, match=r"^data of 'mine': split: s.csv, row 2: 'lern' is no split; write names"):
         load(files="s.csv", split={"column": "part"})
     own = load(files="s.csv", split={"column": "part", "names": {"train": "lern"}})
     assert [len(split) for split in own.values()] == [14, 13, 13]

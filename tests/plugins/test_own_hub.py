@@ -36,7 +36,7 @@ def test_a_hub_that_can_t_be_reached_is_said_in_one_line(tmp_path: Path) -> None
 
     assert config.HF_HUB_OFFLINE  # as tests/conftest.py has it
     table = {"hub": NAME, "revision": COMMIT, "columns": {"text": "text"}, "target": {"label": "kind"}}
-    with pytest.raises(DataError, match=rf"^hub '{NAME}' at {COMMIT[:12]}: .+") as caught:
+    with pytest.raises(DataError, match=rf"^data of 'birds': hub '{NAME}' at {COMMIT[:12]}: .+") as caught:
         make("birds", table, tmp_path).load(tmp_path)
     assert "\n" not in str(caught.value)
 

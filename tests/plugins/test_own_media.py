@@ -1,9 +1,11 @@
 """Your own pictures and sounds: paths in a table, folders of labels and of metadata, every odd picture and sound."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import datasets
 import numpy as np
 import pytest
 import soundfile
@@ -112,7 +114,15 @@ def test_what_can_t_be_read_may_count_as_missing_and_is_said(rows: Callable[...,
 
 def test_a_picture_that_changes_makes_other_data(rows: Callable[..., Path]) -> None:
     folder = rows([])
+    (folder / "dogs").mkdir()
+    (folder / "plain-2.png").replace(folder / "dogs" / "plain-2.png")
+    (folder / "rows.csv").write_text((folder / "rows.csv").read_text().replace("plain-2.", "dogs/plain-2."))
+    hidden = make("mine", table(), folder).files()
+    assert {"rows.csv", "dogs", "plain-3.png"} <= {path.name for path in hidden}
+    assert "plain-2.png" not in {path.name for path in hidden}
     before = identity.fingerprint(make("mine", table(), folder))
+    (folder / "dogs" / "other.png").write_bytes(b"named by no row")
+    assert identity.fingerprint(make("mine", table(), folder)) == before
     Image.new("RGB", (9, 9)).save(folder / "plain-3.png")
     assert identity.fingerprint(make("mine", table(), folder)) != before
 
@@ -157,6 +167,8 @@ def test_a_folder_of_labels(sorted_folder: Path) -> None:
     for value, label in zip(found.values("test", "image"), found.targets("test"), strict=True):
         assert (value.getpixel((0, 0))[0] >= 120) == bool(label)
     assert "image: 5 x 5 pixels" in looks(found)
+    kept = [path for path in found.folder.rglob("*") if path.is_file()]
+    assert not any(b"cat/" in path.read_bytes() for path in kept)  # else a part would read the labels of test
     (sorted_folder / "pets" / "cat" / "notes.txt").write_text("x")
     with pytest.raises(DataError, match=r"pets/cat/notes.txt ends with none of .png"):
         made(sorted_folder, FOLDER)
@@ -185,3 +197,27 @@ def test_pictures_that_nothing_says_anything_of(tmp_path: Path) -> None:
     Image.new("RGB", (2, 2)).save(tmp_path / "pets" / "a.png")
     with pytest.raises(DataError, match=r"pets/a.png lies in no label's folder: write metadata.csv"):
         made(tmp_path, FOLDER)
+
+
+def test_pictures_inside_parquet_and_series_inside_json_lines(tmp_path: Path) -> None:
+    pictures = [Image.new("RGB", (3, 2), (number, 0, 0)) for number in range(20)]
+    names = datasets.ClassLabel(names=["no", "yes"])
+    kinds = datasets.Features({"photo": datasets.Image(), "y": names})
+    rows = datasets.Dataset.from_dict({"photo": pictures, "y": [n % 2 for n in range(20)]}, kinds)
+    rows.to_parquet(str(tmp_path / "rows.parquet"))
+    photo = {"photo": {"column": "photo", "kind": "image"}}
+    found = made(tmp_path, {"files": "rows.parquet", "columns": photo, "target": {"label": "y"}})
+    assert found.facts["classes"] == ["no", "yes"]
+    for value, label in zip(found.values("train", "photo"), found.targets("train"), strict=True):
+        assert value.getpixel((0, 0))[0] % 2 == label
+    lines_ = [json.dumps({"steps": [[n, 1.5]] * (n + 1), "y": "ab"[n % 2]}) for n in range(20)]
+    (tmp_path / "rows.jsonl").write_text("\n".join(lines_))
+    series = {"files": "rows.jsonl", "columns": {"s": {"column": "steps", "kind": "series"}}, "target": {"label": "y"}}
+    for value in every(made(tmp_path, series), "s"):
+        assert value.shape == (value[0, 0] + 1, 2)
+
+
+def test_a_column_of_words_is_no_series(rows: Callable[..., Path]) -> None:
+    folder = rows([])
+    with pytest.raises(DataError, match="column 'file' holds text: a series or a video must be lists of numbers"):
+        made(folder, table(kind="video"))

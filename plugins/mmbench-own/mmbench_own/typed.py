@@ -244,7 +244,7 @@ def paths(form: Form, rows: Rows, column: str) -> list[Any]:
         if not name or name in form.missing:
             made.append(None)
             continue
-        problem = _path_problem(name, base)
+        problem = path_problem(name, base)
         if problem and not (form.unreadable == "missing" and problem == GONE):
             wrong.append((row, f"{_short(name)} {problem}"))
         made.append({"bytes": None, "path": str(base / name) if base else name})
@@ -265,7 +265,8 @@ FOREIGN = {"svg": "is SVG, which has no pixels: draw it as PNG first"} | dict.fr
 """{how a file's name ends: why it is neither a picture nor a sound that is read}"""
 
 
-def _path_problem(name: str, base: Path | None) -> str | None:
+def path_problem(name: str, base: Path | None) -> str | None:
+    """Why a cell can't name a file of that folder, its links resolved; None if it does."""
     if "://" in name:
         return "is an address: fetch it first, and name the file"
     if base is None:
