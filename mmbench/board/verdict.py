@@ -108,11 +108,7 @@ def verdict(rows: Sequence[Row]) -> Verdict:
 def _reference(row: Row | None) -> Row | None:
     if row is None:
         return None
-    return {"contender": row["contender"], "mean": _mean(row), **row["reference"]}
-
-
-def _mean(row: Row) -> float:
-    return float(row["metrics"][row["metric"]]["mean"])
+    return {"contender": row["contender"], "mean": row["metrics"][row["metric"]]["mean"], **row["reference"]}
 
 
 def _counts(fusions: Sequence[Row]) -> Counts:

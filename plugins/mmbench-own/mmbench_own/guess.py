@@ -164,7 +164,7 @@ def _head(name: str, target: Guess | None, guesses: Sequence[Guess]) -> Iterator
         for other in dict.fromkeys(other for _, other in readers.values()):
             yield f"# {other}"
     yield ""
-    yield "[task.data]                     # every key: docs/your-data.md"
+    yield "[task.data]                     # every key: docs/guides/your-data.md"
 
 
 def _columns(guesses: Sequence[Guess], target: Guess | None) -> Iterator[str]:
