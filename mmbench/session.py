@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmbench import plugins as plugins_
-from mmbench.api.parts import Metric
 from mmbench.api.record import Record, Refit
 from mmbench.api.suite import Suite
 from mmbench.engine import plan as planning
@@ -59,9 +58,9 @@ class Run:
 
     def boards(self, catalog: Catalog) -> "list[Board]":
         """The rows in boards of what may be compared: more than one if another mmbench resumed the run."""
-        from mmbench.board.gate import boards
+        from mmbench.rescoring import boards
 
-        return boards.boards([self.data], judges(catalog))
+        return boards([self.data], catalog)
 
     def leaderboard(self, plugins: Sequence[str] = ()) -> "pd.DataFrame":
         """The leaderboard as a table: nested figures become columns such as "metrics.accuracy.mean".
@@ -243,13 +242,6 @@ def run(
     of every trial and cell. What an earlier run has stored is not done again. Raises MMBenchError for what is wrong.
     """
     return open_run(suite, **options).execute(workers=workers, on_event=on_event)
-
-
-def judges(catalog: Catalog) -> Mapping[str, Metric]:
-    """The metrics as boards need them: those of plugins score in a process of their own, which may hang or crash."""
-    from mmbench.engine.run.scoring import apart
-
-    return apart(catalog)
 
 
 def find_run(run: str, results: str | Path = "results") -> Run:

@@ -223,8 +223,8 @@ def line(found: list[Task], protocol: Protocol, *, worlds: int) -> Line:
             lost.append(ranks[str(best)] > 1)
             each = task.seconds[:, 0] + task.seconds[:, 1] * seeds + task.seconds[:, 2] * protocol.default
             seconds += protocol.folds * float(each.sum()) / worlds
-    out, told_of = ([float(own) for own in np.mean(table, axis=0)] for table in (left_out, gains))
-    return Line(protocol, seconds, out, told_of, float(np.mean(lost)))
+    told_worse, told_gains = ([float(own) for own in np.mean(figures, axis=0)] for figures in (left_out, gains))
+    return Line(protocol, seconds, told_worse, told_gains, float(np.mean(lost)))
 
 
 def _shown(family: Family, pairs: Array, one: int, reference: int, gain: float) -> list[bool]:

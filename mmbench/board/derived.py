@@ -35,8 +35,9 @@ def against_parent(entry: Entry, entries: Sequence[Entry], tests: Family | None)
     ours, theirs = entry.draws(metric), parent.draws(metric)
     if tests and ours and theirs:
         apart = stats.difference(ours, theirs, sign=entry.sign)
-        found |= {"low": apart.low, "high": apart.high, "p": apart.p, "correction": tests.correction}
-        found["corrected"] = tests.p(entry.record.contender, parent.record.contender)
+        pair = entry.record.contender, parent.record.contender
+        found |= {"low": apart.low, "high": apart.high, "p": apart.p}
+        found |= {"corrected": tests.p(*pair), "correction": tests.correction(*pair)}
     return found
 
 

@@ -272,7 +272,18 @@ def notes(rows: list[dict[str, Any]]) -> list[str]:
     text += [
         f"{mark} {meaning}" for state, (mark, meaning) in MARKS.items() if any(r.get("plan") == state for r in rows)
     ]
-    return [*text, *_test_seen(rows), *gaps(rows), *policy(rows)]
+    return [*text, *_far_seeds(rows), *_test_seen(rows), *gaps(rows), *policy(rows)]
+
+
+def _far_seeds(rows: list[dict[str, Any]]) -> list[str]:
+    """The seeds that lie far from their contender's others, as those that collapsed do."""
+    return [
+        f"{plain(row['contender'])}, {plain(row['task'])}: seed {far['seed']} ({score(far['score'])}) lies far from "
+        f"its others ({score(far['others'][0])} to {score(far['others'][1])}), as where a training collapses; "
+        "more refit seeds tell how often it does."
+        for row in rows
+        if (far := row.get("far_seed"))
+    ]
 
 
 def chosen(row: Mapping[str, Any]) -> str:

@@ -16,6 +16,7 @@ from mmbench.board.entries import GAP, Entry, entries, figure, mean, metric_name
 from mmbench.board.folds import LACKING
 from mmbench.board.stats import resampling as stats
 from mmbench.board.stats.family import Family, holm
+from mmbench.board.stats.moderated import far_seed
 from mmbench.store.reading import RunData
 from mmbench.trust.registration import standing
 
@@ -249,6 +250,20 @@ def _why_unranked(entry: Entry) -> str | None:
     return f"no {entry.record.metric}: {why}" if why else None
 
 
+def _far_seed(entry: Entry) -> Row | None:
+    """{"seed", "score", "others": [lowest, highest]} of a seed that lies far from the contender's others."""
+    metric = entry.record.metric
+    own, refits = entry.alone(metric), [r for r in entry.refits("tuned") if metric in r.metrics]
+    if own is None or len(refits) != own.seeds:
+        return None
+    scores = [refit.metrics[metric] for refit in refits]
+    place = far_seed(scores, own, [peer.alone(metric) for peer in entry.peers if peer is not entry])
+    if place is None:
+        return None
+    others = sorted(scores[:place] + scores[place + 1 :])
+    return {"seed": refits[place].seed, "score": scores[place], "others": [others[0], others[-1]]}
+
+
 def _row(
     entry: Entry,
     found: Sequence[Entry],
@@ -292,5 +307,6 @@ def _row(
         | {name: figure(value) for name, value in record.spent.items()},
         "sandbox": record.environment.get("sandbox"),
         "curves": _curves(entry.refits("tuned")) if fine else {},
+        **({"far_seed": far} if fine and (far := _far_seed(entry)) else {}),
         **({"warnings": list(warnings)} if (warnings := record.dataset.get("warnings")) else {}),
     }

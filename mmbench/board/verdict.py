@@ -12,9 +12,11 @@ from math import exp, log
 from statistics import median
 from typing import Any, TypeAlias
 
+from mmbench.board import derived
 from mmbench.board.figures import quantity, score, shown, signed, with_interval
 from mmbench.board.stats.across import across, told_apart
 from mmbench.board.stats.learning import largest, many
+from mmbench.board.stats.pareto import cheapest
 from mmbench.board.stats.reference import LEVEL
 
 Row: TypeAlias = dict[str, Any]
@@ -100,17 +102,13 @@ def verdict(rows: Sequence[Row]) -> Verdict:
     )
     seeds = min((row["metrics"][row["metric"]]["n_seeds"] for row in ranked), default=0)
     said = [*_on_fusing(found, fusions), *_on_the_reference(found), *_on_the_best(found, ranked), *_on_tuning(found)]
-    return Verdict(**{**vars(found), "sentences": (*said, *_on_seeds(seeds))})
+    return Verdict(**{**vars(found), "sentences": (*said, *derived.sentences(rows), *_on_seeds(seeds))})
 
 
 def _reference(row: Row | None) -> Row | None:
     if row is None:
         return None
-    return {"contender": row["contender"], "mean": _mean(row), **row["reference"]}
-
-
-def _mean(row: Row) -> float:
-    return float(row["metrics"][row["metric"]]["mean"])
+    return {"contender": row["contender"], "mean": row["metrics"][row["metric"]]["mean"], **row["reference"]}
 
 
 def _counts(fusions: Sequence[Row]) -> Counts:
@@ -140,11 +138,12 @@ def _set(among: Sequence[str], *, tested: bool = True) -> Row:
 
 
 def _cheapest(rows: Sequence[Row]) -> Row | None:
-    known = [row for row in rows if row["cost"].get(COST) is not None]
-    if not known:
-        return None
-    row = min(known, key=lambda row: row["cost"][COST])  # of equal ones the first, which scores most
-    return {"contender": row["contender"], "kind": row["kind"], "cost": COST, "value": row["cost"][COST]}
+    row = cheapest(rows, COST)  # of equal ones the first, which scores most
+    return (
+        None
+        if row is None
+        else {"contender": row["contender"], "kind": row["kind"], "cost": COST, "value": row["cost"][COST]}
+    )
 
 
 def _median(fusions: Sequence[Row], name: str) -> Median | None:

@@ -85,6 +85,21 @@ def told(cell: Cell) -> dict[str, Any]:
     }
 
 
+JUDGES = "metrics"
+"""What of a record's identity is no part of its cell's key."""
+
+
+def judges(metrics: Iterable[Part]) -> dict[str, dict[str, str]]:
+    """What a record says of the code of all metrics that scored it."""
+    return {JUDGES: {metric.name: source(metric).hash for metric in metrics}}
+
+
+def judged_by(record: Record) -> Mapping[str, str]:
+    """{metric: hash of its code} when the record was scored; empty where it does not say."""
+    found = record.identity.get(JUDGES)
+    return found if isinstance(found, Mapping) else {}
+
+
 def changes(cell: Cell, record: Record) -> list[str]:
     """Why the cell is not the one that `record` is of, each reason in a few words: "torch 2.13.0 → 2.14.1"."""
     then, now = record.identity, told(cell)

@@ -127,7 +127,7 @@ def record(
         default_params={**state.base, **default_params(cell, catalog)} if status != "skipped" else {},
         space_hash=cell.space_hash,
         parts=dict(cell.parts),
-        identity=identity.told(cell),
+        identity={**identity.told(cell), **identity.judges(fitting)},
         refits=tuple(state.refits),
         cost=dict(state.cost),
         budget={

@@ -105,7 +105,7 @@ def _check_winner(where: str, cell: Cell, record: Record) -> Iterator[Finding]:
     winner = trials.winner(cell, record)
     if record.params != (dict(winner.params) if winner else {}):
         of = (
-            f"trial {winner.number}, the best on validation ({winner.score!r})"
+            f"trial {winner.number}, of the configuration that is the best on validation ({winner.score!r})"
             if winner
             else "no trial: none ended well"
         )

@@ -138,7 +138,8 @@ class Replay:
         told = identity.told(cell)
         pairs: list[tuple[str, Any, Any]] = [("its search space", record.space_hash, cell.space_hash)]
         pairs += [(f"parts.{n}", record.parts.get(n), cell.parts.get(n)) for n in {**cell.parts, **record.parts}]
-        pairs += [(f"identity.{n}", record.identity.get(n), told.get(n)) for n in {**told, **record.identity}]
+        names = {**told, **record.identity}.keys() - {identity.JUDGES}
+        pairs += [(f"identity.{n}", record.identity.get(n), told.get(n)) for n in sorted(names)]
         yield from altered("record", where, pairs, against="what its key was made of")
         yield from self._modalities(where, record, cell)
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from mmbench.api.parts import Metric
 from mmbench.api.parts.scores import curve_point, scored
 from mmbench.api.record import Record, Refit
-from mmbench.api.suite import CorruptionSpec, Suite, TaskSpec, task_of
+from mmbench.api.suite import CorruptionSpec, Suite, TaskSpec, fold_of, task_of
 from mmbench.engine import identity
 from mmbench.errors import StoreError
 from mmbench.store.reading import PREDICTIONS, RunData, load_predictions, load_run_targets
@@ -66,12 +66,13 @@ class Examiner:
         return sorted({path.name for path in folder.glob("*")} - named) if folder.is_dir() else []
 
     def _note_source(self, record: Record) -> None:
-        then = record.parts.get(f"metric.{record.metric}")
-        part = self.metrics.get(record.metric)
-        if part is None or then is None or not record.identity:
+        if not record.identity:
             return
-        if (now := identity.source(part).hash) != then:
-            self.changed[record.metric] = f"its source has changed since (then {then}, now {now})"
+        then_of = {record.metric: record.parts.get(f"metric.{record.metric}"), **identity.judged_by(record)}
+        for name, then in then_of.items():
+            part = self.metrics.get(name)
+            if part is not None and then is not None and (now := identity.source(part).hash) != then:
+                self.changed[name] = f"its source has changed since (then {then}, now {now})"
 
     def _targets(self) -> Iterator[Finding]:
         stored = {task: entry for task, (_, entry) in self.contents.targets.items()}
@@ -138,7 +139,9 @@ class Examiner:
         if record.cell == other.cell and not record.derived and refit.seed != first.seed:
             yield Finding("predictions", where, f"{what}: one training was stored for two")
         elif record.task != other.task:
-            yield Finding("predictions", where, f"{what}: two folds have no row in common")
+            folds = fold_of(record.task)[1] != fold_of(other.task)[1]
+            why = "two folds have no row in common" if folds else "other train rows give other predictions"
+            yield Finding("predictions", where, f"{what}: {why}")
         elif refit.params != first.params:
             self.notes.append(f"{where}: {what}")
 

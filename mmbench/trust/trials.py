@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from mmbench.api.parts.scores import sign
 from mmbench.api.record import Record, Trial
+from mmbench.api.record import winner as best
 from mmbench.api.suite import Budget, Suite, task_of
 from mmbench.trust.contents import Cell, place
 from mmbench.trust.findings import Finding, altered
@@ -95,10 +96,8 @@ def check_spent(where: str, cell: Cell, record: Record) -> Iterator[Finding]:
 
 
 def winner(cell: Cell, record: Record) -> Trial | None:
-    """The best trial that ended well; the earliest of equals."""
-    better = _sign(record)
-    ended = [trial for _, trial in cell.trials if trial.status == "ok" and trial.score is not None]
-    return min(ended, key=lambda trial: (-better * (trial.score or 0.0), trial.number), default=None)
+    """The first trial of the configuration that won."""
+    return best((trial for _, trial in cell.trials), sign=_sign(record))
 
 
 def _sign(record: Record) -> int:

@@ -306,3 +306,14 @@ def test_what_a_contender_is_follows_from_what_it_saw_and_did(build: Build, metr
     (marked,) = [row for row in rows if row["reference"]]
     assert marked["contender"] == "gated", "what is derived was not tuned as the others were"
     assert marked["reference"]["next"] is marked["reference"]["margin"] is None
+
+
+def test_a_seed_far_from_its_others_is_noted_beside_its_row(build: Build, metrics: Metrics) -> None:
+    several = [{"task": "a", "contender": f"c{k}", "tuned": [0.70, 0.71, 0.69]} for k in range(4)]
+    fell = {"task": "a", "contender": "fell", "tuned": [0.72, 0.25, 0.71]}
+    rows = leaderboard(build([*several, fell]), metrics)
+    found = row_of(rows, "fell")["far_seed"]
+    assert found == {"seed": 1, "score": 0.25, "others": [0.71, 0.72]}
+    assert all("far_seed" not in row for row in rows if row["contender"] != "fell")
+    (note,) = [note for note in figures.notes(rows) if "lies far from its others" in note]
+    assert note.startswith("fell, a: seed 1 (.250) lies far from its others (.710 to .720)")

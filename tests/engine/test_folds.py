@@ -14,6 +14,7 @@ from mmbench import plugins, session
 from mmbench.api.suite import Budget, ContenderSpec, CorruptionSpec, Suite, TaskSpec, fold_name, fold_of, task_of
 from mmbench.board.compare import compare
 from mmbench.board.folds import joined
+from mmbench.board.stats.learning import curves
 from mmbench.engine import identity, plan
 from mmbench.engine.events import CellFinished
 from mmbench.engine.jobs.job import LoadData, Prepare
@@ -33,14 +34,17 @@ SUITE = Suite(
     name="folded",
     version=1,
     budget=Budget(trials=3, batch=2, epochs=3, refit_seeds=2),
-    tasks=(TaskSpec("toy", "toy", "accuracy", folds=K, corruptions=(DAMAGE,)),),
-    contenders=(ContenderSpec("majority", ("majority",)), ContenderSpec("concat", ("concat",))),
+    tasks=(
+        TaskSpec("toy", "toy", "accuracy", folds=K, corruptions=(DAMAGE,)),
+        TaskSpec("sized", "toy", "accuracy", train_sizes=(24, 240)),
+    ),
+    contenders=(ContenderSpec("majority", ("majority",)), ContenderSpec("concat", ("concat",), tasks=("toy",))),
 )
 CATALOG = plugins.load([TOYS])
 
 
 def by_contender(run: session.Run) -> dict[str, dict[str, Any]]:
-    return {row["contender"]: row for row in run.rows(CATALOG)}
+    return {row["contender"]: row for row in run.rows(CATALOG) if row["task"] == "toy"}
 
 
 @pytest.fixture(scope="module")
@@ -53,8 +57,9 @@ def whole(shared_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> sessi
 
 def test_the_board_has_one_row_a_contender_over_all_rows(whole: session.Run) -> None:
     run = whole
-    assert sorted(run.data.cells) == sorted((f"toy#{n}", c) for n in (1, 2, 3) for c in ("concat", "majority"))
-    rows = run.rows(CATALOG)
+    folds = [(f"toy#{n}", c) for n in (1, 2, 3) for c in ("concat", "majority")]
+    assert sorted(run.data.cells) == sorted([*folds, ("sized@24", "majority"), ("sized@240", "majority")])
+    rows = [row for row in run.rows(CATALOG) if row["task"] == "toy"]
     assert [(row["task"], row["contender"], row["test_rows"]) for row in rows] == [
         ("toy", "concat", ROWS),
         ("toy", "majority", ROWS),
@@ -87,6 +92,16 @@ def test_the_board_has_one_row_a_contender_over_all_rows(whole: session.Run) -> 
     assert not report.findings, report.findings
     comparison = compare(run.data, CATALOG.metrics, first="concat", second="majority")[0]
     assert (comparison.task, comparison.items, comparison.reason) == ("toy", ROWS, None)
+
+
+def test_train_sizes_stand_beside_folds(whole: session.Run) -> None:
+    """Verified with them, above: the same validation and test rows, and so many of train."""
+    rows = {record.task: record.dataset["rows"] for record in whole.data.records if record.task.startswith("sized")}
+    assert rows == {f"sized@{size}": {"train": size, "validation": 100, "test": 120} for size in (24, 240)}
+    few, every = (reading.load_targets(whole.folder, f"sized@{size}").tolist() for size in (24, 240))
+    assert few == every
+    (curve,) = curves(whole.rows(CATALOG))
+    assert (curve["task"], curve["sizes"]) == ("sized", [24, 240])
 
 
 def test_the_easiest_fold_can_not_stand_for_another(whole: session.Run, tmp_path: Path) -> None:
@@ -171,6 +186,7 @@ def test_keys_of_folds_of_before_stay(suite: Suite) -> None:
     content = asdict(cell) | {"parent": None, "fold": {"number": 1, "of": K}}
     for name in ("key", "skip", "sources", "parent", "size"):
         del content[name]
+    content["budget"] = {name: value for name, value in content["budget"].items() if value is not None}
     assert cell.key == identity.digest(content | {"protocol": identity.PROTOCOL, "device": "cpu"})
 
 

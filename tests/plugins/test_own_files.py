@@ -88,7 +88,9 @@ def test_a_group_stays_together_and_time_goes_forward(load: Load) -> None:
     assert not (days[0] | days[1]) & days[2]
     timed = load(split={"time": "age"})
     ages = [cells(split)[:, 0] for split in timed.values()]
+    assert timed["train"]["time: age"] == ages[0].tolist()  # as folds by time need it
     assert ages[0].max() < ages[1].min() < ages[1].max() < ages[2].min()
+    assert [list(split["time: age"]) for split in timed.values()] == [age.tolist() for age in ages], "as folds need it"
 
 
 def test_splits_by_files_and_by_a_column_under_other_names(load: Load, tmp_path: Path) -> None:
@@ -100,7 +102,7 @@ def test_splits_by_files_and_by_a_column_under_other_names(load: Load, tmp_path:
     (tmp_path / "s.csv").write_text(
         "\n".join([f"{HEADER},part", *(f"{line},{names[n % 3]}" for n, line in enumerate(ROWS))])
     )
-    with pytest.raises(DataError, match=r"^split: s.csv, row 2: 'lern' is no split; write names"):
+    with pytest.raises(DataError, match=r"^data of 'mine': split: s.csv, row 2: 'lern' is no split; write names"):
         load(files="s.csv", split={"column": "part"})
     own = load(files="s.csv", split={"column": "part", "names": {"train": "lern"}})
     assert [len(split) for split in own.values()] == [14, 13, 13]

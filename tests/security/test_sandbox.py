@@ -7,8 +7,11 @@ from pathlib import Path
 
 import pytest
 
+import mmbench
 from mmbench.engine.executors import sandbox
+from mmbench.engine.executors.worker import Setting, _code
 from mmbench.errors import MMBenchError
+from mmbench.plugins import Needed
 
 needs_landlock = pytest.mark.skipif(sandbox.state().startswith("none"), reason=sandbox.state())
 CONFINED = """
@@ -239,3 +242,14 @@ def test_a_misspelt_switch_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MMBENCH_SANDBOX", "of")
     with pytest.raises(MMBenchError, match="it can be on or off"):
         sandbox.state()
+
+
+def test_code_that_lies_in_the_cache_can_be_imported() -> None:
+    """A cache may be the checkout that mmbench and its plugins are installed from, which also holds results."""
+    root = Path(mmbench.__file__).resolve().parents[1]
+    found = _code(Setting(root, "cpu", Needed((), ()), hidden=(root / "results", root / "mmbench" / "truth")))
+    assert root / "plugins" / "mmbench-fusion" / "mmbench_fusion" in found
+    assert root / "mmbench" not in found, "something hidden lies in it"
+    assert root / "mmbench" in _code(Setting(root, "cpu", Needed((), ()), hidden=(root / "results",)))
+    assert not any(path in (root, root / "results", *root.parents) for path in found)
+    assert not _code(Setting(Path("/nowhere"), "cpu", Needed((), ())))

@@ -15,7 +15,7 @@ Row: TypeAlias = dict[str, Any]
 
 def mark(rows: Sequence[Row]) -> None:
     """Add to each row of a task with train sizes its `train_size`; to its gain `over_sizes`, the p that is corrected
-    for all pairs, corrected (Bonferroni) for the task's sizes too; and to a fusion's `pays_from`, the size from which
+    within its size, corrected (Bonferroni) for the task's sizes too; and to a fusion's `pays_from`, the size from which
     on, at it and at each larger one, it is shown by that p to beat the best tuned single modality, or None."""
     for own in _tasks(rows).values():
         sizes = sorted(own)

@@ -95,6 +95,15 @@ def noise(row: Row, key: str, rows: Sequence[Row] = ()) -> float:
     return max(share, busy, BETWEEN / 2) * abs(value)
 
 
+def cheapest(rows: Sequence[Row], key: str) -> Row | None:
+    """The first of the rows whose cost is no further from the least than the noise of both; None if none has it."""
+    known = [(value, row) for row in rows if (value := _in(row, key)) is not None]
+    if not known:
+        return None
+    least, one = min(known, key=lambda found: found[0])
+    return next(row for value, row in known if value <= least + noise(row, key, rows) + noise(one, key, rows))
+
+
 def _in(row: Row, *keys: str) -> float | None:
     """A number among the row's costs, if it is one."""
     found: Any = row.get("cost")

@@ -52,9 +52,14 @@ def compare(
     from mmbench import plugins, session
     from mmbench.board import compare as comparing
     from mmbench.board.report import escape, finite, markdown_cell
+    from mmbench.rescoring import judges, rescored
 
     data = session.find_run(run, results).data
-    metrics = session.judges(plugins.load(plugin or ()))
+    catalog = plugins.load(plugin or ())
+    metrics = judges(catalog)
+    data, notes = rescored(data, catalog, metrics)
+    for note in notes:
+        terminal.warn(note)
     found = comparing.compare(data, metrics, first=first, second=second, tasks=task or (), metric=metric)
     if form is Form.json:
         terminal.show_json(

@@ -92,8 +92,7 @@ def leaderboard(
       mmbench leaderboard results/starter --format json
       mmbench leaderboard starter --best -o winners.toml
     """
-    from mmbench import plugins, session
-    from mmbench.board.gate import boards as made
+    from mmbench import plugins, rescoring
     from mmbench.board.gate import conditions
 
     if by is not By.task and form not in (Form.table, Form.markdown):
@@ -107,7 +106,7 @@ def leaderboard(
         return
     if not separate:
         conditions.check(data)
-    boards = made.boards(data, session.judges(plugins.load(plugin or ())))
+    boards = rescoring.boards(data, plugins.load(plugin or ()))
     if len(boards) > 1:
         terminal.warn(f"not all rows can be compared: {len(boards)} boards, whose titles say what differs")
     with _target(output) as console:

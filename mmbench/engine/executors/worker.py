@@ -10,9 +10,11 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from importlib.metadata import entry_points
+from importlib.util import find_spec
 from multiprocessing import current_process, parent_process
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -204,13 +206,28 @@ def _confine(job: Job, setting: Setting) -> None:
 
 
 def _code(setting: Setting) -> list[Path]:
-    """What is to be imported although it lies in the cache: Python's environment, files of `--plugin`, where somebody
-    has put them there."""
+    """What is to be imported although it lies in the cache: Python's environment, packages that are installed from a
+    checkout, files of `--plugin`, where somebody has put them there."""
     hidden = {path.resolve() for path in setting.hidden}
+    cache = setting.cache.resolve()
     sources = (one for one in setting.sources if one.endswith(".py"))
     inside = [Path(place).resolve() for place in (sys.prefix, sys.base_prefix, *sources)]
-    cache = setting.cache.resolve()
+    packages = _packages({"mmbench", *(setting.plugins.installed or ())})
+    if setting.plugins.installed is None or any(cache in path.parents for path in packages):
+        packages += _packages({entry.module for entry in entry_points(group="mmbench")})
+    inside += [path for path in packages if not any(path in place.parents for place in hidden)]
     return [path for path in inside if cache in path.parents and hidden.isdisjoint((path, *path.parents))]
+
+
+def _packages(modules: Iterable[str]) -> list[Path]:
+    """Where the packages of these modules lie; none is imported for it."""
+    found: list[Path] = []
+    for name in {module.partition(".")[0] for module in modules}:
+        with suppress(ImportError, ValueError):
+            spec = find_spec(name)
+            places = (spec.submodule_search_locations or [spec.origin or ""]) if spec else ()
+            found += [Path(place).resolve() for place in places if place]
+    return found
 
 
 def main(work: Work, environ: Mapping[str, str], connection: Connection) -> None:

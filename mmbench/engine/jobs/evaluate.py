@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 from mmbench.api.parts import Metric
 from mmbench.api.parts.scores import curve_point, sign
-from mmbench.api.record import Refit, Trial
+from mmbench.api.record import Refit, Trial, winner
 from mmbench.api.space import Params
 from mmbench.api.suite import CorruptionSpec
 from mmbench.engine.data.tables import viewed
@@ -49,20 +49,18 @@ def fitting_metrics(cell: Cell, catalog: Catalog) -> list[Metric]:
 
 
 def best(trials: Sequence[Trial], direction: str) -> Trial | None:
-    """The best trial that ended well; the earliest of equals."""
-    ended = [trial for trial in trials if trial.status == "ok" and trial.score is not None]
-    better = sign(direction)
-    return min(ended, key=lambda trial: (-better * (trial.score or 0.0), trial.number), default=None)
+    """The first trial of the configuration that won."""
+    return winner(trials, sign=sign(direction))
 
 
 def schedule(cell: Cell, trials: Sequence[Trial], catalog: Catalog, base: Params) -> list[tuple[Role, int, Params]]:
     """Which refits a cell needs: (role, seed number, parameters). The default is refitted too, unless it won. base:
     what a derived cell's configurations have of its parent's."""
-    winner = best(trials, cell.direction)
-    if winner is None:
+    first = best(trials, cell.direction)
+    if first is None:
         return []
-    wanted: list[tuple[Role, int, Params]] = [("tuned", seed, winner.params) for seed in cell.budget.seeds("tuned")]
-    if winner.number != 0:
+    wanted: list[tuple[Role, int, Params]] = [("tuned", seed, first.params) for seed in cell.budget.seeds("tuned")]
+    if first.number != 0:
         default = {**base, **default_params(cell, catalog)}
         wanted += [("default", seed, default) for seed in cell.budget.seeds("default")]
     return wanted

@@ -37,6 +37,12 @@ class Own(mb.Dataset):
     folder: Path
 
     def load(self, cache: Path) -> "DatasetDict":
+        try:
+            return self._load(cache)
+        except DataError as error:
+            raise DataError(f"data of {self.name!r}: {error}") from error
+
+    def _load(self, cache: Path) -> "DatasetDict":
         import numpy as np
         from datasets import DatasetDict
 
@@ -50,22 +56,31 @@ class Own(mb.Dataset):
         )
 
     def files(self) -> Sequence[Path]:
+        """What holds rows, and the folders of pictures and sounds that these name: a file's name may tell its label."""
+        bases = {file.parent for file in self._sources()[:1]}
+        tops = {base / path.relative_to(base).parts[0] for base in bases for path in self._named() if path.exists()}
+        return [*self._sources(), *sorted(tops)]
+
+    def _sources(self) -> list[Path]:
+        """The files of rows, or the folder."""
         if self.form.folder:
             return [self.folder / self.form.folder]
         return [file for names in self.form.files.values() for file in reading.all_files(self.folder, names)]
 
     def origin(self) -> str:
         said = json.dumps(self.table, sort_keys=True)
-        return hashlib.sha256(f"{said}\0{content_hash(self.files())}\0{self._named()}".encode()).hexdigest()
+        rows, named = content_hash(self._sources()), content_hash(path for path in self._named() if path.is_file())
+        return hashlib.sha256(f"{said}\0{rows}\0{named}".encode()).hexdigest()
 
-    def _named(self) -> str:
-        """A hash of the pictures and sounds that rows of files name by their paths."""
+    def _named(self) -> Sequence[Path]:
+        """The pictures and sounds that rows of files name by their paths, within the folder of these files."""
         named = [one.columns[0] for one in self.form.modalities.values() if one.kind in FILES]
         if not named or not self.form.files:
-            return ""
-        files = tuple(self.files())
-        found = _paths(files, tuple(map(file_hash, files)), self.form.separator, tuple(named))
-        return content_hash(path for path in found if path.is_file())
+            return ()
+        files = tuple(self._sources())
+        base = files[0].parent
+        texts = _cells(files, tuple(map(file_hash, files)), self.form.separator, tuple(named))
+        return [base / text for text in texts if not typed.path_problem(text, base.resolve())]
 
     def _rows(self, cache: Path) -> "tuple[Rows, list[str] | None]":
         """All rows, and what the data call the split of each, if they do."""
@@ -102,6 +117,7 @@ class Own(mb.Dataset):
         self, rows: Rows, part: "Array", truth: Any, classes: Sequence[str]
     ) -> "tuple[dict[str, Any], Features]":
         """{column: its values} of all rows, and their types."""
+        import pyarrow as pa
         from datasets import ClassLabel, Features, Image, List, Value
 
         train = (part == 0).nonzero()[0]
@@ -128,6 +144,9 @@ class Own(mb.Dataset):
             columns[self.target.columns[0]], types[self.target.columns[0]] = truth, kinds[self.target.type]
         if self.groups:
             columns[self.groups], types[self.groups] = rows.column(str(self.form.split.group)), None
+        if self.time:
+            columns[self.time] = pa.chunked_array([typed.times(rows, str(self.form.split.time))])
+            types[self.time] = None
         return columns, Features(types)
 
 
@@ -147,6 +166,7 @@ def make(name: str, table: Mapping[str, Any], folder: Path) -> Own:
         "background": read.background,
         "unreadable": read.unreadable,
         "groups": f"group: {read.split.group}" if read.split.group else None,
+        "time": f"time: {read.split.time}" if read.split.time else None,
         "table": table,
         "form": read,
         "folder": folder,
@@ -156,15 +176,14 @@ def make(name: str, table: Mapping[str, Any], folder: Path) -> Own:
 
 
 @cache
-def _paths(
+def _cells(
     files: tuple[Path, ...], contents: tuple[str, ...], separator: str | None, columns: tuple[str, ...]
-) -> tuple[Path, ...]:
-    """Every file that these columns name, each once; read again only when a file of rows has changed."""
+) -> tuple[str, ...]:
+    """Every path in these columns, each once; read again only when a file of rows has changed."""
     rows = reading.read(files, separator)
-    base = files[0].parent
     cells = (cell for column in columns if column in rows.names for cell in rows.column(column).to_pylist())
     named = (cell.get("path") if isinstance(cell, dict) and cell.get("bytes") is None else cell for cell in cells)
-    return tuple(dict.fromkeys(base / cell.strip() for cell in named if isinstance(cell, str) and cell.strip()))
+    return tuple(dict.fromkeys(text for cell in named if isinstance(cell, str) and (text := cell.strip())))
 
 
 def _some(columns: Mapping[str, Any], features: "Features", rows: "Array") -> "Dataset":

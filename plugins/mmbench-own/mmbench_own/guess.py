@@ -7,8 +7,9 @@ import json
 import os
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from mmbench.errors import DataError
 from mmbench_own import folders, reading, typed
@@ -44,6 +45,10 @@ class Guess:
     """number, category, date, text, image, audio, series, split, or out (left out)."""
     why: str
     distinct: int = 0
+    gaps: frozenset[str] = frozenset()
+    """Words that seem to stand for a missing value."""
+    whole: bool = True
+    """Whether each row has a value."""
 
 
 def task(name: str, source: Path, folder: Path) -> str:
@@ -65,6 +70,8 @@ def task(name: str, source: Path, folder: Path) -> str:
             said.append(f"separator = {json.dumps(separator)}")
     guesses = [_guess(rows, column) for column in rows.names]
     target = _target(guesses)
+    if gaps := sorted({gap for g in guesses if g.kind in ("text", "category", "image", "audio") for gap in g.gaps}):
+        said.append(f"missing = {json.dumps(gaps, ensure_ascii=False)}")
     return "\n".join(
         [*_head(name, target, guesses), *said, "", *_columns(guesses, target), *_split(guesses, target, given), ""]
     )
@@ -82,6 +89,13 @@ def _separator(file: Path) -> str | None:
 
 
 def _guess(rows: Rows, column: str) -> Guess:
+    cells = rows.column(column).to_pylist()
+    gaps = {cell.strip() for cell in cells if isinstance(cell, str) and cell.strip() and typed.is_gap(cell, ())}
+    whole = not any(typed.is_gap(cell, ()) for cell in cells)
+    return replace(_kind(rows, column, cells), gaps=frozenset(gaps), whole=whole)
+
+
+def _kind(rows: Rows, column: str, cells: Sequence[Any]) -> Guess:
     import pyarrow.types as types
 
     kind = rows.column(column).type
@@ -90,7 +104,6 @@ def _guess(rows: Rows, column: str) -> Guess:
         return Guess(column, "audio" if "Audio" in type(feature).__name__ else "image", "holds files")
     if types.is_list(kind) or types.is_large_list(kind):
         return Guess(column, "series", f"holds {kind}")
-    cells = rows.column(column).to_pylist()
     there = [cell for cell in cells if not typed.is_gap(cell, ())]
     distinct = {str(cell).strip() for cell in there}
     gaps = f", {len(cells) - len(there):,} missing" if len(there) < len(cells) else ""
@@ -118,16 +131,19 @@ def _guess(rows: Rows, column: str) -> Guess:
     if all(typed._day(cell) is not None for cell in there):
         return Guess(column, "date", many)
     words = sum(len(str(cell).split()) for cell in there) / len(there)
-    if len(distinct) <= (CATEGORY if words < WORDY else 10) and len(distinct) <= max(2, len(there) // 4):
+    if words < 1.5 and column.lower().endswith("id"):
+        return Guess(column, "out", f"an identifier, {many}; rows that share one may be a group: see split")
+    wordy = words >= WORDY
+    if wordy and 2 * len(there) < len(cells):
+        return Guess(column, "text", f"{many}, {words:.1f} words on average")
+    if len(distinct) <= (10 if wordy else CATEGORY) and len(distinct) <= max(2, len(there) // 4):
         return Guess(column, "category", many, len(distinct))
-    if words < 1.5 and len(distinct) == len(cells) and column.lower().endswith("id"):
-        return Guess(column, "out", "another word in each row: an identifier")
     return Guess(column, "text", f"{many}, {words:.1f} words on average")
 
 
 def _target(guesses: Sequence[Guess]) -> Guess | None:
-    """A column that is called like one; else the last category; else the last number."""
-    fitting = [g for g in guesses if g.kind in ("category", "number", "text")]
+    """Of the columns with a value in each row one that is called like a target; else the last category, or the last."""
+    fitting = [g for g in guesses if g.kind in ("category", "number", "text") and g.whole]
     named = [g for name in LABELS for g in fitting if g.column.lower() == name]
     return next(iter([*named, *[g for g in fitting[::-1] if g.kind == "category"], *fitting[::-1]]), None)
 
@@ -148,7 +164,7 @@ def _head(name: str, target: Guess | None, guesses: Sequence[Guess]) -> Iterator
         for other in dict.fromkeys(other for _, other in readers.values()):
             yield f"# {other}"
     yield ""
-    yield "[task.data]                     # every key: docs/your-data.md"
+    yield "[task.data]                     # every key: docs/guides/your-data.md"
 
 
 def _columns(guesses: Sequence[Guess], target: Guess | None) -> Iterator[str]:

@@ -1,5 +1,12 @@
-"""Rows of a data set of the Hugging Face hub, at a pinned commit."""
+"""Rows of a data set of the Hugging Face hub, at a pinned commit.
 
+All that the client keeps is put below our cache, a folder for each commit: processes that tune can't read it there, and
+no commit is answered with what is kept of another, as `datasets` does where it can't reach the one that was asked for.
+"""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,8 +24,10 @@ def rows(form: Form, cache: Path) -> "tuple[Rows, list[str]]":
     from datasets import Audio, Image, load_dataset
 
     name = str(form.hub)
+    place = cache / "hub" / str(form.revision)
     try:
-        found = load_dataset(name, form.configuration, revision=form.revision, cache_dir=str(cache / "hub"))
+        with _kept_in(place / "files"):
+            found = load_dataset(name, form.configuration, revision=form.revision, cache_dir=str(place))
     except Exception as error:  # whatever the client, the network and the files make of it
         said = told(error) or type(error).__name__
         raise DataError(f"hub {name!r} at {str(form.revision)[:12]}: {said[:300]}") from error
@@ -35,3 +44,17 @@ def rows(form: Form, cache: Path) -> "tuple[Rows, list[str]]":
         splits += [str(split)] * table.num_rows
     files = tuple(f"{name} {split}" for split in found)
     return Rows(joined(tables), files, features), splits
+
+
+@contextmanager
+def _kept_in(folder: Path) -> Iterator[None]:
+    """Have the client of the hub keep the files that it fetches in `folder`; they are read only once, and deleted."""
+    from huggingface_hub import constants
+
+    usual = constants.HF_HUB_CACHE
+    constants.HF_HUB_CACHE = str(folder)
+    try:
+        yield
+        shutil.rmtree(folder, ignore_errors=True)
+    finally:
+        constants.HF_HUB_CACHE = usual

@@ -244,7 +244,7 @@ def paths(form: Form, rows: Rows, column: str) -> list[Any]:
         if not name or name in form.missing:
             made.append(None)
             continue
-        problem = _path_problem(name, base)
+        problem = path_problem(name, base)
         if problem and not (form.unreadable == "missing" and problem == GONE):
             wrong.append((row, f"{_short(name)} {problem}"))
         made.append({"bytes": None, "path": str(base / name) if base else name})
@@ -259,13 +259,20 @@ def paths(form: Form, rows: Rows, column: str) -> list[Any]:
 
 
 GONE = "is not there"
+FOREIGN = {"svg": "is SVG, which has no pixels: draw it as PNG first"} | dict.fromkeys(
+    ("m4a", "aac", "wma", "mp4"), "can't be read by soundfile: convert it to WAV, FLAC, OGG or MP3 first"
+)
+"""{how a file's name ends: why it is neither a picture nor a sound that is read}"""
 
 
-def _path_problem(name: str, base: Path | None) -> str | None:
+def path_problem(name: str, base: Path | None) -> str | None:
+    """Why a cell can't name a file of that folder, its links resolved; None if it does."""
     if "://" in name:
         return "is an address: fetch it first, and name the file"
     if base is None:
         return "is a path: rows of a hub hold pictures and sounds themselves"
+    if (why := FOREIGN.get(name.rpartition(".")[2].lower())) is not None:
+        return why
     if Path(name).is_absolute():
         return "is an absolute path: write it relative to the file of rows"
     try:
@@ -360,6 +367,11 @@ def nested(rows: Rows, column: str) -> "pa.ChunkedArray":
     import pyarrow.types as types
 
     found = rows.column(column)
+    if types.is_string(found.type):
+        raise DataError(
+            f"column {column!r} holds text: a series or a video must be lists of numbers, as JSON lines and Parquet "
+            "hold; files of videos are not read"
+        )
     if not (types.is_list(found.type) or types.is_large_list(found.type) or types.is_fixed_size_list(found.type)):
         raise DataError(
             f"column {column!r} holds {found.type}, not lists of numbers: JSON lines and Parquet hold those"

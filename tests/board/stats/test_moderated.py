@@ -9,7 +9,7 @@ from hypothesis import strategies as some
 
 from mmbench.board.stats import resampling as stats
 from mmbench.board.stats.family import Family
-from mmbench.board.stats.moderated import FEWEST, PRIOR, moderated
+from mmbench.board.stats.moderated import FEWEST, PRIOR, far_seed, moderated
 from mmbench.board.stats.resampling import Draws
 from tests.board.stats.test_resampling import Share, drawn
 
@@ -131,3 +131,25 @@ def _of_pair(board: list[Draws]) -> float:
     """The corrected p of the best against the first."""
     names = sorted(map(str, range(len(board))), key=lambda name: -board[int(name)].mean)
     return Family(names, lambda a, b: stats.difference(board[int(a)], board[int(b)]).p).p(names[0], "0")
+
+
+def test_a_seed_that_collapsed_lies_far_from_its_others() -> None:
+    others: list[Draws | None] = [*scattering(4), None]
+
+    def place(*levels: float) -> int | None:
+        draw = np.random.default_rng(3)
+        values = [draw.normal(level, 1, 100) for level in levels]
+        return far_seed([float(value.mean()) for value in values], drawn(values, ROWS), others)
+
+    assert place(0.0, -3.0, 0.0) == 1
+    assert place(0.0, 0.0, 3.0) == 2
+    assert place(0.0, 0.0, 0.0) is None
+    assert place(0.0, -3.0, -3.0) == 0, "far above is far, too"
+    assert place(0.0, -3.0) is None, "of two nobody knows which it is"
+
+
+def test_without_a_yardstick_no_seed_is_far() -> None:
+    draw = np.random.default_rng(3)
+    values = [draw.normal(level, 1, 100) for level in (0.0, -3.0, 0.0)]
+    scores = [float(value.mean()) for value in values]
+    assert far_seed(scores, drawn(values, ROWS), [*scattering(2), settled(), None]) is None

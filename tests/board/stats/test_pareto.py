@@ -38,6 +38,15 @@ def test_the_noise_is_what_was_measured_and_at_least_that_between_processes() ->
         assert pareto.noise(loud, "latency_ms_p50") == 0.0
 
 
+def test_the_cheapest_is_the_first_of_equals() -> None:
+    rows = [row("a", 0.9, 1.04), row("b", 0.8, 1.0), row("c", 0.7, 1.3), row("d", 0.7, None)]
+    assert (pareto.cheapest(rows, "latency_ms_p50") or {})["contender"] == "b"
+    for own in rows:
+        own["cost"]["spread"] = {"latency_ms_p50": 0.001}
+    assert (pareto.cheapest(rows, "latency_ms_p50") or {})["contender"] == "a", "no dearer by more than the noise"
+    assert pareto.cheapest(rows[3:], "latency_ms_p50") is None
+
+
 def row(contender: str, score: float, cost: Any, *, direction: str = "max", rank: int | None = 1) -> dict[str, Any]:
     return {
         "task": "a",
