@@ -55,6 +55,18 @@ for number in range(start, 1_000_000):
 """
 
 
+def test_a_backup_of_hard_links_stays_what_it_was(folder: Path, tmp_path: Path) -> None:
+    """As `cp -al` makes one: an appended row would be in both."""
+    with Store.open(folder, SUITE) as store:
+        store.add_trial(trial(0))
+    backup = tmp_path / "backup.jsonl"
+    backup.hardlink_to(folder / "trials.jsonl")
+    with Store.open(folder, SUITE) as store:
+        store.add_trial(trial(1))
+    assert (len(backup.read_bytes().splitlines()), len(lines(folder))) == (1, 2)
+    assert sorted(path.name for path in folder.iterdir() if path.suffix == ".tmp") == []
+
+
 def test_kill_9_while_appending_loses_no_stored_row(folder: Path) -> None:
     seen = 0
     for _ in range(4):
