@@ -26,7 +26,7 @@ from mmbench.testing.rules import trained
 from mmbench.testing.rules.part import Array, assert_describes_itself, heads, leaves, settings, tasks, tried
 
 ROWS = 8
-METHODS = ("on_features", "loss", "on_gradients", "on_epoch")
+METHODS = ("on_start", "on_features", "task_loss", "loss", "on_gradients", "encoder_steps", "on_epoch")
 Gradients = Mapping[str, Tensor]
 
 
@@ -132,12 +132,30 @@ class ObjectiveContract:
             for name, gradient in before.items():
                 assert torch.equal(gradient, gradients[name]), f"the gradient of {name} was changed in place"
 
+    def test_encoder_steps(self, target: str) -> None:
+        """A finite factor, not negative, for encoders that there are; step after step."""
+        module: Any = self._build(target).train()
+        if not hasattr(module, "encoder_steps"):
+            return
+        for features in self._situations():
+            with torch.no_grad():
+                steps = module.encoder_steps(features, *self._judged(target))
+            assert set(steps) <= set(features), "steps of encoders that the model does not have"
+            for modality, factor in steps.items():
+                assert factor.shape == (), f"the factor of {modality} is {tuple(factor.shape)}, not a scalar"
+                assert factor.isfinite(), f"the factor of {modality} is {factor.item()}"
+                assert factor >= 0, f"the factor of {modality} is {factor.item()}"
+
     def test_order_of_modalities_does_not_matter(self, target: str) -> None:
         """Modalities are looked up by name."""
         module, features = self._build(target), self._learning()
         expected = self._loss(module, features, target)
         torch.manual_seed(0)
-        again = self.part().build(dict(reversed(list(self.inputs().items()))), self._outputs(target), self.params())
+        again: Any = self.part().build(
+            dict(reversed(list(self.inputs().items()))), self._outputs(target), self.params()
+        )
+        if hasattr(again, "on_start"):
+            again.on_start(self._judged(target)[1])
         again.load_state_dict(module.state_dict())
         for name, term in self._loss(again, dict(reversed(features.items())), target).items():
             torch.testing.assert_close(term, expected[name], rtol=1e-4, atol=1e-5)
@@ -155,8 +173,9 @@ class ObjectiveContract:
         one, two = (self._loss(m, self._learning(), target) for m in (module, again))
         assert all(torch.equal(one[name], two[name]) for name in one), "a state outside state_dict()"
 
-    def test_memory_is_released(self, target: str) -> None:
+    def test_memory_is_released(self) -> None:
         """Nothing global keeps a module: a search builds thousands."""
+        target = _supported(self)[0]
         module = self._build(target).train()
         self._loss(module, self._learning(), target)
         watch = weakref.ref(module)
@@ -202,6 +221,9 @@ class ObjectiveContract:
         chosen = self.params() if params is None else params
         module = self.part().build(self.inputs(), self._outputs(target), chosen)
         assert isinstance(module, nn.Module), f"build gives {type(module).__name__}, not a module"
+        if hasattr(module, "on_start"):
+            own: Any = module
+            own.on_start(self._judged(target)[1])
         return module
 
     def _learning(self, features: Mapping[str, Features] | None = None) -> dict[str, Features]:
@@ -229,7 +251,10 @@ class ObjectiveContract:
 
     def _loss(self, module: nn.Module, features: Mapping[str, Features], target: str) -> dict[str, Tensor]:
         own: Any = module
-        return dict(own.loss(features, *self._judged(target))) if hasattr(own, "loss") else {}
+        terms = dict(own.loss(features, *self._judged(target))) if hasattr(own, "loss") else {}
+        if hasattr(own, "task_loss"):
+            terms["in place of the task's"] = own.task_loss(*self._judged(target))
+        return terms
 
     def _gradients(self) -> dict[str, Tensor]:
         """Gradients of a model: each encoder's weight and bias, the fusion's, the output's."""

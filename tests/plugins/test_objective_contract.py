@@ -6,4 +6,5 @@ from mmbench.testing.objective import ObjectiveContract
 
 for part in mmbench_objectives():
     name = "".join(word.capitalize() for word in part.name.split("_"))
-    globals()[f"Test{name}"] = type(f"Test{name}", (ObjectiveContract,), {"part": part})
+    body = {"part": part, "configurations": 2}
+    globals()[f"Test{name}"] = type(f"Test{name}", (ObjectiveContract,), body)

@@ -22,6 +22,7 @@ from mmbench.engine.learn.dropout import Chances
 from mmbench.engine.learn.evaluation import Watch
 from mmbench.engine.learn.likeness import difference, obstacle
 from mmbench.engine.learn.model import CONVOLUTIONS, Batch, Inputs, Model, kernels, put_in
+from mmbench.engine.learn.objectives import owned, scaled, start
 from mmbench.engine.learn.optimizer import RowUpdater, factors, groups_of, in_order
 from mmbench.engine.learn.train import (
     Fit,
@@ -74,6 +75,7 @@ class Cohort:
         for model in models:
             put_in(model)
             model.to(lesson.train.device).eval()
+            start(model, cast(Tensor, lesson.train.target))
         self.models, self.recipes, self.lesson = models, recipes, lesson
         self.fits = [Fit() for _ in models]
         self.failures: dict[int, str] = {}
@@ -164,7 +166,11 @@ class Cohort:
                     raise NoCohortError("on_gradients gives gradients of what has none")
                 gradients |= changed
             columns = [gradients.get(n, leaf) for n, leaf in self._leaves.items()]  # what is idle is not read
-            self._move(torch.cat([column.detach().reshape(len(rows), -1) for column in columns], dim=1), progress)
+            slopes = torch.cat([column.detach().reshape(len(rows), -1) for column in columns], dim=1)
+            asks = hasattr(self.models[0].objective, "encoder_steps")
+            factors = owned(self._run(self._steps_of, (0,), judged), gradients) if asks else {}
+            with scaled({name: self._leaves[name].detach() for name in factors}, factors):
+                self._move(slopes, progress)
         return cast(Tensor, losses).detach()
 
     def _move(self, gradient: Tensor, progress: float) -> None:
@@ -178,7 +184,7 @@ class Cohort:
     def _losses(self, batch: Batch, target: Tensor) -> tuple[Tensor, Any]:
         """What vmap sees of one member's step."""
         loss, features, fused, target = step_loss(self._shell, batch, target, self._generator)
-        if not hasattr(self._shell.objective, "on_gradients"):
+        if not any(hasattr(self._shell.objective, hook) for hook in ("on_gradients", "encoder_steps")):
             return loss, ()
         judged: list[Tensor] = []
         self._shape = without({m: f.given for m, f in features.items()} | {None: (vars(fused), target)}, judged)
@@ -186,11 +192,18 @@ class Cohort:
 
     def _modulated(self, gradients: dict[str, Tensor], judged: list[Tensor]) -> dict[str, Tensor]:
         """What vmap sees of one member's `on_gradients`."""
+        part: Any = self._shell.objective
+        return dict(part.on_gradients(gradients, *self._judged(judged), self._generator))
+
+    def _steps_of(self, judged: list[Tensor]) -> dict[str, Tensor]:
+        """What vmap sees of one member's `encoder_steps`."""
+        part: Any = self._shell.objective
+        return dict(part.encoder_steps(*self._judged(judged)))
+
+    def _judged(self, judged: list[Tensor]) -> tuple[dict[str, Features], Fused, Tensor]:
         given = filled(self._shape, judged)
         fused, target = given.pop(None)
-        features = {m: Features(*made) for m, made in given.items()}
-        part: Any = self._shell.objective
-        return dict(part.on_gradients(gradients, features, Fused(**fused), target, self._generator))
+        return {m: Features(*made) for m, made in given.items()}, Fused(**fused), target
 
     def _judge(self, losses: Tensor, seconds: float) -> None:
         """Score every living member on validation, keep the best weights, let go of those that end here."""

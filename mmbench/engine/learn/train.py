@@ -20,6 +20,7 @@ from mmbench.api.parts.scores import sign
 from mmbench.engine import clock
 from mmbench.engine.learn.evaluation import left_as_it_was
 from mmbench.engine.learn.model import BLOCK, Batch, Inputs, Model, kernels, predict
+from mmbench.engine.learn.objectives import owned, scaled, start
 from mmbench.engine.learn.optimizer import Rule, Updater, groups_of
 from mmbench.errors import TrainingError
 
@@ -106,6 +107,7 @@ class Training:
         self._generator = torch.Generator(device).manual_seed(recipe.seed)
         self._order = torch.Generator().manual_seed(recipe.seed)
         self._randomness = Randomness(device)
+        start(model, cast(Tensor, lesson.train.target))
         self._updater = Updater(dict(model.named_parameters()), recipe.rule, groups_of(model))
         self._best = _copy(model)
 
@@ -154,7 +156,8 @@ class Training:
             loss.backward()
             if hasattr(model.objective, "on_gradients"):
                 _replace_gradients(model, features, fused, target, self._generator)
-            self._updater.step(recipe.rule.factor((self._done * steps + step) / (recipe.epochs * steps)))
+            with _steps(model, features, fused, target):
+                self._updater.step(recipe.rule.factor((self._done * steps + step) / (recipe.epochs * steps)))
             losses.append(loss.detach())
             if self.spent + clock.seconds() - started > recipe.seconds:
                 raise TimeUpError
@@ -182,7 +185,9 @@ def step_loss(
         seen, target = model.arrange(features, target)
         fused = model.fuse(seen)
         terms: dict[str, Tensor] = dict(fusion.loss(fused, target)) if hasattr(fusion, "loss") else {}
-        if "task" not in terms:
+        if hasattr(part, "task_loss"):
+            terms["task"] = part.task_loss(fused, target)
+        elif "task" not in terms:
             terms["task"] = model.head.loss(fused, target)
         if hasattr(part, "loss"):
             terms |= {f"objective.{name}": term for name, term in part.loss(features, fused, target).items()}
@@ -267,6 +272,16 @@ class Randomness:
         torch.set_rng_state(states[0])
         if self._device.type == "cuda":
             torch.cuda.set_rng_state(states[1], self._device)
+
+
+def _steps(model: Model, features: Mapping[str, Features], fused: Fused, target: Tensor) -> Any:
+    """The steps inside are as long as the objective says."""
+    part: Any = model.objective
+    if not hasattr(part, "encoder_steps"):
+        return nullcontext()
+    named = dict(model.named_parameters())
+    with torch.no_grad():
+        return scaled(named, owned(part.encoder_steps(features, fused, target), named))
 
 
 def _replace_gradients(

@@ -18,12 +18,18 @@ class OgmGe(mb.Objective):
         r_m = s_m / mean of the s_n of the other modalities     1 if there are none
         k_m = 1 - tanh(alpha r_m) where r_m > 1, else 1
         g  <- k_m g + noise * std(g) * N(0, 1)                  for every gradient g of the encoder of m
+        or, with `scales` "step": g <- g + noise * std(g) * N(0, 1), and the step of the encoder of m times k_m
 
     For two modalities that is the paper's equation. The likelihood is the softmax's probability of the true class; for
     labels the mean of the sigmoids' probabilities; for a standardised number exp(-(head_m(x_m) - y)^2 / 2). The heads
     stand for the split of the paper's concatenation head, so that any fusion can be balanced: they learn from x_m
-    through a loss that stops at x_m, and change the encoders only by k_m. As in the authors' code noise goes only to
-    weights of two and more dimensions, not to biases and norms. A modality that a whole batch lacks has k_m = 1.
+    through a loss that stops at x_m, and change the encoders only by k_m. The authors' code touches the gradients of
+    convolutions (four dimensions) alone, with k_m and with noise; here k_m goes to all of an encoder, noise to weights
+    of two and more dimensions, not to biases and norms. A modality that a whole batch lacks has k_m = 1.
+
+    The authors train by SGD. AdamW and Adam divide a factor on the gradient out again, so that with `scales` "gradient"
+    and such an optimizer nearly all that is left is the noise: name "step" there, which every optimizer obeys, or train
+    by `sgd`.
     """
 
     name = "ogm_ge"
@@ -31,6 +37,7 @@ class OgmGe(mb.Objective):
     space = {
         "alpha": mb.Float(0.05, 1.0, log=True, default=0.3),
         "noise": mb.Float(0.0, 1.0, default=1.0),
+        "scales": mb.Choice(("gradient", "step"), default="gradient", searched=False),
     }
 
     def supports(self, task: mb.Task) -> str | None:

@@ -13,8 +13,11 @@ class OgmGe(nn.Module):
     alpha: Tensor
     noise: Tensor
 
-    def __init__(self, inputs: Mapping[str, FeatureSpec], outputs: int, alpha: float, noise: float):
+    def __init__(
+        self, inputs: Mapping[str, FeatureSpec], outputs: int, alpha: float, noise: float, scales: str = "gradient"
+    ):
         super().__init__()
+        self.on_step = scales == "step"
         self.names = sorted(inputs)
         self.heads = nn.ModuleDict({m: nn.Linear(inputs[m].width, outputs) for m in self.names})
         self.register_buffer("alpha", torch.tensor(float(alpha)), persistent=False)
@@ -46,14 +49,20 @@ class OgmGe(nn.Module):
         target: Tensor,
         generator: Generator,
     ) -> dict[str, Tensor]:
-        with torch.no_grad():
-            coefficients = dict(zip(self.names, self.coefficients(features, target), strict=True))
+        coefficients = self._factors(features, target) if not self.on_step else dict.fromkeys(self.names, 1.0)
         changed = dict(gradients)
         for name, gradient in gradients.items():
             modality = _encoder_of(name)
             if modality in coefficients:
                 changed[name] = coefficients[modality] * gradient + self._disturbance(gradient, generator)
         return changed
+
+    def encoder_steps(self, features: Mapping[str, Features], fused: Fused, target: Tensor) -> dict[str, Tensor]:
+        return self._factors(features, target) if self.on_step else {}
+
+    def _factors(self, features: Mapping[str, Features], target: Tensor) -> dict[str, Tensor]:
+        with torch.no_grad():
+            return dict(zip(self.names, self.coefficients(features, target), strict=True))
 
     def _scores(self, features: Mapping[str, Features]) -> tuple[list[Tensor], Tensor]:
         """Each head's outputs [B, outputs], stopping the gradient at the features, and the presence [B, M]."""
@@ -82,11 +91,12 @@ class ModalityDropout(nn.Module):
         # A missing modality can't be the last one that a row keeps.
         drawn = torch.where(present, drawn, -1.0)
         keep = (drawn >= self.p) | (drawn == drawn.amax(1, keepdim=True))
-        kept = dict(zip(self.names, keep.unbind(1), strict=True))
-        return {m: _keep(f, kept[m]) for m, f in features.items()}
+        stays = dict(zip(self.names, keep.unbind(1), strict=True))
+        return {m: kept(f, stays[m]) for m, f in features.items()}
 
 
-def _keep(features: Features, rows: Tensor) -> Features:
+def kept(features: Features, rows: Tensor) -> Features:
+    """The features of these rows; the others look as if they lacked the modality."""
     each = rows.view(-1, 1, 1)
     return Features(
         tokens=features.tokens * each,
