@@ -19,7 +19,7 @@ from rich.table import Table
 
 from benchmarks.measure import Figure, like_a_worker, machine
 
-NAMES = ("loops", "flops", "features", "cohort", "search", "quality", "growth")
+NAMES = ("loops", "flops", "features", "cohort", "search", "quality", "costs", "growth")
 Entry = Mapping[str, Any]
 
 
@@ -73,7 +73,7 @@ def run(names: Iterable[str], *, quick: bool, console: Console) -> dict[str, Any
 
 
 def _figures(name: str, *, quick: bool) -> Iterable[Figure]:
-    module: Any = import_module(f"benchmarks.{name}")
+    module: Any = import_module("benchmarks.boards.costs" if name == "costs" else f"benchmarks.{name}")
     if name == "growth":
         return cast(Iterable[Figure], module.figures(largest=10**3 if quick else 10**5))
     return cast(Iterable[Figure], module.measure(quick=quick))

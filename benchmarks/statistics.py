@@ -5,8 +5,8 @@
 Each world is a board of ten contenders that are equal in truth; two of them do the same with every seed, the others'
 seeds scatter alike or by variances up to a hundredfold apart. The board's own code scores them. Two tables follow: how
 often the 95% interval holds the truth and how often two equals are told apart, over metrics, seeds, items and how much
-seeds scatter; and how often a whole board shows a difference where there is none, and finds one that is there, with
-the contenders' seeds judged together and each alone. docs/statistics.md has them.
+seeds scatter; and how often the set of the best lacks the best, and leaves out those that are worse, with the
+contenders' seeds judged together, each alone, and by tests of all pairs. docs/statistics.md has them.
 """
 
 import argparse
@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache
+from itertools import combinations
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -26,6 +27,7 @@ from scipy.stats import chi2, norm
 
 from mmbench.board.stats import resampling
 from mmbench.board.stats.family import Family as Pairs
+from mmbench.board.stats.family import holm
 from mmbench.board.stats.moderated import moderated
 from mmbench.board.stats.resampling import Draws
 
@@ -38,6 +40,10 @@ ITEMS = (100, 300, 1000, 3000)
 SPREADS = {"none": 0.0, "moderate": 0.5, "large": 2.0, "moderate, mixed": 0.5, "large, mixed": 2.0}
 """How far the scores of seeds scatter, in units of the scatter of one seed's score over draws of the items: all alike,
 or with that as the root mean square."""
+FOLDS = (3, 5, 10)
+TRAINING = (0.0, 0.1, 0.2, 0.3)
+"""What the training sets do to a joined score's variance, in units of what items do to that of one seed; half of it is
+common to all contenders, as real trainings have it."""
 SETTLED = 2
 """Contenders that do the same with every seed; they come first, the one whose seeds scatter most comes last."""
 SCATTERING = 8
@@ -106,21 +112,27 @@ class Cell:
     """How often two that are equal have p < 0.05; 1 minus the coverage of the interval of a difference."""
     deviation: float
     """What the simulation itself leaves unsure of `coverage`, and of `false_positives`: the larger standard error."""
+    folds: int = 0
+    training: float = 0.0
+    """With folds: what the training sets do to the variance of a score, as a share of what items do to one seed's."""
 
 
 @dataclass(frozen=True)
 class Family:
-    """One line of the second table. Lists have the figure as the board has it, then with each contender alone."""
+    """One line of the second table. Lists have the figure as the board has it, then with each contender's seeds judged
+    alone, then with all pairs tested by Holm's correction instead of each contender against its best rival."""
 
     metric: str
     seeds: int
     items: int
     spread: str
     worlds: int
-    ranks: list[float]
-    """How often not all of a board of equals share the first rank."""
+    left_out: list[float]
+    """How many of a board of equals, each of them a best one, are not in the set of the best."""
     power: dict[str, list[float]]
     """{gap: over how many of the others whose seeds scatter does one that is better by so much get a better rank}."""
+    lost: list[float]
+    """How often that one, the only best, is itself left out: the most over the gaps."""
 
 
 @cache
@@ -157,15 +169,31 @@ def deviations(spread: str) -> list[float]:
 
 
 def worlds(
-    kind: Kind, generator: np.random.Generator, *, number: int, seeds: int, items: int, spread: str
+    kind: Kind,
+    generator: np.random.Generator,
+    *,
+    number: int,
+    seeds: int,
+    items: int,
+    spread: str,
+    folds: int = 0,
+    training: float = 0.0,
 ) -> Iterator[World]:
-    """That many worlds, each the contenders' draws, each contender alone."""
+    """That many worlds, each the contenders' draws, each contender alone.
+
+    With folds, items lie in so many, and what a contender learned from a part of them is in the models of the folds
+    that trained on it, all but two. `training` is the variance of the joined score by that.
+    """
     resamples = resampling.item_rows(items)
     rows = resamples.rows
     flat = (rows + items * np.arange(len(rows))[:, None]).ravel()
     weight = np.bincount(flat, minlength=rows.size).reshape(rows.shape).astype(np.float32) / items
-    scatter, centre = np.array([skill(kind, items, own) for own in deviations(spread)]).T[:, :, None, None]
-    contenders = SETTLED + SCATTERING
+    of_folds = math.sqrt(training * folds / (folds - 2)) if folds else 0.0
+    scatter = np.array([skill(kind, items, own)[0] for own in deviations(spread)])[:, None, None]
+    both = [skill(kind, items, math.hypot(own, of_folds)) for own in deviations(spread)]
+    centre = np.array([centre for _, centre in both])[:, None, None]
+    learned, fold = skill(kind, items, of_folds)[0], np.arange(items) * max(folds, 1) // items
+    contenders, allowed = SETTLED + SCATTERING, resampling.TRAINING if folds else 0.0
     at_once = max(1, AT_ONCE // (contenders * seeds * items))
     for start in range(0, number, at_once):
         n = min(at_once, number - start)
@@ -175,12 +203,19 @@ def worlds(
         ease += math.sqrt(DIFFICULTY) * _normal(generator, n, 1, 1, items)
         ease += math.sqrt(TASTE) * _normal(generator, n, contenders, 1, items)
         of_seeds = (scatter * _normal(generator, n, contenders, seeds, 1) + centre).astype(np.float32)
+        if folds:
+            parts = _normal(generator, n, contenders, folds) + _normal(generator, n, 1, folds)
+            parts *= learned / math.sqrt(2 * (folds - 2))
+            of_models = parts.sum(-1, keepdims=True) - parts - np.roll(parts, -1, axis=-1)
+            of_seeds = of_seeds + of_models[:, :, None, fold]
         values = kind.item(ease, of_seeds).astype(np.float32)
         scores = kind.score(values.mean(-1, dtype=np.float64))
         drawn = kind.score(values.reshape(-1, items) @ weight.T).reshape(n, contenders, seeds, len(rows))
         for score, own in zip(scores, drawn.astype(np.float64), strict=True):
             yield [
-                resampling.of_resamples(found, list(s), resamples, share=kind.share, alike=place < SETTLED)
+                resampling.of_resamples(
+                    found, list(s), resamples, share=kind.share, alike=place < SETTLED, training=allowed
+                )
                 for place, (found, s) in enumerate(zip(own, score, strict=True))
             ]
 
@@ -195,20 +230,21 @@ def together(world: World) -> World:
 
 
 def cell(
-    kind: Kind, *, seeds: int, items: int, spread: str, number: int, judged: Callable[[World], World] = together
+    kind: Kind, *, seeds: int, items: int, spread: str, number: int, folds: int = 0, training: float = 0.0
 ) -> Cell:
     """Coverage and false positives among equals."""
     generator = np.random.default_rng([seeds, items, *kind.name.encode()])
     covered, positive, truth = [], [], kind.truth
-    for world in map(judged, worlds(kind, generator, number=number, seeds=seeds, items=items, spread=spread)):
+    setting: dict[str, Any] = {"seeds": seeds, "items": items, "spread": spread, "folds": folds, "training": training}
+    for world in map(together, worlds(kind, generator, number=number, **setting)):
         intervals = [draws.interval() for draws in world]
         covered.append([low <= truth <= high for low, high in intervals])
         pairs = [(world[place - 1], draws) for place, draws in enumerate(world)][:PAIRS]
         positive.append(np.mean([resampling.difference(*pair).p < resampling.LEVEL for pair in pairs]))
     of_worlds = np.mean(covered, axis=1)
     deviation = max(np.std(of_worlds), np.std(positive)) / math.sqrt(number)
-    figures = [float(of_worlds.mean()), float(np.mean(covered, axis=0)[-1]), float(np.mean(positive)), float(deviation)]
-    return Cell(kind.name, seeds, items, spread, number, *figures)
+    found = float(of_worlds.mean()), float(np.mean(covered, axis=0)[-1]), float(np.mean(positive)), float(deviation)
+    return Cell(kind.name, seeds, items, spread, number, *found, folds, training)
 
 
 def family(kind: Kind, *, seeds: int, items: int, spread: str, number: int) -> Family:
@@ -219,25 +255,45 @@ def family(kind: Kind, *, seeds: int, items: int, spread: str, number: int) -> F
     means = np.array([[draws.mean for draws in world] for world in alone])
     others = [place for place in range(SETTLED, SETTLED + SCATTERING) if place != better]
     unit = math.sqrt((means[:, others] - means[:, [better]]).var(axis=0).mean())
-    apart: list[float] = []
+    left_out: list[float] = []
+    lost: list[float] = []
     power: dict[str, list[float]] = {str(gap): [] for gap in GAPS}
-    for boards in ([together(world) for world in alone], alone):
-        apart.append(float(np.mean([set(_ranks(board)) != {1} for board in boards])))
+    pooled = [together(world) for world in alone]
+    for boards, ranked in ((pooled, ranks), (alone, ranks), (pooled, ranks_of_pairs)):
+        left_out.append(float(np.mean([[rank > 1 for rank in ranked(board)] for board in boards])))
+        missed = []
         for gap in GAPS:
             shares = []
             for board in boards:
                 moved = list(board)
                 moved[better] = replace(board[better], mean=board[better].mean + gap * unit)
-                ranks = _ranks(moved)
-                shares.append(np.mean([ranks[place] > ranks[better] for place in others]))
+                own = ranked(moved)
+                shares.append(np.mean([own[place] > own[better] for place in others]))
+                missed.append(own[better] > 1)
             power[str(gap)].append(float(np.mean(shares)))
-    return Family(kind.name, seeds, items, spread, number, apart, power)
+        lost.append(float(np.reshape(missed, (len(GAPS), -1)).mean(1).max()))
+    return Family(kind.name, seeds, items, spread, number, left_out, power, lost)
 
 
-def _ranks(board: World) -> list[int]:
-    names = sorted(map(str, range(len(board))), key=lambda name: -board[int(name)].mean)
-    ranks = Pairs(names, lambda a, b: resampling.difference(board[int(a)], board[int(b)]).p).ranks()
-    return [ranks[str(place)] for place in range(len(board))]
+def ranks(board: World) -> list[int]:
+    """As the board has them."""
+    order = sorted(range(len(board)), key=lambda place: -board[place].mean)
+    covariance = resampling.covariance([board[place] for place in order])
+    found = Pairs(list(map(str, order)), _pair(board), covariance=covariance).ranks()
+    return [found[str(place)] for place in range(len(board))]
+
+
+def ranks_of_pairs(board: World) -> list[int]:
+    """1 for those that Holm's correction over all pairs does not tell from the one that scores most, 2 for others."""
+    order = sorted(range(len(board)), key=lambda place: -board[place].mean)
+    pairs = list(combinations(map(str, order), 2))
+    found = dict(zip(pairs, holm([_pair(board)(*pair) for pair in pairs]), strict=True))
+    first = str(order[0])
+    return [1 + (place != order[0] and found[first, str(place)] < resampling.LEVEL) for place in range(len(board))]
+
+
+def _pair(board: World) -> Callable[[str, str], float]:
+    return lambda a, b: resampling.difference(board[int(a)], board[int(b)]).p
 
 
 def run(number: int, *, quick: bool) -> Iterator[Cell | Family]:
@@ -248,6 +304,12 @@ def run(number: int, *, quick: bool) -> Iterator[Cell | Family]:
             for spread in SPREADS:
                 for n in items:
                     yield cell(kind, seeds=s, items=n, spread=spread, number=number)
+    for kind in kinds[: 1 if quick else None : 2]:
+        for folds in FOLDS:
+            for training in TRAINING:
+                for n in items[:2]:
+                    found: dict[str, Any] = {"spread": "moderate", "folds": folds, "training": training}
+                    yield cell(kind, seeds=3, items=n, number=number, **found)
     for kind in kinds[::3]:
         for s in seeds[:3]:
             for spread in SPREADS:
@@ -256,13 +318,14 @@ def run(number: int, *, quick: bool) -> Iterator[Cell | Family]:
 
 def tables(lines: Sequence[Cell | Family]) -> str:
     """Both as Markdown: a line for each metric and number of seeds, a column for each spread and number of items."""
-    cells = [line for line in lines if isinstance(line, Cell)]
+    cells = [line for line in lines if isinstance(line, Cell) and not line.folds]
+    of_folds = [line for line in lines if isinstance(line, Cell) and line.folds]
     families = [line for line in lines if isinstance(line, Family)]
     out = []
     for alike in (True, False):
         some = [c for c in cells if ("mixed" not in c.spread) == alike]
         out += [*_table(some, lambda c: f"{c.coverage:.3f} {c.noisiest:.3f} {c.false_positives:.3f}"), ""]
-    out += [*_of_boards(families), ""]
+    out += [*_of_folds(of_folds), "", *_of_boards(families), ""]
     for seeds in sorted({c.seeds for c in cells}):
         for name, alike in (("alike", True), ("mixed", False)):
             some = [c for c in cells if c.seeds == seeds and ("mixed" not in c.spread) == alike]
@@ -270,12 +333,21 @@ def tables(lines: Sequence[Cell | Family]) -> str:
     return "\n".join(out)
 
 
+def _of_folds(cells: Sequence[Cell]) -> Iterator[str]:
+    yield "| metric, items, folds | " + " | ".join(f"training sets {own:g}" for own in TRAINING) + " |"
+    yield "|" + " --- |" * (len(TRAINING) + 1)
+    for head in dict.fromkeys((c.metric, c.items, c.folds) for c in cells):
+        own = [c for c in cells if (c.metric, c.items, c.folds) == head]
+        figures = " | ".join(f"{c.coverage:.3f} {c.false_positives:.3f}" for c in own)
+        yield f"| {head[0]}, {head[1]}, {head[2]} | {figures} |"
+
+
 def _of_boards(families: Sequence[Family]) -> Iterator[str]:
-    yield "| metric, seeds, scatter | equals parted | " + " | ".join(f"better by {gap}" for gap in GAPS) + " |"
+    yield "| metric, seeds, scatter | best left out | " + " | ".join(f"better by {gap}" for gap in GAPS) + " |"
     yield "|" + " --- |" * (len(GAPS) + 2)
     for line in families:
-        pairs = [line.ranks, *(line.power[str(gap)] for gap in GAPS)]
-        figures = " | ".join(f"{pooled:.3f} (alone {alone:.3f})" for pooled, alone in pairs)
+        pairs = [line.left_out, *(line.power[str(gap)] for gap in GAPS)]
+        figures = " | ".join(f"{own:.3f} ({alone:.3f}, {of_pairs:.3f})" for own, alone, of_pairs in pairs)
         yield f"| {line.metric}, {line.seeds}, {line.spread} | {figures} |"
 
 

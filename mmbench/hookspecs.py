@@ -4,6 +4,7 @@ A plugin is a module (or one .py file) that answers any of these hooks; each is 
 loaded. Register it with an entry point of the group "mmbench", or name it with `--plugin MODULE_OR_FILE`.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -78,6 +79,16 @@ def mmbench_corruptions() -> list[type[Corruption]]:  # type: ignore[empty-body]
 @hookspec
 def mmbench_executors() -> list[type[Executor]]:  # type: ignore[empty-body]
     """Executors: where jobs run, and how their messages come back."""
+
+
+@hookspec(firstresult=True)
+def mmbench_own_data(name: str, table: Mapping[str, Any], folder: Path) -> Dataset | None:
+    """The data set that a suite's `[task.data]` describes; its paths are relative to `folder`. Reads no file yet."""
+
+
+@hookspec(firstresult=True)
+def mmbench_guess(name: str, source: Path, folder: Path) -> str | None:
+    """The `[[task]]` of a suite in `folder` about the file or folder `source`, as TOML with comments."""
 
 
 @hookspec

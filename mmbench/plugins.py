@@ -12,7 +12,7 @@ import re
 import sys
 import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -31,7 +31,8 @@ from mmbench.api.parts.head import Head
 from mmbench.api.parts.training import Optimizer, Schedule
 from mmbench.api.roles import ROLES, Role
 from mmbench.api.space import check_space
-from mmbench.errors import PluginError, SuiteError, blamed, unknown
+from mmbench.api.suite import OwnData
+from mmbench.errors import MMBenchError, PluginError, SuiteError, blamed, unknown
 
 P = TypeVar("P")
 _one = threading.RLock()
@@ -109,6 +110,28 @@ class Catalog:
     manager: pluggy.PluginManager
     sources: tuple[str, ...]
     """The `--plugin` arguments it was loaded with; a worker loads those of them that it needs."""
+    own: Mapping[str, OwnData] = field(default_factory=dict)
+    """What a suite says of its own data sets, which are among `datasets`."""
+
+    def with_own(self, own: Mapping[str, OwnData]) -> "Catalog":
+        """The same with the data sets that a suite describes. Raises SuiteError for what is wrong in its tables."""
+        found, origins = dict(self.datasets), dict(self.datasets.origins)
+        for name, data in own.items():
+            where = f"task {name!r}, data"
+            if name in self.datasets:
+                raise SuiteError(f"{where}: a data set of a plugin has that name; rename the task")
+            try:
+                hook = self.manager.hook.mmbench_own_data
+                dataset = hook(name=name, table=data.table, folder=Path(data.folder))
+            except MMBenchError as error:
+                raise SuiteError(f"{where}: {error}") from error
+            if dataset is None or (problem := dataset.problem()):
+                raise SuiteError(f"{where}: {problem if dataset else 'no plugin reads it'}")
+            module = type(dataset).__module__.partition(".")[0]
+            ours = module in {entry.value for entry in entry_points(group=hookspecs.PROJECT)}
+            found[name], origins[name] = dataset, Origin(hookspecs.PROJECT if ours else UNKNOWN, module)
+        shelf = Shelf(self.datasets.role, found, origins)
+        return replace(self, datasets=shelf, own={**self.own, **own}) if own else self
 
     @cached_property
     def code(self) -> dict[str, str]:
@@ -137,17 +160,24 @@ class Needed:
     """`--plugin` arguments."""
     installed: tuple[str, ...] | None
     """Modules of installed plugins, beside those that come with mmbench; None: all."""
+    own: Mapping[str, OwnData] = field(default_factory=dict)
+    """Data sets that the suite describes."""
+
+    def load(self) -> Catalog:
+        """The Catalog of these plugins and data sets."""
+        return load(self.sources, self.installed).with_own(self.own)
 
 
 def needed(catalog: Catalog, parts: Iterable[tuple[str, str]]) -> Needed:
     """The plugins that bring these parts, each a role and a name."""
-    shelves = catalog.shelves()
+    shelves, parts = catalog.shelves(), list(parts)
     origins = [shelves[f"{role}s"].origins[name] for role, name in parts]
+    own = {name: catalog.own[name] for role, name in parts if role == "dataset" and name in catalog.own}
     modules = {origin.module for origin in origins}
     if UNKNOWN in {origin.distribution for origin in origins}:  # by whom it was registered, nobody can say
-        return Needed(catalog.sources, None)
+        return Needed(catalog.sources, None, own)
     named = {origin.distribution for origin in origins}
-    return Needed(tuple(s for s in catalog.sources if s in named), tuple(sorted(modules)))
+    return Needed(tuple(s for s in catalog.sources if s in named), tuple(sorted(modules)), own)
 
 
 def load(sources: Sequence[str] = (), installed: Collection[str] | None = None) -> Catalog:

@@ -19,6 +19,7 @@ from mmbench.engine import identity
 from mmbench.engine import plan as planning
 from mmbench.engine.events import CellFinished, Event, RefitFinished
 from mmbench.engine.plan import Plan
+from mmbench.engine.run.scoring import apart
 from mmbench.engine.space import Cell
 from mmbench.errors import MMBenchError, StoreError, SuiteError, unknown
 from mmbench.plugins import Catalog
@@ -143,6 +144,10 @@ def reproduce(
 
     Raises SuiteError if a part that a record needs is not here, StoreError if the run lacks what it takes.
     """
+    here = {
+        name: replace(data, folder=str(Path.cwd())) for name, data in run.suite.own.items()
+    }  # not where the run lies
+    catalog = catalog.with_own(here)
     for record in records:
         seeds = tuple(refit.seed for refit in _tuned(record) if seed in (None, refit.seed))
         if not seeds:
@@ -261,7 +266,7 @@ def _chosen(run: RunData, record: Record, cell: Cell) -> Trial:
 
 def _drifts(run: RunData, catalog: Catalog, record: Record, again: Mapping[int, Refit]) -> list[Drift]:
     task = [other for other in run.records if other.task == record.task]  # an interval leans on the whole board
-    rows = rank.leaderboard(replace(run, records=task), catalog.metrics, intervals=list(record.directions))
+    rows = rank.leaderboard(replace(run, records=task), apart(catalog), intervals=list(record.directions))
     row = next(row for row in rows if row["contender"] == record.contender)
     found = []
     for metric, summary in row["metrics"].items():

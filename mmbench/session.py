@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmbench import plugins as plugins_
-from mmbench.api.parts import Dataset
 from mmbench.api.record import Record, Refit
 from mmbench.api.suite import Suite
 from mmbench.engine import plan as planning
@@ -59,9 +58,9 @@ class Run:
 
     def boards(self, catalog: Catalog) -> "list[Board]":
         """The rows in boards of what may be compared: more than one if another mmbench resumed the run."""
-        from mmbench.board.gate import boards
+        from mmbench.rescoring import boards
 
-        return boards.boards([self.data], catalog.metrics)
+        return boards([self.data], catalog)
 
     def leaderboard(self, plugins: Sequence[str] = ()) -> "pd.DataFrame":
         """The leaderboard as a table: nested figures become columns such as "metrics.accuracy.mean".
@@ -117,10 +116,14 @@ class Session:
         """
         with Store.open(self.folder, self.suite, fresh=self.fresh) as writer:
             self.catalog.manager.hook.mmbench_run_started(suite=self.suite, folder=self.folder)
+            earlier: list[Record] = []
             for donor, cells in self.donors.items():
-                adopting.adopt(writer, donor, cells, self._said_of_suite())
+                earlier += adopting.adopt(writer, donor, cells, self._said_of_suite())
             for record in reading.superseded(self.folder, {cell.key for cell in self.plan.cells}):
                 writer.add_record(record)  # what is asked for now is what counts
+                earlier.append(record)
+            if earlier:
+                writer.set_environment(earlier[-1].environment)  # it is that of the last record
             planned = [self.registered] if self.registered else []
             for plan in [*planned, *([self.registration()] if self._todo() else [])]:
                 registrations.register(self.folder, plan, self.suite)
@@ -211,6 +214,7 @@ def open_run(
     catalog.executors[executor]  # SuiteError if there is none of that name
     spec = suite if isinstance(suite, Suite) else suitefile.read(suitefile.find(str(suite)))
     spec = _changed(spec, trials=trials, limit=limit, seed=seed)
+    catalog = catalog.with_own(spec.own)
     plan = planning.make(spec, catalog, tasks=tasks, contenders=contenders, device=pick_device(device))
     folder, note = Store.resolve(Path(results), spec, name, fresh=fresh)
     done = frozenset() if fresh else reading.finished(folder)
@@ -287,7 +291,8 @@ def estimate(session: Session) -> list[dict[str, Any]]:
             status = f"begun: {said(*stored[cell.key])} stored"
         open_ = set() if cell.skip else open_params(cell, session.catalog)
         trials = cell.budget.trials if open_ else 1
-        most = trials + cell.budget.refit_seeds * (2 if open_ else 1)  # the default is refitted, too
+        roles = ("tuned", "default") if open_ else ("tuned",)  # the default is refitted, too
+        most = trials + sum(len(cell.budget.seeds(role)) for role in roles)
         rows.append(
             {
                 "task": cell.task.name,
@@ -315,56 +320,6 @@ def _before(session: Session) -> dict[tuple[str, str], Record]:
         if (folder / reading.SUITE).is_file():
             found = {(r.task, r.contender): r for r in reading.read_run(folder).records} | found
     return found
-
-
-def data_ready(session: Session) -> dict[str, bool]:
-    """{dataset: whether the cache has it}, of the plan's tasks."""
-    from mmbench.api.carrier import cache_folder
-    from mmbench.engine.data.tables import is_ready
-
-    names = dict.fromkeys(cell.task.dataset for cell in session.plan.cells)
-    return {name: is_ready(session.catalog.datasets[name], cache_folder()) for name in names}
-
-
-def prepare(
-    target: str, *, plugins: Sequence[str] = (), on_progress: Callable[[str, int, int], None] = lambda *_: None
-) -> list[tuple[str, Path, list[str]]]:
-    """Fetch and build the data of a suite or of one dataset, and the weights that its encoders load.
-
-    Gives (what, where, what it holds in lines) for each. Raises DataError if something can't be had.
-    """
-    from mmbench.api.carrier import cache_folder
-    from mmbench.api.progress import listen
-    from mmbench.engine.data.report import lines
-    from mmbench.engine.data.tables import examine, materialise
-
-    catalog = plugins_.load(plugins)
-    encoders: Mapping[str, None] = {}
-    if target in catalog.datasets:
-        datasets = [target]
-    else:
-        plan = planning.make(suitefile.read(suitefile.find(target)), catalog)
-        datasets = list(dict.fromkeys(cell.task.dataset for cell in plan.cells))
-        encoders = dict.fromkeys(name for cell in plan.cells for names in cell.encoders.values() for name in names)
-    found: list[tuple[str, Path, list[str]]] = []
-    with listen(on_progress):
-        for name in datasets:
-            table = materialise(catalog.datasets[name], cache_folder())
-            found.append((f"dataset {name}", table.folder, lines(examine(table))))
-        for name in encoders:
-            for carrier in catalog.encoders[name].carriers:
-                found.append((f"weights of {name}", carrier.fetch(), []))
-    return found
-
-
-def data_report(dataset: Dataset) -> list[str] | None:
-    """What a data set holds, in lines; None if the cache does not have it, or has it unread by an older mmbench."""
-    from mmbench.api.carrier import cache_folder
-    from mmbench.engine.data.report import lines
-    from mmbench.engine.data.tables import Table, where
-
-    found = Table(dataset, where(dataset, cache_folder())).report
-    return lines(found) if found else None
 
 
 def _changed(suite: Suite, *, trials: int | None, limit: int | None, seed: int | None) -> Suite:

@@ -115,6 +115,13 @@ def file_hash(file: Path) -> str:
         raise DataError(f"can't read {file}: {error.strerror or error}") from error
 
 
+def content_hash(places: Iterable[Path]) -> str:
+    """One hash of all that files and folders hold, and of what they are called; empty if there are none. Raises
+    DataError if one can't be read."""
+    lines = [f"{p.name}\0{file.relative_to(p)}\0{file_hash(file)}\0" for p in places for file in walk(p)]
+    return hashlib.sha256("".join(lines).encode(errors="surrogateescape")).hexdigest() if lines else ""
+
+
 def held(files: Iterable[Path]) -> dict[str, tuple[str, str]]:
     """{path: hashes of its bytes and of what counts of them}, for `hold`."""
     return {str(file): (file_hash(file), _counted(file)) for file in files}

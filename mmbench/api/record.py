@@ -1,6 +1,6 @@
 """What a run leaves behind: trials (validation only), refits (test, once a seed) and records (the final word)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -109,6 +109,24 @@ class History:
     """In the order of their numbers."""
     refits: list[Refit] = field(default_factory=list)
     """In the order in which they were stored."""
+
+
+def winner(trials: Iterable[Trial], *, sign: int) -> Trial | None:
+    """The first trial of the best configuration; of equal ones the earliest. sign: 1 where more is better, else -1.
+
+    A configuration that was drawn several times counts by the mean of its scores: one lucky seed among its repeats does
+    not make it better than it is.
+    """
+    repeats: dict[str, list[Trial]] = {}
+    for trial in sorted(trials, key=lambda trial: trial.number):
+        if trial.status == "ok" and trial.score is not None:
+            repeats.setdefault(repr(sorted(trial.params.items())), []).append(trial)
+
+    def place(own: list[Trial]) -> tuple[float, int]:
+        scores = [trial.score or 0.0 for trial in own]
+        return -sign * (scores[0] if len(set(scores)) == 1 else sum(scores) / len(scores)), own[0].number
+
+    return min(repeats.values(), key=place)[0] if repeats else None
 
 
 def to_json(item: Trial | Refit | Record) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from mmbench.api.space import Setting, Value
 
@@ -29,6 +29,13 @@ class Budget:
     train as one program; they differ in learning rate, decay, dropout and the like."""
     tune_preparation: bool = False
     """Whether parameters of stage "prepare" are searched too; each new value prepares the whole data set again."""
+    default_seeds: int | None = None
+    """With how many seeds the default configuration is refitted, where another one won; None: with as many as that."""
+
+    def seeds(self, role: str) -> range:
+        """The seed numbers of the refits of that role."""
+        fewer = role == "default" and self.default_seeds is not None
+        return range(self.default_seeds or 0) if fewer else range(self.refit_seeds)
 
 
 @dataclass(frozen=True)
@@ -39,6 +46,15 @@ class CorruptionSpec:
     modality: str
     severities: tuple[float, ...] = (0.0, 0.25, 0.5, 0.75, 1.0)
     params: Mapping[str, Value] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class OwnData:
+    """A `[task.data]` table: a data set that the suite describes."""
+
+    table: Mapping[str, Any]
+    folder: str = field(default="", compare=False)
+    """What its paths are relative to: where the suite file lies. Where that is changes no result."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +74,13 @@ class TaskSpec:
     folds: int | None = None
     """Join the rows of all splits and cut them into so many folds, each of which is test once; None: the data set's own
     splits."""
+    by: Literal["time"] | None = None
+    """What folds are cut by: "time", so that each is tested on what comes later than all that it learned from; None:
+    at random."""
+    train_sizes: tuple[int, ...] = ()
+    """Learn from so many train rows, each size a task of its own on the board; none: from all of them."""
+    data: OwnData | None = None
+    """The data set itself, which has the task's name then; None: one of a plugin."""
 
 
 @dataclass(frozen=True)
@@ -98,8 +121,14 @@ class Suite:
     limit: int | None = None
     """Use only the first rows of each split, for a quick look."""
 
+    @property
+    def own(self) -> dict[str, OwnData]:
+        """{data set: what describes it}, of those that the suite itself describes."""
+        return {task.dataset: task.data for task in self.tasks if task.data}
+
 
 FOLD = re.compile(r"(.*)#([1-9][0-9]*)")
+SIZE = re.compile(r"(.*)@([1-9][0-9]*)")
 
 
 def fold_name(task: str, number: int) -> str:
@@ -113,6 +142,22 @@ def fold_of(name: str) -> tuple[str, int | None]:
     return (found[1], int(found[2])) if found else (name, None)
 
 
+def size_name(task: str, size: int) -> str:
+    """What a task with so many train rows is called: no suite can give a task that name."""
+    return f"{task}@{size}"
+
+
+def size_of(name: str) -> tuple[str, int | None]:
+    """The task that a name on a board is of, and how many train rows it has; None where it has all."""
+    found = SIZE.fullmatch(name)
+    return (found[1], int(found[2])) if found else (name, None)
+
+
 def task_of(name: str) -> str:
-    """The task as its suite has it, of its own name or that of one of its folds."""
-    return fold_of(name)[0]
+    """The task as its suite has it, of its own name or that of one of its folds and train sizes."""
+    return size_of(fold_of(name)[0])[0]
+
+
+def on_board(task: TaskSpec) -> list[str]:
+    """The names under which a task stands on a board: its own, or one for each of its train sizes."""
+    return [size_name(task.name, size) for size in task.train_sizes] or [task.name]

@@ -1,9 +1,9 @@
 """Compares two contenders of a run on the same test items: what `mmbench compare` shows.
 
 For each task that both were scored on: the difference of the means over seeds, its 95% interval and p, as the
-leaderboard has them (how far seeds scatter is judged with all contenders of the run). Who is better is decided as ranks
-are: by p corrected over all pairs of the task's contenders. Where the target is one label, also on how many items which
-of the two was right.
+leaderboard has them (how far seeds scatter is judged with all contenders of the run). Who is better is decided with the
+ranks: by p corrected over all pairs of the task's contenders, or over all that are compared with the best single
+modality, if it is one of the two. Where the target is one label, also on how many items which of the two was right.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -15,7 +15,7 @@ from mmbench.api.parts.scores import sign
 from mmbench.board.entries import Entry, entries
 from mmbench.board.folds import joined
 from mmbench.board.gate.conditions import conditions
-from mmbench.board.rank import family
+from mmbench.board.rank import family, reference_first
 from mmbench.board.stats import resampling as stats
 from mmbench.board.stats.family import Family
 from mmbench.board.stats.reference import LEVEL
@@ -44,9 +44,9 @@ class Comparison:
     high: float | None = None
     p: float | None = None
     corrected: float | None = None
-    """p, corrected over all pairs of the task's contenders, as for ranks."""
+    """p, corrected over all pairs of the task's contenders, or over the rivals of the reference."""
     correction: str | None = None
-    """By what, and for how many pairs."""
+    """By what, and for how many."""
     better: str | None = None
     """The one that is better at 5% after the correction; None if neither is."""
     seeds: tuple[tuple[int, ...], tuple[int, ...]] = ((), ())
@@ -125,7 +125,7 @@ def _on(
         high=found.high,
         p=found.p,
         corrected=corrected,
-        correction=tests.correction,
+        correction=tests.correction(*names),
         better=names[0 if ahead else 1] if corrected < LEVEL and found.mean else None,
         seeds=(_seeds(one), _seeds(other)),
         items=None if one.truth is None else len(one.truth),
@@ -153,8 +153,8 @@ def _seeds(entry: Entry) -> tuple[int, ...]:
 def _family(every: Iterable[Entry], one: Entry, metric: str) -> Family:
     """The tests that rank the contenders which share a board with `one`."""
     own = conditions(one.record, one.run)
-    fit = [entry for entry in every if _unfit(entry, metric) is None]
-    return family([entry for entry in fit if not own.apart(conditions(entry.record, entry.run))], metric)
+    alike = [entry for entry in every if not own.apart(conditions(entry.record, entry.run))]
+    return family([entry for entry in alike if _unfit(entry, metric) is None], metric, reference_first(alike))
 
 
 def _discordance(one: Entry, other: Entry) -> dict[str, float] | None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from mmbench.api.parts import Metric
 from mmbench.api.parts import scores as api
 from mmbench.api.record import Record, Refit
+from mmbench.api.suite import task_of
 from mmbench.board.stats import resampling as stats
 from mmbench.board.stats.moderated import moderated
 from mmbench.errors import StoreError
@@ -154,11 +155,17 @@ class Entry:
         if self.unscored(metric, role) or len(scores) != len(predictions) or None in map(figure, scores):
             return None
         try:
-            return stats.draw(part, self.truth, predictions, self.rows, scores=scores)
+            return stats.draw(part, self.truth, predictions, self.rows, scores=scores, training=self._training)
         except stats.UnsureError as error:
             again = [why for p in predictions if isinstance(why := api.scored(part, self.truth, p), str)]
             self._unsure[metric, role] = f"the stored predictions can't be scored ({again[0]})" if again else str(error)
             return None
+
+    @property
+    def _training(self) -> float:
+        """What other training sets would change, as a share of what other items would: measured for folds only."""
+        own = [task for task in self.run.suite.tasks if task.name == task_of(self.record.task)]
+        return stats.TRAINING if any(task.folds for task in own) else 0.0
 
     def summary(self, metric: str, role: str = "tuned", *, interval: bool = True) -> Row | None:
         """{"mean", "low", "high", "n_seeds"}; "reason" if there is no mean, or no interval, for one; "left_out" if some

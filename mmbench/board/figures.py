@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mmbench.api.parts import Metric
+from mmbench.board.stats.learning import many
 from mmbench.board.stats.reference import LEVEL
 
 
@@ -91,7 +92,8 @@ def told(found: dict[str, Any] | None) -> list[str]:
     lines = [
         f"Friedman's test over {found['tasks']} tasks: p {chance}. Critical difference "
         f"{found['critical_difference']:.1f} (Nemenyi, {found['contenders']} contenders, 5%): closer average ranks "
-        "can't be told apart."
+        "can't be told apart. With 95% confidence the best over tasks like these is within "
+        f"{found['from_best']:.1f} of the first (comparisons with the best)."
     ]
     if found["groups"] and len(found["groups"][0]) == found["contenders"]:
         return [*lines, "By that, none of them can."]
@@ -158,6 +160,18 @@ def gained(row: Mapping[str, Any]) -> str:
         if row["fusion_gain"] is None and row.get("kind") == "single"
         else with_interval(row["fusion_gain"], sign=True)
     )
+
+
+def paying(row: Mapping[str, Any]) -> str:
+    """From how many train rows on a fusion of a learning curve is shown to pay."""
+    if row["kind"] != "fusion":
+        return ""
+    return "–" if row["pays_from"] is None else f"{row['pays_from']:,}"
+
+
+def told_by_sizes(point: Mapping[str, Any]) -> int:
+    """As `shown`, of a point of a learning curve: by the p that is corrected for its sizes too."""
+    return shown({"mean": point["gain"], "corrected": point["over_sizes"]})
 
 
 def better(direction: str) -> str:
@@ -234,8 +248,8 @@ def notes(rows: list[dict[str, Any]]) -> list[str]:
     """What a reader must know to read the board, for one task or several."""
     text = [
         "[low high] is the 95% interval of the mean over seeds, for other seeds and other test items: resamples of the "
-        "items, Student's t for the seeds; each stands for itself, corrected for nothing. Contenders of one rank "
-        f"can't be told apart from its first (paired on the same items; {_corrections(rows) or 'corrected'}, 5%)."
+        "items, Student's t for the seeds; each stands for itself, corrected for nothing.",
+        *_on_ranks(rows),
     ]
     seeds = [row["metrics"][row["metric"]]["n_seeds"] for row in rows if row["rank"] is not None]
     text += [FEW_SEEDS[count] for count in {min(seeds, default=0)} & FEW_SEEDS.keys()]
@@ -243,12 +257,13 @@ def notes(rows: list[dict[str, Any]]) -> list[str]:
     if any(row["fusion_gain"] for row in rows):
         text.append(
             f"gain: minus the best single modality ({REFERENCE}), chosen by its validation score, never by test: "
-            f"{'; '.join(against)}. Positive is better. Coloured or bold: shown by the corrected tests that make the "
-            "ranks, whatever its own interval says."
+            f"{'; '.join(against)}. Positive is better. Coloured or bold: shown at 5%, whatever its interval says, "
+            f"corrected over all that are compared with it ({_corrections(rows, 'fusion_gain') or 'no test'}); who "
+            "loses is then also shown not to be the best of those that rank with the other."
         )
     if any(shown(row["tuning_gain"]) or shown(row["validation_gap"]) for row in rows):
         text.append("search, val-test: coloured or bold where shown at 5%, corrected by Holm over a task's contenders.")
-    if len({row["task"] for row in rows}) > 1:
+    if many(rows):
         text.append(
             "All tasks: average rank is that of the mean scores among contenders with all tasks, as Friedman's test "
             "has it, equals sharing theirs; rating is Bradley-Terry's, 1000 on average, 400 points being odds of ten "
@@ -257,7 +272,18 @@ def notes(rows: list[dict[str, Any]]) -> list[str]:
     text += [
         f"{mark} {meaning}" for state, (mark, meaning) in MARKS.items() if any(r.get("plan") == state for r in rows)
     ]
-    return [*text, *_test_seen(rows), *gaps(rows), *policy(rows)]
+    return [*text, *_far_seeds(rows), *_test_seen(rows), *gaps(rows), *policy(rows)]
+
+
+def _far_seeds(rows: list[dict[str, Any]]) -> list[str]:
+    """The seeds that lie far from their contender's others, as those that collapsed do."""
+    return [
+        f"{plain(row['contender'])}, {plain(row['task'])}: seed {far['seed']} ({score(far['score'])}) lies far from "
+        f"its others ({score(far['others'][0])} to {score(far['others'][1])}), as where a training collapses; "
+        "more refit seeds tell how often it does."
+        for row in rows
+        if (far := row.get("far_seed"))
+    ]
 
 
 def chosen(row: Mapping[str, Any]) -> str:
@@ -267,9 +293,21 @@ def chosen(row: Mapping[str, Any]) -> str:
     return plain(f"{row['contender']}, {score(found['valid'])} on validation{ahead}")
 
 
-def _corrections(rows: list[dict[str, Any]]) -> str:
-    """What the ranks of each task are corrected for: "Holm, 105 pairs"."""
-    found = dict.fromkeys((row["fusion_gain"] or {}).get("correction") for row in rows)
+def _on_ranks(rows: list[dict[str, Any]]) -> list[str]:
+    """What the ranks say, where anything was tested."""
+    corrections = _corrections(rows, "best")
+    if not corrections:
+        return []
+    return [
+        "Rank 1: the best can't be told from these. With 95% confidence the one that is best on other items and with "
+        f"other seeds is among them (paired on the same items; {corrections}). Below, the same is asked of those that "
+        "are left. One whose score is very unsure may so rank above one that scores more."
+    ]
+
+
+def _corrections(rows: list[dict[str, Any]], name: str) -> str:
+    """What such tests of each task are corrected for: "max-t, 14 rivals"."""
+    found = dict.fromkeys((row.get(name) or {}).get("correction") for row in rows)
     return "; ".join(text for text in found if text)
 
 

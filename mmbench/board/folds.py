@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from mmbench.api.parts import Metric
 from mmbench.api.parts.scores import curve_point, scored
 from mmbench.api.record import Record, Refit
-from mmbench.api.suite import CorruptionSpec, TaskSpec, fold_name, fold_of
+from mmbench.api.suite import CorruptionSpec, TaskSpec, fold_name, fold_of, on_board
 from mmbench.store.reading import Lazy, RunData
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ Parts: TypeAlias = tuple[Refit, ...]
 
 def joined(run: RunData, metrics: Mapping[str, Metric]) -> RunData:
     """The run with its folds joined; the run itself if its suite has none. Scores need the metrics' plugins."""
-    tasks = {task.name: task for task in run.suite.tasks if task.folds}
+    tasks = {name: replace(task, name=name) for task in run.suite.tasks if task.folds for name in on_board(task)}
     if not tasks or isinstance(run, _JoinedRun):
         return run
     folds = _Folds(run, metrics, tasks)

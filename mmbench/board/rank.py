@@ -10,10 +10,13 @@ from typing import Any, TypeAlias
 from mmbench.api.parts import Metric
 from mmbench.api.parts.scores import sign
 from mmbench.api.record import Refit
+from mmbench.api.suite import on_board
+from mmbench.board.derived import against_parent
 from mmbench.board.entries import GAP, Entry, entries, figure, mean, metric_names
 from mmbench.board.folds import LACKING
 from mmbench.board.stats import resampling as stats
 from mmbench.board.stats.family import Family, holm
+from mmbench.board.stats.moderated import far_seed
 from mmbench.store.reading import RunData
 from mmbench.trust.registration import standing
 
@@ -57,20 +60,20 @@ def leaderboard(
 def _leaderboard(runs: Sequence[RunData], metrics: Mapping[str, Metric], intervals: Collection[str]) -> list[Row]:
     rows: list[Row] = []
     standings = {run.path: standing(run) for run in runs}
-    order = list(dict.fromkeys(task.name for run in runs for task in run.suite.tasks))
+    order = list(dict.fromkeys(name for run in runs for task in run.suite.tasks for name in on_board(task)))
     tasks = {task for run in runs for task in run.tasks}
     for task in sorted(tasks, key=lambda t: (t not in order, _index(order, t), t)):
         found = entries(runs, metrics, task)
         for entry in found:  # before any metric is wanted of all: a prediction's metrics share work in turn
             entry.draw({entry.record.metric, *intervals})
         scored = [entry for entry in found if entry.record.status == "ok" and entry.score is not None]
-        tests = family(scored, found[0].record.metric) if _tested(scored) else None
+        singles = reference_first(found)
+        tests = family(scored, found[0].record.metric, singles) if _tested(scored) else None
         ranks = tests.ranks() if tests else _ranks_of_means(scored)
-        singles = _singles(found)
         found.sort(key=lambda entry: _place(entry, ranks))
         own = []
         for entry in found:
-            row = _row(entry, ranks.get(entry.record.contender), singles, tests, intervals)
+            row = _row(entry, found, ranks.get(entry.record.contender), singles, tests, intervals)
             own.append({**row, "plan": standings[entry.run.path](entry.record)})
         for name in ("tuning_gain", "validation_gap"):
             _correct(own, name)
@@ -93,8 +96,9 @@ def _tested(entries: Sequence[Entry]) -> bool:
     return any(entry.unsure(entry.record.metric) or entry.draws(entry.record.metric) for entry in entries)
 
 
-def family(entries: Sequence[Entry], metric: str) -> Family:
-    """The tests of all pairs of a task's contenders by one metric, the best first; each has a mean.
+def family(entries: Sequence[Entry], metric: str, singles: Sequence[Entry]) -> Family:
+    """The tests of a task's contenders by one metric, the best first; each has a mean. Of `singles` the first is the
+    reference, and its rivals are all that saw more than one modality.
 
     Without predictions of both, unequal means are taken to differ, so that they don't share a rank.
     """
@@ -112,7 +116,14 @@ def family(entries: Sequence[Entry], metric: str) -> Family:
             return 1.0 if mean_of[first] == mean_of[second] else 0.0
         return stats.difference(a, b).p
 
-    return Family(names, p_value)
+    drawn = [by_name[name].draws(metric) for name in names]
+    return Family(
+        names,
+        p_value,
+        covariance=stats.covariance(drawn) if any(drawn) else None,
+        reference=singles[0].record.contender if singles else None,
+        rivals=[name for name, entry in by_name.items() if not entry.single],
+    )
 
 
 def _ranks_of_means(entries: Sequence[Entry]) -> dict[str, int]:
@@ -131,7 +142,7 @@ def _correct(rows: Sequence[Row], name: str) -> None:
         found |= {"corrected": p, "correction": f"Holm, {len(tested)} contender{'s' * (len(tested) > 1)}"}
 
 
-def _singles(entries: Sequence[Entry]) -> list[Entry]:
+def reference_first(entries: Sequence[Entry]) -> list[Entry]:
     """The single modalities, the one to beat first: it is chosen by its score on validation, never on test. What is
     derived from one was not tuned as the others were."""
     singles = [e for e in entries if e.kind == "single" and e.record.status == "ok" and e.valid is not None]
@@ -150,7 +161,7 @@ def _reference(entry: Entry, singles: Sequence[Entry]) -> Row | None:
 def _gain(entry: Entry, reference: Entry | None, tests: Family | None) -> Row | None:
     """The entry minus the best single modality, positive where it is better.
 
-    `p` is that of this test alone; `corrected` is of the tests of all pairs, which also make the ranks.
+    `p` is that of this test alone; `corrected` is of the tests that also make the ranks.
     """
     if reference is None or entry.single or entry.score is None or reference.score is None:
         return None
@@ -159,9 +170,9 @@ def _gain(entry: Entry, reference: Entry | None, tests: Family | None) -> Row | 
     gain: Row = {"mean": entry.sign * (entry.score - reference.score), **UNTESTED}
     if tests and ours and theirs:
         found = stats.difference(ours, theirs, sign=entry.sign)
-        corrected = tests.p(entry.record.contender, reference.record.contender)
+        pair = entry.record.contender, reference.record.contender
         gain |= {"low": found.low, "high": found.high, "p": found.p}
-        gain |= {"corrected": corrected, "correction": tests.correction}
+        gain |= {"corrected": tests.p(*pair), "correction": tests.correction(*pair)}
     return gain | {"against": reference.record.contender}
 
 
@@ -239,8 +250,27 @@ def _why_unranked(entry: Entry) -> str | None:
     return f"no {entry.record.metric}: {why}" if why else None
 
 
+def _far_seed(entry: Entry) -> Row | None:
+    """{"seed", "score", "others": [lowest, highest]} of a seed that lies far from the contender's others."""
+    metric = entry.record.metric
+    own, refits = entry.alone(metric), [r for r in entry.refits("tuned") if metric in r.metrics]
+    if own is None or len(refits) != own.seeds:
+        return None
+    scores = [refit.metrics[metric] for refit in refits]
+    place = far_seed(scores, own, [peer.alone(metric) for peer in entry.peers if peer is not entry])
+    if place is None:
+        return None
+    others = sorted(scores[:place] + scores[place + 1 :])
+    return {"seed": refits[place].seed, "score": scores[place], "others": [others[0], others[-1]]}
+
+
 def _row(
-    entry: Entry, rank: int | None, singles: Sequence[Entry], tests: Family | None, intervals: Collection[str]
+    entry: Entry,
+    found: Sequence[Entry],
+    rank: int | None,
+    singles: Sequence[Entry],
+    tests: Family | None,
+    intervals: Collection[str],
 ) -> Row:
     record = entry.record
     fine = record.status == "ok"
@@ -256,6 +286,7 @@ def _row(
         "status": "missing" if LACKING in record.dataset else record.status,
         "reason": record.reason or (_why_unranked(entry) if fine else None),
         "rank": rank,
+        "best": {"p": tests.best(record.contender), "correction": tests.of_best} if tests and rank else None,
         "metric": record.metric,
         "direction": entry.direction,
         "kind": entry.kind,
@@ -267,6 +298,7 @@ def _row(
         if fine
         else {},
         "fusion_gain": _gain(entry, singles[0] if singles else None, tests) if fine else None,
+        **({"parent": against_parent(entry, found, tests)} if fine and record.derived else {}),
         "default": _default(entry) if fine else None,
         "tuning_gain": _tuning_gain(entry) if fine else None,
         "validation_gap": _gap(entry) if fine else None,
@@ -275,5 +307,6 @@ def _row(
         | {name: figure(value) for name, value in record.spent.items()},
         "sandbox": record.environment.get("sandbox"),
         "curves": _curves(entry.refits("tuned")) if fine else {},
+        **({"far_seed": far} if fine and (far := _far_seed(entry)) else {}),
         **({"warnings": list(warnings)} if (warnings := record.dataset.get("warnings")) else {}),
     }

@@ -19,6 +19,7 @@ from mmbench.board.figures import (
     mebibytes,
     named,
     notes,
+    paying,
     plain,
     quantity,
     rated,
@@ -27,10 +28,12 @@ from mmbench.board.figures import (
     shown,
     shown_json,
     told,
+    told_by_sizes,
     warnings,
     with_interval,
 )
 from mmbench.board.stats.across import across, told_apart
+from mmbench.board.stats.learning import curves, many
 from mmbench.board.verdict import overall, verdict, verdicts
 
 if TYPE_CHECKING:
@@ -50,14 +53,16 @@ def table(rows: Sequence[Row], console_width: int, metrics: Metrics = NONE) -> "
 
 
 def json(rows: Sequence[Row], *, run: str = "", notes: Sequence[str] = ()) -> str:
-    """{"run": ..., "verdict": ..., "rows": [...]}, "notes" if there are any, and "all_tasks" for one board of several
-    tasks.
+    """{"run": ..., "verdict": ..., "rows": [...]}, "notes" if there are any, "learning_curves" of tasks with train
+    sizes, and "all_tasks" for one board of several tasks.
 
     What was not measured, or is not finite, is null.
     """
     content: Row = {"run": run, **({"notes": list(notes)} if notes else {})}
     content |= {**({"verdict": verdicts(rows)} if rows else {}), "rows": list(rows)}
-    if len({row["task"] for row in rows}) > 1 and len({row.get("board") for row in rows}) == 1:
+    if learned := curves(rows):
+        content["learning_curves"] = learned
+    if many(rows) and len({row.get("board") for row in rows}) == 1:
         content["all_tasks"] = {"contenders": across(rows), "told_apart": told_apart(rows)}
     return _indented(shown_json(_strict(content))) + "\n"
 
@@ -130,10 +135,11 @@ def _cell(value: Any) -> Any:
 
 def markdown(rows: Sequence[Row], metrics: Metrics = NONE) -> str:
     """The verdict over all tasks, then for each a heading, its own and a table, then average ranks and notes."""
-    by_task = _by_task(rows)
-    blocks = [f"## Verdict\n\n{_said(overall(rows)['sentences'])}"] if len(by_task) > 1 else []
-    blocks += [_task(task, own, metrics) for task, own in by_task.items()]
-    if len(by_task) > 1:
+    several = many(rows)
+    blocks = [f"## Verdict\n\n{_said(overall(rows)['sentences'])}"] if several else []
+    blocks += map(_learning, curves(rows))
+    blocks += [_task(task, own, metrics) for task, own in _by_task(rows).items()]
+    if several:
         blocks.append(_across(rows))
     if rows:
         blocks.append("\n\n".join(escape(note) for note in notes(list(rows))))
@@ -188,6 +194,20 @@ def _curve(name: str, rows: list[Row]) -> list[str]:
         curve = row["curves"][name]
         lines.append(_line([row["contender"], *(score(value) for _, value in curve["points"]), score(curve["area"])]))
     return lines
+
+
+def _learning(curve: Row) -> str:
+    """A line a contender, a column a train size; bold where the gain is shown."""
+    lines = [f"## {escape(curve['task'])} by train rows", "", _said(curve["sentences"]), ""]
+    lines += [f"{escape(curve['metric'])}, {better(curve['direction'])}.", ""]
+    lines += _head(["contender", *(f"{size:,}" for size in curve["sizes"]), "pays from"])
+    lines += [_line(_learned(row)) for row in curve["contenders"]]
+    return "\n".join(lines)
+
+
+def _learned(row: Row) -> list[str]:
+    scores = [(with_interval(point), told_by_sizes(point)) for point in row["points"]]
+    return [row["contender"], *(Bold(text) if sure else text for text, sure in scores), paying(row)]
 
 
 def _across(rows: Sequence[Row]) -> str:
@@ -252,11 +272,13 @@ def latex(rows: Sequence[Row]) -> str:
     TeX finds no command in any cell; a table is no wider than a page of LaTeX's own article has room for.
     Contenders without a score stand below the rest with their reason.
     """
-    by_task = _by_task(rows)
-    blocks = [_latex_said("Verdict", overall(rows)["sentences"])] if len(by_task) > 1 else []
-    for task, own in by_task.items():
+    several = many(rows)
+    blocks = [_latex_said("Verdict", overall(rows)["sentences"])] if several else []
+    for curve in curves(rows):
+        blocks += [_latex_said(f"{curve['task']} by train rows", curve["sentences"]), _latex_learning(curve)]
+    for task, own in _by_task(rows).items():
         blocks += [_latex_said(task, verdict(own).sentences), _latex_task(task, own)]
-    if len(by_task) > 1:
+    if several:
         blocks.append(_latex_across(rows))
     if rows:
         blocks.append("\n\n".join(rf"{{\footnotesize {escape_latex(note)}\par}}" for note in notes(list(rows))))
@@ -290,6 +312,15 @@ def _latex_task(task: str, rows: list[Row]) -> str:
     lines += [r"\bottomrule", r"\end{tabular}"]
     lines += [rf"\par {{\footnotesize {escape_latex(warning)}\par}}" for warning in warnings(rows)]
     return "\n".join([*lines, r"\end{table*}"])
+
+
+def _latex_learning(curve: Row) -> str:
+    title = escape_latex(f"{curve['task']}: {curve['metric']} by train rows, {better(curve['direction'])}")
+    sizes = [f"{size:,}" for size in curve["sizes"]]
+    lines = [*_latex_head(title), rf"\begin{{tabular}}{{@{{}}{_latex_text(0.2)}{'l' * len(sizes)}r@{{}}}}"]
+    lines += [r"\toprule", _latex_line(["contender", *sizes, "pays from"]), r"\midrule"]
+    lines += [_latex_line(_learned(row)) for row in curve["contenders"]]
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{table*}"])
 
 
 def _latex_across(rows: Sequence[Row]) -> str:

@@ -24,6 +24,7 @@ from mmbench.board.figures import (
     mebibytes,
     named,
     notes,
+    paying,
     plain,
     quantity,
     rated,
@@ -32,10 +33,12 @@ from mmbench.board.figures import (
     shown,
     signed,
     told,
+    told_by_sizes,
     warnings,
     with_interval,
 )
 from mmbench.board.stats.across import across, told_apart
+from mmbench.board.stats.learning import curves, largest, many
 from mmbench.board.verdict import overall, verdict
 
 Row: TypeAlias = dict[str, Any]
@@ -61,11 +64,13 @@ def tables(rows: Sequence[Row], width: int, metrics: Mapping[str, Metric]) -> li
     for row in rows:
         by_task.setdefault(row["task"], []).append(row)
     found: list[RenderableType] = []
-    if len(by_task) > 1:
+    several = many(rows)
+    if several:
         found += [Text("verdict", style="bold cyan"), *_said(overall(rows)["sentences"]), Text("")]
+    found += [_learning(curve, width) for curve in curves(rows)]
     found += [_task(task, own, width, metrics) for task, own in by_task.items()]
-    if len(by_task) > 1:
-        found.append(_across(rows, list(by_task), width))
+    if several:
+        found.append(_across(rows, list(dict.fromkeys(row["task"] for row in largest(rows))), width))
     if rows:
         found.append(Text("\n".join(notes(list(rows))), style="dim"))
     return found
@@ -207,6 +212,27 @@ def _grid(columns: list[Column], rows: list[Row], width: int) -> Table:
         )
         table.add_row(*(cells[i][number] for i in keep), style=style)
     return table
+
+
+def _learning(curve: Row, width: int) -> RenderableType:
+    """The scores by the number of train rows, and from how many on each fusion pays."""
+    title = f"  {plain(curve['metric'])} by train rows, {better(curve['direction'])}"
+    columns = [Column("contender", lambda row: Text(plain(row["contender"]), overflow="ellipsis"), 0, right=False)]
+    columns.append(Column("pays from", lambda row: Text(paying(row)), 0))
+    for place, size in enumerate(curve["sizes"]):
+        last = place == len(curve["sizes"]) - 1
+        columns.append(Column(f"{size:,}", _with_rows(place), 0 if last else len(curve["sizes"]) - place, right=False))
+    rows = [{**row, "rank": 0, "modalities": []} for row in curve["contenders"]]
+    head = Text.assemble((plain(curve["task"]), "bold cyan"), (title, "dim"))
+    return Group(head, *_said(curve["sentences"]), Text(""), _grid(columns, rows, width), Text(""))
+
+
+def _with_rows(place: int) -> Callable[[Row], Text]:
+    def cell(row: Row) -> Text:
+        point = row["points"][place]
+        return Text(with_interval(point), style=_colour({"mean": point["gain"]}) if told_by_sizes(point) else "")
+
+    return cell
 
 
 def _curve(name: str, rows: list[Row], width: int) -> RenderableType:

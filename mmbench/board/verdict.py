@@ -1,5 +1,5 @@
-"""What a board says in sentences: how many fusions are shown to beat the best tuned single modality, what is best, what
-is the cheapest of those that can't be told apart from it, and what tuning brought against what fusing brought.
+"""What a board says in sentences: how many fusions are shown to beat the best tuned single modality, among which
+contenders the best is, which of these is the cheapest, and what tuning brought against what fusing brought.
 
 A function of the leaderboard's rows, so that whoever has its JSON can compute it again. What is a fusion and what is
 not is each row's `kind`, which `entries.kind` reads from the record; what is shown is decided by the corrected p of the
@@ -12,12 +12,17 @@ from math import exp, log
 from statistics import median
 from typing import Any, TypeAlias
 
+from mmbench.board import derived
 from mmbench.board.figures import quantity, score, shown, signed, with_interval
 from mmbench.board.stats.across import across, told_apart
+from mmbench.board.stats.learning import largest, many
+from mmbench.board.stats.pareto import cheapest
+from mmbench.board.stats.reference import LEVEL
 
 Row: TypeAlias = dict[str, Any]
 COST = "latency_ms_p50"
 """What the cheapest is the cheapest in: all contenders have it, also those that train no parameters."""
+SURE = f"{1 - LEVEL:.0%} confidence"
 KINDS = {
     "fusion": "a fusion",
     "single": "a single modality",
@@ -61,7 +66,8 @@ class Verdict:
     """{"contender", "mean", "valid", "next", "margin"}: the single modality that validation chose."""
     fusions: Counts
     best: Row | None
-    """{"contender", "kind", "mean", "low", "high", "not_told_apart": how many others share its rank}"""
+    """The best score: {"contender", "kind", "mean", "low", "high", "not_told_apart": how many others may be the best,
+    "confidence": how sure it is that the best is among all of these, "among": their names}"""
     cheapest: Row | None
     """{"contender", "kind", "cost", "value"}: of those that share the first rank, the best included."""
     tuning: Median | None
@@ -76,7 +82,7 @@ def verdicts(rows: Sequence[Row]) -> dict[str, Any]:
         by_task.setdefault((row.get("board") or "", row["task"]), []).append(row)
     tasks = [{**({"board": board} if board else {}), **asdict(verdict(own))} for (board, _), own in by_task.items()]
     boards = {board for board, _ in by_task}
-    return {"tasks": tasks, "overall": overall(rows) if len(tasks) > 1 and len(boards) == 1 else None}
+    return {"tasks": tasks, "overall": overall(rows) if many(rows) and len(boards) == 1 else None}
 
 
 def verdict(rows: Sequence[Row]) -> Verdict:
@@ -96,17 +102,13 @@ def verdict(rows: Sequence[Row]) -> Verdict:
     )
     seeds = min((row["metrics"][row["metric"]]["n_seeds"] for row in ranked), default=0)
     said = [*_on_fusing(found, fusions), *_on_the_reference(found), *_on_the_best(found, ranked), *_on_tuning(found)]
-    return Verdict(**{**vars(found), "sentences": (*said, *_on_seeds(seeds))})
+    return Verdict(**{**vars(found), "sentences": (*said, *derived.sentences(rows), *_on_seeds(seeds))})
 
 
 def _reference(row: Row | None) -> Row | None:
     if row is None:
         return None
-    return {"contender": row["contender"], "mean": _mean(row), **row["reference"]}
-
-
-def _mean(row: Row) -> float:
-    return float(row["metrics"][row["metric"]]["mean"])
+    return {"contender": row["contender"], "mean": row["metrics"][row["metric"]]["mean"], **row["reference"]}
 
 
 def _counts(fusions: Sequence[Row]) -> Counts:
@@ -126,17 +128,22 @@ def _best(ranked: Sequence[Row]) -> Row | None:
     if not ranked:
         return None
     row, summary = ranked[0], ranked[0]["metrics"][ranked[0]["metric"]]
-    ties = sum(other["rank"] == row["rank"] for other in ranked) - 1
-    own = {name: summary[name] for name in ("mean", "low", "high")}
-    return {"contender": row["contender"], "kind": row["kind"], **own, "not_told_apart": ties}
+    among = [other["contender"] for other in ranked if other["rank"] == row["rank"]]
+    own = {name: summary[name] for name in ("mean", "low", "high")} | _set(among, tested=bool(row.get("best")))
+    return {"contender": row["contender"], "kind": row["kind"], **own}
+
+
+def _set(among: Sequence[str], *, tested: bool = True) -> Row:
+    return {"not_told_apart": len(among) - 1, "confidence": 1 - LEVEL if tested else None, "among": among}
 
 
 def _cheapest(rows: Sequence[Row]) -> Row | None:
-    known = [row for row in rows if row["cost"].get(COST) is not None]
-    if not known:
-        return None
-    row = min(known, key=lambda row: row["cost"][COST])  # of equal ones the first, which scores most
-    return {"contender": row["contender"], "kind": row["kind"], "cost": COST, "value": row["cost"][COST]}
+    row = cheapest(rows, COST)  # of equal ones the first, which scores most
+    return (
+        None
+        if row is None
+        else {"contender": row["contender"], "kind": row["kind"], "cost": COST, "value": row["cost"][COST]}
+    )
 
 
 def _median(fusions: Sequence[Row], name: str) -> Median | None:
@@ -223,9 +230,9 @@ def _on_the_best(found: Verdict, ranked: Sequence[Row]) -> list[str]:
         return [f"{who} has the best mean; without an interval nothing says that it is the best."]
     ties = best["not_told_apart"]
     if not ties:
-        return [f"{who} is the best, shown to beat the next, {_called(ranked[1])}."]
-    said = f"{who} has the best score; {_many(ties, 'other')} can't be told apart from it"
-    return [f"{said}{_on_cost(found, ties)}."]
+        return [f"{who} is the best, with {SURE}; the next is {_called(ranked[1])}."]
+    others = _quoted(best["among"][1]) if ties == 1 else f"one of {ties} others"
+    return [f"{who} has the best score; with {SURE} the best is it or {others}{_on_cost(found, ties)}."]
 
 
 def _on_cost(found: Verdict, ties: int) -> str:
@@ -234,9 +241,9 @@ def _on_cost(found: Verdict, ties: int) -> str:
         return ""
     what = f"{quantity(cheapest['value'])} ms a row"
     if cheapest["contender"] == best["contender"]:
-        return f", and {'is not' if ties == 1 else 'none is'} cheaper ({what})"
+        return f", {'which is not' if ties == 1 else 'none of them'} cheaper ({what})"
     if ties == 1:
-        return f", and is cheaper ({what})"
+        return f", which is cheaper ({what})"
     return f", the cheapest of them {_called(cheapest)} ({what}{_kind(cheapest)})"
 
 
@@ -265,6 +272,7 @@ def _on_seeds(seeds: int) -> list[str]:
 def overall(rows: Sequence[Row]) -> dict[str, Any]:
     """What all tasks of a board say together: {"fusions", "tasks", "won", "best", "cheapest", "tuning", "fusing",
     "sentences"}."""
+    rows = largest(rows)
     tasks = list(dict.fromkeys(row["task"] for row in rows))
     found = [verdict([row for row in rows if row["task"] == task]) for task in tasks]
     compared = [own for own in found if own.reference and own.fusions.scored > own.fusions.untested]
@@ -314,18 +322,17 @@ def _on_tasks(counts: Counts, won: Sequence[str], compared: Sequence[Verdict], f
 
 
 def _best_of_all(rows: Sequence[Row]) -> tuple[Row | None, Row | None]:
-    """The best average rank, and the cheapest of those that Nemenyi's test can't tell apart from it."""
+    """The best average rank, and the cheapest of those that the best over all tasks can't be told from."""
     whole, apart = [row for row in across(rows) if row["average_rank"] is not None], told_apart(rows)
     if not whole or apart is None:
         return None, None
-    first = whole[0]["contender"]
-    group = next((group for group in apart["groups"] if first in group), [first])
+    first, group = whole[0]["contender"], apart["best"]
     kinds = {row["contender"]: row["kind"] for row in rows}
     best = {
         "contender": first,
         "kind": kinds[first],
         "average_rank": whole[0]["average_rank"],
-        "not_told_apart": len(group) - 1,
+        **_set(group),
     }
     latencies = {
         name: [row["cost"].get(COST) for row in rows if row["contender"] == name and row["rank"] is not None]
@@ -348,13 +355,16 @@ def _on_the_best_of_all(best: Row | None, cheapest: Row | None) -> list[str]:
     ties = best["not_told_apart"]
     said = f"{_called(best)} has the best average rank ({best['average_rank']:.1f}{_kind(best)})"
     if not ties:
-        return [f"{said}, and can be told apart from all others (Nemenyi, 5%)."]
-    said += f"; {_many(ties, 'other')} can't be told apart from it (Nemenyi, 5%)"
+        return [f"{said}, and is the best over tasks like these with {SURE}."]
+    others = _quoted(best["among"][1]) if ties == 1 else f"one of {ties} others"
+    said += f"; with {SURE} the best over tasks like these is it or {others}"
     if cheapest is None:
         return [f"{said}."]
     what = f"{quantity(cheapest['value'])} ms a row, the geometric mean over tasks"
     if cheapest["contender"] == best["contender"]:
-        return [f"{said}, and none of them is cheaper ({what})."]
+        return [f"{said}, {'which is not' if ties == 1 else 'none of them'} cheaper ({what})."]
+    if ties == 1:
+        return [f"{said}, which is cheaper ({what})."]
     return [f"{said}, the cheapest of them {_called(cheapest)} ({what}{_kind(cheapest)})."]
 
 

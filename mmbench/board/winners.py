@@ -21,13 +21,13 @@ ROLES = ("fusion", "objective", "optimizer", "schedule", "compressor")
 def winners(run: RunData) -> Suite:
     """The suite of the winners: those that ended well, in the order of the run.
 
-    Raises MMBenchError if there is none; tasks with folds are left out, as each fold has a winner of its own.
+    Raises MMBenchError if there is none; tasks with folds or train sizes are left out, as each has winners of its own.
     """
-    tasks = {task.name: task for task in run.suite.tasks if not task.folds}
+    tasks = {task.name: task for task in run.suite.tasks if task.name not in left_out(run)}
     records = [record for record in run.records if record.task in tasks and record.status == "ok"]
     if not records:
         raise MMBenchError(
-            f"{run.path}: no contender of a task without folds ended well, so there is no winner to write"
+            f"{run.path}: no contender of a task without folds and train sizes ended well: there is no winner to write"
         )
     here = list(dict.fromkeys(record.task for record in records))
     chosen: dict[str, dict[str, ContenderSpec]] = {}
@@ -60,8 +60,8 @@ def winners(run: RunData) -> Suite:
 
 
 def left_out(run: RunData) -> list[str]:
-    """The tasks with folds, which have no single winner."""
-    return [task.name for task in run.suite.tasks if task.folds]
+    """The tasks with folds or train sizes, which have no single winner."""
+    return [task.name for task in run.suite.tasks if task.folds or task.train_sizes]
 
 
 def _scored_only(task: TaskSpec) -> TaskSpec:

@@ -7,12 +7,12 @@ import shutil
 import time
 from collections.abc import Collection, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from mmbench.api.parts.scores import sign
-from mmbench.api.record import Record, Refit, Trial
+from mmbench.api.record import Record, Refit, Trial, winner
 from mmbench.cli import terminal
 from mmbench.engine.events import (
     CellFinished,
@@ -46,7 +46,8 @@ class Active:
     refits: int = 0
     seconds: float = 0.0
     best: tuple[int, float] | None = None
-    """The best trial so far: its number, its score on validation."""
+    """Of the configuration that leads so far: its first trial's number and score on validation."""
+    tries: list[Trial] = field(default_factory=list)
     scores: list[float] = field(default_factory=list)
     """The tuned configuration's scores on test, one for each seed."""
     ended: bool = False
@@ -54,10 +55,10 @@ class Active:
     def tried(self, trial: Trial) -> None:
         self.trials = trial.number + 1
         self.seconds += trial.seconds
-        if trial.status == "ok" and trial.score is not None:
-            better = sign(self.cell.direction)
-            if self.best is None or better * trial.score > better * self.best[1]:
-                self.best = (trial.number, trial.score)
+        self.tries.append(replace(trial, curve=[]))
+        best = winner(self.tries, sign=sign(self.cell.direction))
+        if best is not None and best.score is not None:
+            self.best = (best.number, best.score)
         self.ended = self.best is None and self.trials >= self.cell.budget.trials
 
     def refitted(self, refit: Refit) -> None:
@@ -67,7 +68,7 @@ class Active:
             self.scores.append(refit.metrics[self.cell.task.metric])
         default_won = self.best is not None and self.best[0] == 0
         last = refit.role == "default" or default_won  # a default that won is not refitted twice
-        self.ended = last and refit.seed == self.cell.budget.refit_seeds - 1
+        self.ended = last and refit.seed == self.cell.budget.seeds(refit.role)[-1]
 
     @property
     def share(self) -> float:

@@ -18,6 +18,7 @@ class Target(mb.Target):
 
     column: str
     type = "$name"
+    like = "number"  # what parts that know built-in types only may take it for; leave it out if there is none
 
     @property
     def columns(self):

@@ -21,7 +21,7 @@ from mmbench.sources import Source
 
 PROTOCOL = 2
 """Two results of one protocol may share a board. Raised by hand when the engine gives other results than before."""
-COSTS = 1
+COSTS = 2
 """The same for what `jobs.measure` measures: a change in how costs are taken voids no score."""
 FORM = 2
 """Of a data set as it is kept; part of its fingerprint, so that none is used that an older check let through."""
@@ -64,6 +64,12 @@ def key(cell: Cell, device: str) -> str:
     content = {name: value for name, value in asdict(cell).items() if name not in ("key", "skip", "sources")}
     if cell.fold is None:  # keys of before there were folds stay what they are
         del content["fold"]
+    elif cell.fold.by is None:
+        del content["fold"]["by"]
+    if cell.size is None:
+        del content["size"]
+    if cell.budget.default_seeds is None:
+        del content["budget"]["default_seeds"]
     del content["parent"]
     if cell.parent:
         content["parent"] = cell.parent.key
@@ -77,6 +83,21 @@ def told(cell: Cell) -> dict[str, Any]:
         "libraries": {name: version for found in cell.libraries.values() for name, version in found.items()},
         "files": {part: {_short(path): code[:12] for path, code in files.items()} for part, files in _files(cell)},
     }
+
+
+JUDGES = "metrics"
+"""What of a record's identity is no part of its cell's key."""
+
+
+def judges(metrics: Iterable[Part]) -> dict[str, dict[str, str]]:
+    """What a record says of the code of all metrics that scored it."""
+    return {JUDGES: {metric.name: source(metric).hash for metric in metrics}}
+
+
+def judged_by(record: Record) -> Mapping[str, str]:
+    """{metric: hash of its code} when the record was scored; empty where it does not say."""
+    found = record.identity.get(JUDGES)
+    return found if isinstance(found, Mapping) else {}
 
 
 def changes(cell: Cell, record: Record) -> list[str]:

@@ -85,7 +85,7 @@ def outcome(plan: Plan, catalog: Catalog, cache: Path, state: Progressing, *, ex
 def _refitted(state: Progressing) -> bool:
     """Whether every refit that was due ended well: what failed is its measurement, or the end of its process."""
     roles = {"tuned"} | ({"default"} if state.winner and state.winner.number else set())
-    due = {(role, seed) for role in roles for seed in range(state.cell.budget.refit_seeds)}
+    due = {(role, seed) for role in roles for seed in state.cell.budget.seeds(role)}
     return state.winner is not None and due <= {(r.role, r.seed) for r in state.refits if r.status == "ok"}
 
 
@@ -127,7 +127,7 @@ def record(
         default_params={**state.base, **default_params(cell, catalog)} if status != "skipped" else {},
         space_hash=cell.space_hash,
         parts=dict(cell.parts),
-        identity=identity.told(cell),
+        identity={**identity.told(cell), **identity.judges(fitting)},
         refits=tuple(state.refits),
         cost=dict(state.cost),
         budget={
@@ -135,6 +135,7 @@ def record(
             "epochs": cell.budget.epochs,
             "refit_seeds": cell.budget.refit_seeds,
             "trial_seconds": cell.budget.trial_seconds,
+            **({"default_seeds": fewer} if (fewer := cell.budget.default_seeds) is not None else {}),
         },
         spent={
             **state.spent,

@@ -10,14 +10,14 @@ from pathlib import Path
 
 from mmbench import sources
 from mmbench.api.data import Task
-from mmbench.api.parts import Fusion, Part
-from mmbench.api.parts.head import Head
+from mmbench.api.parts import Part
 from mmbench.api.space import Parameter, Setting, described, narrowed
-from mmbench.api.suite import ContenderSpec, CorruptionSpec, Suite, TaskSpec, fold_name
+from mmbench.api.suite import ContenderSpec, CorruptionSpec, Suite, TaskSpec, fold_name, on_board
 from mmbench.engine import identity
-from mmbench.engine.space import TRAIN, Cell, Fold, Slot, full_space, together
+from mmbench.engine.slots import answer, reading, slot_of, slots_of
+from mmbench.engine.space import Cell, Fold, Slot, full_space, together
 from mmbench.errors import SuiteError, unknown
-from mmbench.plugins import Catalog, Shelf
+from mmbench.plugins import Catalog
 
 
 @dataclass(frozen=True)
@@ -75,10 +75,10 @@ def resolve(
             for contender in named
             if contender.of is None
         }
-        folded = {name: list(_folded(cell, spec.folds, device)) for name, cell in found.items()}
+        seen = {name: list(_seen(cell, spec, device)) for name, cell in found.items()}
         own: list[Cell] = []
         for one in named:
-            parents = folded[one.of or one.name]
+            parents = seen[one.of or one.name]
             own += [_derived(spec, parent, one, catalog, device) for parent in parents] if one.of else parents
         _check_task_params(spec, own, catalog)
         cells += own
@@ -127,27 +127,29 @@ def _task(spec: TaskSpec, catalog: Catalog) -> Task:
     for modality, kind in modalities.items():
         for name in spec.encoders.get(modality, ()):
             if catalog.encoders[name].kind != kind:
-                readers = _reading(kind, catalog)
+                readers = reading(kind, catalog)
                 raise SuiteError(
                     f"{where}: encoder {name!r} reads {catalog.encoders[name].kind}, but {modality!r} is {kind}; "
                     f"choose from {', '.join(readers) or 'none: install a plugin that has one'}"
                 )
-        if not spec.encoders.get(modality) and not _reading(kind, catalog):
+        if not spec.encoders.get(modality) and not reading(kind, catalog):
             raise SuiteError(f"{where}: no encoder reads {modality!r}, which is {kind}; install a plugin that has one")
     for corruption in spec.corruptions:
         if modalities.get(corruption.modality) not in catalog.corruptions[corruption.name].kinds:
             raise SuiteError(f"{where}: corruption {corruption.name!r} can't damage {corruption.modality!r}")
     if spec.folds and dataset.target.sides:
         raise SuiteError(f"{where}: a {dataset.target.type} can't have folds: rows are matched within one test split")
+    if spec.by == "time" and not spec.folds:
+        raise SuiteError(f'{where}: by = "time" needs folds, such as folds = 5')
+    if spec.by == "time" and dataset.time is None:
+        raise SuiteError(
+            f'{where}: by = "time" needs a data set that says when its rows are from; {dataset.name!r} has no `time`'
+        )
     task = Task(name=spec.name, dataset=spec.dataset, modalities=modalities, target=dataset.target, metric=spec.metric)
-    missing = metric.supports(task)
+    missing = answer(metric, task)
     if missing:
         raise SuiteError(f"{where}: metric {spec.metric!r} {missing}")
     return task
-
-
-def _reading(kind: str, catalog: Catalog) -> tuple[str, ...]:
-    return tuple(name for name, encoder in catalog.encoders.items() if encoder.kind == kind)
 
 
 def _contenders(suite: Suite, task: Task, catalog: Catalog, names: Sequence[str]) -> Iterator[ContenderSpec]:
@@ -230,7 +232,7 @@ def _cell(
         raise SuiteError(f"contender {contender.name!r}: {unknown('modality', missing[0], task.modalities)}")
     seen = {m: k for m, k in task.modalities.items() if contender.only is None or m in contender.only}
     task = replace(task, modalities=seen)
-    slots, skip = _slots(spec, task, contender, catalog)
+    slots, skip = slots_of(spec, task, contender, catalog)
     parts = _parts(task, slots, spec.corruptions, catalog)
     codes = {name: identity.source(part) for name, part in parts.items()}
     cell = Cell(
@@ -269,7 +271,7 @@ def _narrowed(cell: Cell, spec: TaskSpec, contender: ContenderSpec, catalog: Cat
 
 def _derived(spec: TaskSpec, parent: Cell, contender: ContenderSpec, catalog: Catalog, device: str) -> Cell:
     """The cell that changes the trained models of `parent`."""
-    slot, reason = _slot("compressor", "compressor", contender.compressor, parent.task, catalog)
+    slot, reason = slot_of("compressor", "compressor", contender.compressor, parent.task, catalog)
     if all(catalog.fusions[name].level == "estimator" for name in parent.options("fusion")):
         reason = f"{parent.contender!r} trains no network"
     if parent.skip:
@@ -289,65 +291,18 @@ def _derived(spec: TaskSpec, parent: Cell, contender: ContenderSpec, catalog: Ca
     return _narrowed(cell, spec, contender, catalog, device)
 
 
-def _folded(cell: Cell, folds: int | None, device: str) -> Iterator[Cell]:
-    """The cell, or one for each fold: its task bears the fold's name, by which seeds, predictions and targets go."""
-    if folds is None:
+def _seen(cell: Cell, spec: TaskSpec, device: str) -> Iterator[Cell]:
+    """The cell, or one for each train size and fold: its task bears their names, by which seeds, predictions and
+    targets go."""
+    folds = [Fold(number, spec.folds, spec.by) for number in range(1, (spec.folds or 0) + 1) if spec.folds]
+    if not folds and not spec.train_sizes:
         yield cell
         return
-    for number in range(1, folds + 1):
-        task = replace(cell.task, name=fold_name(cell.task.name, number))
-        one = replace(cell, task=task, fold=Fold(number, folds))
-        yield replace(one, key=identity.key(one, device))
-
-
-def _slots(
-    spec: TaskSpec, task: Task, contender: ContenderSpec, catalog: Catalog
-) -> tuple[tuple[Slot, ...], str | None]:
-    """What is to be chosen in every configuration, in order; and why nothing fits, if so."""
-    trained = tuple(name for name, fusion in catalog.fusions.items() if fusion.level != "estimator")
-    one = contender.fusion is None and len(task.modalities) == 1  # a single modality has nothing to fuse
-    wanted = (_usual(trained, catalog.fusions),) if one else contender.fusion or trained
-    found = [_slot("fusion", "fusion", wanted, task, catalog)]
-    for modality, kind in task.modalities.items():
-        readers = spec.encoders.get(modality) or _reading(kind, catalog)
-        slot, reason = _slot(f"encoder.{modality}", "encoder", readers, task, catalog)
-        found.append((slot, reason and f"no encoder for {modality}: {reason}"))
-    if contender.objective:
-        found.append(_slot("objective", "objective", contender.objective, task, catalog))
-    head = task.target.type
-    found.append((Slot("head", "head", (head,), head, named=False), None))
-    for role, named in (("optimizer", contender.optimizer), ("schedule", contender.schedule)):
-        usual = catalog.shelves()[f"{role}s"].usual.name
-        slot, reason = _slot(role, role, named or (usual,), task, catalog)
-        found.append((slot if named else replace(slot, named=False, inside=TRAIN), reason))
-    return tuple(slot for slot, _ in found), next((reason for _, reason in found if reason), None)
-
-
-def _slot(path: str, role: str, wanted: Sequence[str], task: Task, catalog: Catalog) -> tuple[Slot, str | None]:
-    """A slot with the options that fit; if none does, with the first, and why."""
-    shelf = catalog.shelves()[f"{role}s"]
-    head = catalog.heads[task.target.type]
-    reasons = {option: _misfit(option, shelf, task, head) for option in wanted}
-    fitting = tuple(option for option, reason in reasons.items() if reason is None)
-    told = None if fitting else _reason_text(reasons if role == "fusion" else dict(list(reasons.items())[:1]))
-    if told and role == "objective":
-        told = f"{wanted[0]}: {told}"
-    options = fitting or tuple(wanted[:1])
-    return Slot(path, role, options, default=_usual(options, shelf)), told
-
-
-def _misfit(option: str, shelf: Shelf[Part], task: Task, head: Head) -> str | None:
-    """Why an option does not fit the task."""
-    parts = [shelf[name] for name in together(option)]
-    reasons = [head.supports(task)] if shelf.role == "fusion" else []
-    reasons += [head.misfit(part) for part in parts if isinstance(part, Fusion)]
-    reasons += [part.supports(task) for part in parts]
-    return next((reason for reason in reasons if reason), None)
-
-
-def _usual(options: Sequence[str], shelf: Mapping[str, Part]) -> str:
-    """The option that a search begins with: the one that is usual in its role, else the first."""
-    return next((name for name in options if name in shelf and shelf[name].usual), options[0])
+    for name, size in zip(on_board(spec), spec.train_sizes or (None,), strict=True):
+        for fold in folds or (None,):
+            task = replace(cell.task, name=fold_name(name, fold.number) if fold else name)
+            one = replace(cell, task=task, fold=fold, size=size)
+            yield replace(one, key=identity.key(one, device))
 
 
 def _check_params(where: str, params: Mapping[str, Setting], space: Mapping[str, Parameter], *, known: bool) -> None:
@@ -381,7 +336,3 @@ def _parts(
     }
     used |= {f"{slot.role}.{name}": shelves[f"{slot.role}s"][name] for slot in slots for name in slot.parts}
     return used | {f"corruption.{c.name}": catalog.corruptions[c.name] for c in corruptions}
-
-
-def _reason_text(reasons: Mapping[str, str | None]) -> str:
-    return "; ".join(f"{name}: {reason}" if len(reasons) > 1 else str(reason) for name, reason in reasons.items())

@@ -7,7 +7,7 @@ A configuration is a flat dict: {"fusion": "gated", "fusion.gated.dropout": 0.1,
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from mmbench.api.data import Task
 from mmbench.api.parts import Part
@@ -65,11 +65,12 @@ class Fold:
     number: int
     """From 1."""
     of: int
+    by: Literal["time"] | None = None
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One task (or a fold of it) and one contender: the unit of search, of resuming and of distribution."""
+    """One task (or a fold or train size of it) and one contender: what is searched, resumed and distributed as one."""
 
     key: str
     """A hash of all that its result depends on."""
@@ -98,6 +99,8 @@ class Cell:
     """Of what its data set's rows are made from."""
     fold: Fold | None = None
     """None: the data set's own splits."""
+    size: int | None = None
+    """How many train rows it learns from; None: all."""
     parent: "Cell | None" = None
     """The cell whose trained models it changes; None: it trains its own."""
 

@@ -13,6 +13,7 @@ import hashlib
 import json
 import math
 import os
+import shutil
 import stat
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -30,6 +31,9 @@ Visit: TypeAlias = Callable[[str, bytes, int], None]
 """visit(kind, the row's JSON, where it begins in the file)"""
 
 FIRST = "0" * 64
+LONGEST_ROW, LARGEST_FILE = 2**26, 10**7
+"""Bytes of a line of a chained file, and of a file that is read at once. What is larger nobody has written who wanted
+it read: a hole in a file takes no room on a disk, and all of a reader's memory."""
 _MARK = b',"sha256":"'
 _TAIL = len(_MARK) + 64 + len(b'"}\n')
 _PREV = len(b',"prev":"') + 64 + len(b'"') + _TAIL
@@ -139,7 +143,7 @@ def _no_collection() -> Iterator[None]:
 
 def _scan(file: BinaryIO, path: Path, visit: Visit) -> End:
     size, checksum, count, sha256 = 0, FIRST, 0, hashlib.sha256
-    for line in file:
+    for line in each_line(file, path):
         found = line[-67:-3].decode("latin-1")
         sound = line[-_TAIL:-67] == _MARK and line.endswith(b'"}\n')
         if not sound or sha256(line[:-_TAIL]).hexdigest() != found:
@@ -158,6 +162,16 @@ def _scan(file: BinaryIO, path: Path, visit: Visit) -> End:
             raise StoreError(f"{path}, line {count + 1}: {no_row(error)}") from error
         size, checksum, count = size + len(line), found, count + 1
     return End(size, count, checksum)
+
+
+def each_line(file: BinaryIO, path: Path) -> Iterator[bytes]:
+    """The lines of a file. Raises StoreError for one that is longer than any row."""
+    number = 0
+    while line := file.readline(LONGEST_ROW):
+        number += 1
+        if len(line) == LONGEST_ROW:
+            raise StoreError(f"{path}, line {number}: is longer than any row")
+        yield line
 
 
 def no_row(error: Exception) -> str:
@@ -209,16 +223,19 @@ def open_file(path: Path, flags: int, *, buffer: int = 2**18) -> BinaryIO:
     return os.fdopen(descriptor, "r+b", buffering=0)
 
 
-def content_of(path: Path, most: int = -1) -> bytes | None:
-    """A small file's bytes, the first `most` of them, opened as `open_file` does; None if it isn't there. Raises
-    StoreError if it can't be read."""
+def content_of(path: Path, most: int = LARGEST_FILE) -> bytes | None:
+    """A small file's bytes, opened as `open_file` does; None if it isn't there. Raises StoreError if it can't be read,
+    or has more than `most`."""
     try:
         with open_file(path, os.O_RDONLY) as file:
-            return file.read(most)
+            content = file.read(most + 1)
     except FileNotFoundError:
         return None
     except OSError as error:
         raise StoreError(f"{path} can't be read: {error.strerror}") from error
+    if len(content) > most:
+        raise StoreError(f"{path} is larger than {most:,} bytes, which none that mmbench wrote is")
+    return content
 
 
 class Chain:
@@ -231,6 +248,7 @@ class Chain:
         self._broken = False
         self.note: str | None = None
         try:
+            _part(path)
             self._file = open_file(path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
             try:
                 sync_folder(path.parent)
@@ -258,18 +276,23 @@ class Chain:
         if self._broken:
             raise StoreError(f"{self.path}: an earlier row could not be written; run the same command again")
         line, checksum = to_line(self._lines, self._checksum, kind, row)
+        whole = (self._size + len(line), self._lines + 1, checksum)
         self._check_place()
         try:
             rest = memoryview(line)
             while rest:
                 rest = rest[self._file.write(rest) :]
             os.fsync(self._file.fileno())
-        except BaseException as error:
+        except OSError as error:
             self._take_back()
-            if isinstance(error, OSError):
-                raise StoreError(f"{self.path} can't be written: {error.strerror}; no earlier row is lost") from error
+            raise StoreError(f"{self.path} can't be written: {error.strerror}; no earlier row is lost") from error
+        except BaseException:  # told to stop, say: a row that is whole stays
+            if os.fstat(self._file.fileno()).st_size == whole[0]:
+                self._size, self._lines, self._checksum = whole
+            else:
+                self._take_back()
             raise
-        self._size, self._lines, self._checksum = self._size + len(line), self._lines + 1, checksum
+        self._size, self._lines, self._checksum = whole
 
     def _check_place(self) -> None:
         """Whoever removed, replaced or edited the file meanwhile would lose what is written to it from now on."""
@@ -289,6 +312,20 @@ class Chain:
 
     def close(self) -> None:
         self._file.close()
+
+
+def _part(path: Path) -> None:
+    """Make a file of its own of one that has several names, as a backup of hard links has: what is appended would be
+    appended there, too."""
+    if path.exists() and path.stat().st_nlink > 1:
+        partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        try:
+            shutil.copy2(path, partial)
+            with partial.open("rb") as file:
+                os.fsync(file.fileno())
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
 
 
 def write_file(path: Path, content: bytes) -> None:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 SUITE, TRIALS, RECORDS, PREDICTIONS = "suite.toml", "trials.jsonl", "records.jsonl", "predictions"
 WEIGHTS = "weights"
-PREDICTION_FILE = re.compile(r"[a-z0-9][a-z0-9 _.#-]*\.safetensors")
+PREDICTION_FILE = re.compile(r"[a-z0-9][a-z0-9 _.@#-]*\.safetensors")
 EAGER = 1_000  # so many records are decoded at once, 12 kB each; of more, each when it is asked for
 
 
@@ -329,9 +329,22 @@ def _load_file(folder: Path, kind: str, stored: Mapping[str, str]) -> bytes:
     path = no_link(folder / kind) / name
     try:
         with open_file(path, os.O_RDONLY) as file:
+            size = os.fstat(file.fileno()).st_size
+            if size > _memory() / 2:
+                raise MemoryError
             content: bytes = file.read()
     except OSError as error:
         raise StoreError(f"{path} can't be read: {error.strerror}") from error
+    except MemoryError as error:
+        raise StoreError(f"{path} has {size:,} bytes, more than this machine's memory can hold") from error
     if hashlib.sha256(content).hexdigest() != stored.get("sha256"):
         raise StoreError(f"{path} was altered: its checksum is not the stored one")
     return content
+
+
+def _memory() -> float:
+    """Bytes of the machine's memory; no bound where it does not say."""
+    try:
+        return float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    except (AttributeError, ValueError, OSError):
+        return float("inf")

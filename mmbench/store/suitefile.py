@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmbench.api.space import Value
-from mmbench.api.suite import Budget, ContenderSpec, CorruptionSpec, Suite, TaskSpec
+from mmbench.api.suite import Budget, ContenderSpec, CorruptionSpec, OwnData, Suite, TaskSpec
 from mmbench.errors import SuiteError, unknown
 
 if TYPE_CHECKING:
@@ -23,7 +23,10 @@ if TYPE_CHECKING:
     from mmbench.store.suiteform import ContenderTable, SuiteTable, TaskTable
 
 LARGEST_FILE = 1_000_000
-LONGEST_LINE = 20_000  # tomllib takes quadratic time over a key of many dots
+LONGEST_LINE = 20_000
+MOST_PARTS = 100  # tomllib takes quadratic time and memory over a key of many dots
+_PART = r"""(?:[\w-]++|"[^"]*+"|'[^']*+')\s*+\.\s*+"""
+_DEEP_KEY = re.compile(rf"(?<![\w-])(?:{_PART}){{{MOST_PARTS}}}")
 BARE = re.compile(r"[A-Za-z0-9_-]+")
 WANTED = {
     "string_type": "a string",
@@ -79,7 +82,7 @@ def read(path: Path) -> Suite:
         raise SuiteError(f"{path}: {_explain(_telling(error.errors(include_url=False)), data)}") from error
     except RecursionError as error:
         raise SuiteError(f"{path}: tables are nested too deep") from error
-    return _suite(form)
+    return _suite(form, path.parent)
 
 
 def _parse(path: Path) -> dict[str, Any]:
@@ -97,6 +100,8 @@ def _parse(path: Path) -> dict[str, Any]:
         for number, line in enumerate(text.split("\n"), 1):
             if len(line) > LONGEST_LINE:
                 raise SuiteError(f"{path}: line {number} is longer than {LONGEST_LINE:,} characters")
+            if line.count(".") >= MOST_PARTS and _DEEP_KEY.search(line):
+                raise SuiteError(f"{path}: line {number} has a name of more than {MOST_PARTS} parts")
         return tomllib.loads(text)
     except UnicodeDecodeError as error:
         number = content[: error.start].count(b"\n") + 1
@@ -107,12 +112,12 @@ def _parse(path: Path) -> dict[str, Any]:
         raise SuiteError(f"{path}: is not valid TOML: {' '.join(str(error).split())}") from error
 
 
-def _suite(form: "SuiteTable") -> Suite:
+def _suite(form: "SuiteTable", folder: Path) -> Suite:
     return Suite(
         name=form.name,
         version=form.version,
         budget=Budget(**form.budget.model_dump()),
-        tasks=tuple(map(_task, form.task)),
+        tasks=tuple(_task(task, folder) for task in form.task),
         contenders=tuple(map(_contender, form.contender)),
         description=form.description,
         seed=form.seed,
@@ -120,10 +125,10 @@ def _suite(form: "SuiteTable") -> Suite:
     )
 
 
-def _task(form: "TaskTable") -> TaskSpec:
+def _task(form: "TaskTable", folder: Path) -> TaskSpec:
     return TaskSpec(
-        name=form.name or form.dataset,
-        dataset=form.dataset,
+        name=form.called,
+        dataset=form.dataset or form.called,
         metric=form.metric,
         encoders={modality: tuple(names) for modality, names in form.encoders.items()},
         modalities=None if form.modalities is None else tuple(form.modalities),
@@ -134,6 +139,9 @@ def _task(form: "TaskTable") -> TaskSpec:
         params=form.params,
         give_up=form.give_up,
         folds=form.folds,
+        by=form.by,
+        train_sizes=tuple(form.train_sizes),
+        data=None if form.data is None else OwnData(form.data, str(folder.absolute())),
     )
 
 
@@ -240,6 +248,8 @@ def write(suite: Suite) -> str:
     blocks = [_table(None, top), _table("[budget]", asdict(suite.budget))]
     for task in suite.tasks:
         row = {key: value for key, value in asdict(task).items() if key != "corruptions"}
+        if task.data:
+            row |= {"dataset": None, "data": task.data.table}
         blocks.append(_table("[[task]]", row))
         blocks += [_table("[[task.corruption]]", asdict(corruption)) for corruption in task.corruptions]
     blocks += [_table("[[contender]]", asdict(contender)) for contender in suite.contenders]
@@ -292,13 +302,20 @@ def task_terms(suite: Suite, task: str) -> str:
 def _content(suite: Suite) -> dict[str, Any]:
     content = asdict(suite)
     content["budget"]["trial_seconds"] = float(suite.budget.trial_seconds)  # 120 and 120.0 are one budget
+    if suite.budget.default_seeds is None:
+        del content["budget"]["default_seeds"]
     for contender in content["contenders"]:  # what says nothing is left out: suites of before have these hashes
         for key in ("optimizer", "schedule", "of", "compressor"):
             if not contender[key]:
                 del contender[key]
     for task in content["tasks"]:
-        if task["folds"] is None:
-            del task["folds"]
+        for key in ("folds", "by", "train_sizes"):
+            if not task[key]:
+                del task[key]
+        if task["data"] is None:
+            del task["data"]
+        else:
+            task["data"] = task["data"]["table"]
         for corruption in task["corruptions"]:
             corruption["severities"] = [float(severity) for severity in corruption["severities"]]
     return content

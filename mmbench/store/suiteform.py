@@ -91,6 +91,17 @@ def _setting(value: Any) -> Setting:
     return _constant(value)
 
 
+def _plain(value: Any, depth: int = 0) -> Any:
+    """Text, finite numbers, true, false, and lists and tables of them."""
+    if depth > DEEPEST:
+        raise ValueError("tables are nested too deep")
+    if isinstance(value, dict):
+        return {key: _plain(entry, depth + 1) for key, entry in value.items()}
+    if isinstance(value, list):
+        return [_plain(entry, depth + 1) for entry in value]
+    return _constant(value)
+
+
 def _flat(value: Any) -> Any:
     """{"fusion": {"gated": {"rank": 4}}}, which is what TOML makes of bare dotted keys, as full names."""
     if not isinstance(value, dict):
@@ -139,6 +150,7 @@ class BudgetTable(_Table):
     tune_preparation: bool = False
     pruning: Literal["halving", "median", "none"] = "halving"
     cohort: Count = 1
+    default_seeds: Annotated[int, Field(ge=1, le=1000)] | None = None
 
 
 class CorruptionTable(_Table):
@@ -155,15 +167,23 @@ class CorruptionTable(_Table):
 
 
 class TaskTable(_Table):
-    dataset: Part
+    dataset: Part | None = None
     name: Name | None = None
     metric: Part
+    data: Annotated[dict[str, Any], AfterValidator(_plain), Field(min_length=1)] | None = None
     encoders: Annotated[dict[Part, Parts], Field(max_length=100)] = {}
     modalities: Parts | None = None
     corruptions: Annotated[list[CorruptionTable], Field(max_length=100)] = []
     params: Settings = {}
     give_up: Annotated[float, Field(allow_inf_nan=False)] | None = None
     folds: Annotated[int, Field(ge=3, le=100)] | None = None
+    by: Literal["time"] | None = None
+    train_sizes: Annotated[
+        list[Annotated[int, Field(ge=1, le=MOST["limit"])]],
+        Field(min_length=1, max_length=100),
+        AfterValidator(_distinct),
+        AfterValidator(_rising),
+    ] = []
 
     @model_validator(mode="before")
     @classmethod
@@ -177,9 +197,21 @@ class TaskTable(_Table):
 
     @model_validator(mode="after")
     def _has_a_name(self) -> "TaskTable":
-        if self.name is None and name_problem(self.dataset):
+        if self.data is not None:
+            if self.dataset is not None:
+                raise ValueError("write either dataset or [task.data], not both")
+            if self.name is None:
+                raise ValueError("needs the key 'name': that of the data in [task.data]")
+        elif self.dataset is None:
+            raise ValueError("needs the key 'dataset', or a table [task.data]")
+        elif self.name is None and name_problem(self.dataset):
             raise ValueError(f"needs a name: that of its dataset, {self.dataset[:100]!r}, can't be one; {NAME_RULE}")
         return self
+
+    @property
+    def called(self) -> str:
+        """The task's name."""
+        return str(self.name or self.dataset)
 
 
 class ContenderTable(_Table):
@@ -224,10 +256,12 @@ class SuiteTable(_Table):
 
     @model_validator(mode="after")
     def _names_agree(self) -> "SuiteTable":
-        cells = sum(task.folds or 1 for task in self.task) * len(self.contender)
+        cells = sum((task.folds or 1) * (len(task.train_sizes) or 1) for task in self.task) * len(self.contender)
         if cells > MOST_CELLS:
-            raise ValueError(f"asks for {cells:,} cells (tasks x contenders x folds); {MOST_CELLS:,} are the most")
-        tasks = [task.name or task.dataset for task in self.task]
+            raise ValueError(
+                f"asks for {cells:,} cells (tasks x contenders x folds x train sizes); {MOST_CELLS:,} are the most"
+            )
+        tasks = [task.called for task in self.task]
         for kind, names in (("task", tasks), ("contender", [contender.name for contender in self.contender])):
             for index, name in enumerate(names):
                 if name in names[:index]:

@@ -76,10 +76,13 @@ class CompressorContract:
         assert sum(t.numel() for t in [*model.parameters(), *model.buffers()]) > 0, "it has no weights"
 
     def _compressed(self, params: Params, seed: int = 0) -> Any:
-        model = learned()
+        model, part = learned(), self.part()
         torch.manual_seed(seed)
         with torch.no_grad():
-            return self.part().compress(model, params)
+            found: Any = part.compress(model, params)
+        if epochs := part.epochs(params):
+            _train(found, steps=10 * epochs)
+        return found.eval()
 
 
 class Encoder(nn.Module):
@@ -125,21 +128,26 @@ def rows() -> tuple[dict[str, dict[str, Tensor]], Tensor]:
 @cache
 def _weights() -> dict[str, Tensor]:
     """Of a model that has learned to tell the rows of `rows` apart."""
-    model, (batch, target) = _untrained(), rows()
-    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
-    for _ in range(60):
+    model = _untrained()
+    _train(model, steps=60)
+    return {name: value.clone() for name, value in model.state_dict().items()}
+
+
+def _train(model: Any, steps: int) -> None:
+    batch, target = rows()
+    optimizer = torch.optim.Adam([weight for weight in model.parameters() if weight.requires_grad], lr=0.01)
+    for _ in range(steps):
         optimizer.zero_grad()
         fused = model.fuse(model.encode(batch))
         model.head.loss(fused, target).backward()
         optimizer.step()
-    return {name: value.clone() for name, value in model.state_dict().items()}
 
 
 def learned() -> Model:
     """A trained model, to be changed."""
     model = _untrained()
     model.load_state_dict(_weights())
-    return model.eval().requires_grad_(False)
+    return model.eval()
 
 
 def _untrained() -> Model:

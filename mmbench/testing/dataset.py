@@ -22,6 +22,7 @@ from mmbench.api.carrier import cache_folder
 from mmbench.api.columns import targets, values
 from mmbench.api.data import KINDS, SPLITS, Sound
 from mmbench.api.parts import Dataset
+from mmbench.engine.data.intake import declared
 from mmbench.errors import DataError
 
 if TYPE_CHECKING:
@@ -97,6 +98,15 @@ class DatasetContract:
         for one, other in (("train", "validation"), ("train", "test"), ("validation", "test")):
             shared = rows[one] & rows[other]
             assert not shared, f"{len(shared)} rows of {one} are in {other} too"
+
+    def test_what_it_declares_is_there(self, splits: "DatasetDict") -> None:
+        """`groups`, `stratify` and `time` name columns that have a value in each row; no group is in two splits."""
+        import numpy as np
+
+        found = declared(self.part(), splits)
+        ends = np.cumsum([len(splits[name]) for name in SPLITS])[:-1]
+        groups = [set(part.tolist()) for part in np.split(found["group"], ends)] if "group" in found else []
+        assert sum(map(len, groups)) == len(set().union(*groups)), "a group is in two splits"
 
     def test_no_value_of_a_side_has_two_answers(self, splits: "DatasetDict") -> None:
         for name in SPLITS:

@@ -18,15 +18,18 @@ from functools import cache
 from typing import Any, ClassVar, cast
 
 import numpy as np
+import pytest
 import torch
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from mmbench.api.data import KINDS
-from mmbench.api.parts import Encoder, Features
+from mmbench.api.parts import Encoder, Features, FeatureSpec
 from mmbench.api.space import Params, check_space, defaults
+from mmbench.engine.learn.model import Inputs, Model
+from mmbench.testing.rules import trained
 from mmbench.testing.rules.columns import extreme, ordinary
-from mmbench.testing.rules.part import draw, leaves
+from mmbench.testing.rules.part import draw, heads, leaves, tried
 
 Array = np.ndarray[Any, Any]
 
@@ -74,6 +77,15 @@ class EncoderContract:
         assert set(states[0]) == set(states[1])
         for name, value in states[0].items():
             np.testing.assert_array_equal(value, states[1][name], err_msg=f"state[{name!r}] depends on chance")
+
+    def test_a_frozen_one_learns_from_no_row(self) -> None:
+        if not self.part.frozen:
+            return
+        params = defaults(self.part.space, "prepare")
+        state, other = self.part().fit([], params), self.part().fit(self.column(), params)
+        assert set(state) == set(other)
+        for name, value in state.items():
+            np.testing.assert_array_equal(value, other[name], err_msg=f"state[{name!r}] depends on rows: it is frozen")
 
     def test_fit_and_transform_keep_the_values(self) -> None:
         found = prepared(type(self))
@@ -278,6 +290,30 @@ class EncoderContract:
             assert arrays["mask"].any(1).all(), "a value that is there has no step: it would count as missing"
         for training in (True, False):
             assert encode(build(found).train(training), tensors(arrays)).tokens.isfinite().all()
+
+    def test_trains_in_a_cohort(self) -> None:
+        if not self.part.cohort:
+            pytest.skip("the part says cohort = False")
+        build, inputs = self._to_train()
+        if any(isinstance(module, torch.nn.RNNBase) for module in build(0).modules()):
+            pytest.skip("the engine trains recurrent layers one by one")
+        trained.assert_trains_as_alone(build, inputs)
+
+    def test_training_ends_in_a_state_dict(self) -> None:
+        trained.assert_state_is_all(*self._to_train())
+
+    def _to_train(self) -> trained.Lot:
+        found, head = prepared(type(self)), heads()["label"]
+        state, truth = tried(head, ("a",), self.rows)
+        width = present(encode(build(found).eval(), tensors(found.arrays, 2))).shape[2]
+
+        def model(seed: int) -> Model:
+            module = build(found, seed=seed)
+            fusion = trained.Concatenation({"a": FeatureSpec(width, 1)}, 8)
+            return trained.built({"a": module}, fusion, head, state, width=8)
+
+        target = torch.from_numpy(head.encode(state, truth))
+        return model, Inputs({"a": tensors(found.arrays)}, target, self.rows)
 
     def test_memory_is_released(self) -> None:
         found = prepared(type(self))

@@ -20,12 +20,12 @@ import pytest
 import torch
 from safetensors.torch import load, save
 from torch import Tensor, nn
-from torch.func import functional_call, grad, stack_module_state, vmap
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from mmbench.api.parts import Epoch, Features, FeatureSpec, Fused, Fusion
 from mmbench.api.space import Float, Params, defaults
+from mmbench.engine.learn.model import Model
 from mmbench.testing.rules import features as given
+from mmbench.testing.rules import trained
 from mmbench.testing.rules.estimator import EstimatorRules
 from mmbench.testing.rules.part import assert_describes_itself, heads, leaves, settings, tasks, tried
 
@@ -241,29 +241,33 @@ class ModuleRules:
         gc.collect()
         assert watch() is None, "the module outlives its last user"
 
-    def test_trains_in_a_cohort(self, several: int) -> None:
-        """Many configurations train as one: the module runs under `torch.func.vmap`, unless `cohort = False`."""
+    def test_trains_in_a_cohort(self) -> None:
+        """Many configurations train in one program, each as if alone, dropout included, unless `cohort = False`."""
         if not self.part.cohort:
             pytest.skip("the part says cohort = False")
-        modules = [self._build(several, seed=seed).eval() for seed in range(3)]
-        if not list(modules[0].parameters()):
-            return
-        features, shell = self._features(several), copy.deepcopy(modules[0])
-        weight = _noise(ROWS, self.width)
+        trained.assert_trains_as_alone(*self._to_train(cohort=True))
 
-        def score(params: dict[str, Tensor], buffers: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-            out = _tensor(functional_call(shell, (params, buffers), (features,)))
-            return (out * weight).sum(), out
+    def test_training_ends_in_a_state_dict(self) -> None:
+        """What a training leaves is in `state_dict()`, as weights are stored and loaded; evaluation changes nothing."""
+        trained.assert_state_is_all(*self._to_train())
 
-        # The fused attention kernel has no batching rule on a CPU.
-        with sdpa_kernel(SDPBackend.MATH):
-            gradients, outs = vmap(grad(score, has_aux=True))(*stack_module_state(modules))
-            for number, module in enumerate(modules):
-                one = {name: p.detach() for name, p in module.named_parameters()}
-                expected, out = grad(score, has_aux=True)(one, dict(module.named_buffers()))
-                _close(outs[number], out, "a cohort gives another result than one by one")
-                for name, gradient in expected.items():
-                    _close(gradients[name][number], gradient, f"a cohort gives {name} another gradient")
+    def _to_train(self, *, cohort: bool = False) -> trained.Lot:
+        """A model with the part, for the first type of target that it supports, and rows to train it on."""
+        count = max(self.counts())
+        inputs = self._inputs(count)
+        fitting = [t for t, head in heads().items() if t in self._targets(count) and (head.cohort or not cohort)]
+        if not fitting:
+            pytest.skip("it supports only what the engine trains one by one")
+        state, target = trained.learned(fitting[0], tuple(inputs))
+        width = self.width if self.part.level == "feature" else None
+
+        def build(seed: int) -> Model:
+            torch.manual_seed(seed)
+            encoders = {m: trained.Projection(spec) for m, spec in inputs.items()}
+            fusion = self.part().build(inputs, width or state["outputs"], self.params())
+            return trained.built(encoders, fusion, heads()[fitting[0]], state, width=width)
+
+        return build, trained.inputs_of(inputs, target)
 
     def _targets(self, count: int) -> set[str]:
         """The types of target that the fusion supports, given `count` modalities."""

@@ -21,7 +21,9 @@ from mmbench.api.parts import Features, Fused, State
 from mmbench.api.parts.head import Head
 from mmbench.api.record import pack, unpack
 from mmbench.api.space import check_space, defaults
+from mmbench.engine.learn.model import Model
 from mmbench.testing.rules import features as given
+from mmbench.testing.rules import trained
 from mmbench.testing.rules.part import Array, leaves, settings, tried
 
 ROWS, WIDTH, TOKENS = 6, 16, 3
@@ -120,6 +122,28 @@ class HeadContract:
         again.load_state_dict(load(save(module.state_dict())) if module.state_dict() else {})
         with torch.inference_mode():
             torch.testing.assert_close(self._predict(again, need), self._predict(module, need), rtol=0, atol=0)
+
+    def test_trains_in_a_cohort(self, need: str) -> None:
+        """Many configurations train in one program, each as it would alone, unless `cohort = False`."""
+        if not self.part.cohort:
+            pytest.skip("the part says cohort = False")
+        trained.assert_trains_as_alone(*self._to_train(need))
+
+    def test_training_ends_in_a_state_dict(self, need: str) -> None:
+        """What a training leaves is in `state_dict()`, as weights are stored and loaded; evaluation changes nothing."""
+        trained.assert_state_is_all(*self._to_train(need))
+
+    def _to_train(self, need: str) -> trained.Lot:
+        state, truth = tried(self._head(), tuple(given.INPUTS), trained.ROWS)
+        width = None if need == "logits" else WIDTH
+
+        def build(seed: int) -> Model:
+            torch.manual_seed(seed)
+            encoders = {m: trained.Projection(spec) for m, spec in given.INPUTS.items()}
+            fusion = trained.Concatenation(given.INPUTS, width or state["outputs"])
+            return trained.built(encoders, fusion, self._head(), state, width=width)
+
+        return build, trained.inputs_of(given.INPUTS, self._head().encode(state, truth))
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
         if "need" in metafunc.fixturenames:

@@ -17,12 +17,12 @@ import pytest
 import torch
 from safetensors.torch import load, save
 from torch import Tensor, nn
-from torch.func import functional_call, grad, stack_module_state, vmap
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from mmbench.api.parts import Epoch, Features, FeatureSpec, Fused, Objective, State
 from mmbench.api.space import Params, defaults
+from mmbench.engine.learn.model import Model
 from mmbench.testing.rules import features as given
+from mmbench.testing.rules import trained
 from mmbench.testing.rules.part import Array, assert_describes_itself, heads, leaves, settings, tasks, tried
 
 ROWS = 8
@@ -165,25 +165,30 @@ class ObjectiveContract:
         assert watch() is None, "the module outlives its last user"
 
     def test_trains_in_a_cohort(self, target: str) -> None:
-        """Many configurations train as one: the loss runs under `torch.func.vmap`, unless `cohort = False`."""
+        """Many configurations train in one program, each as it would alone, unless `cohort = False`."""
         if not self.part.cohort:
             pytest.skip("the part says cohort = False")
-        modules = [_Loss(self._build(target, seed=seed)) for seed in range(3)]
-        if not hasattr(modules[0].module, "loss") or not list(modules[0].parameters()):
-            return
-        features, (fused, truth) = self._learning(), self._judged(target)
-        shell = copy.deepcopy(modules[0])
+        if not heads()[target].cohort:
+            pytest.skip(f"the engine trains models for a {target} one by one")
+        trained.assert_trains_as_alone(*self._to_train(target))
 
-        def total(params: dict[str, Tensor], buffers: dict[str, Tensor]) -> Tensor:
-            found: Tensor = functional_call(shell, (params, buffers), (features, fused, truth))
-            return found
+    def test_training_ends_in_a_state_dict(self, target: str) -> None:
+        """What a training leaves is in `state_dict()`, as weights are stored and loaded; evaluation changes nothing."""
+        trained.assert_state_is_all(*self._to_train(target))
 
-        with sdpa_kernel(SDPBackend.MATH):  # the fused attention kernel has no batching rule on a CPU
-            gradients = vmap(grad(total))(*stack_module_state(list(modules)))
-            for number, module in enumerate(modules):
-                one = {name: p.detach() for name, p in module.named_parameters()}
-                for name, expected in grad(total)(one, dict(module.named_buffers())).items():
-                    torch.testing.assert_close(gradients[name][number], expected, rtol=1e-4, atol=1e-5)
+    def _to_train(self, target: str) -> trained.Lot:
+        inputs = self.inputs()
+        state, truth = trained.learned(target, tuple(inputs))
+        width = None if "logits" in heads()[target].needs else 16
+
+        def build(seed: int) -> Model:
+            torch.manual_seed(seed)
+            encoders = {m: trained.Projection(spec) for m, spec in inputs.items()}
+            fusion = trained.Concatenation(inputs, width or state["outputs"])
+            objective = self.part().build(inputs, state["outputs"], self.params())
+            return trained.built(encoders, fusion, heads()[target], state, width=width, objective=objective)
+
+        return build, trained.inputs_of(inputs, truth)
 
     def _outputs(self, target: str) -> int:
         return int(self._tried(target)[0]["outputs"])
@@ -245,14 +250,3 @@ def _supported(contract: ObjectiveContract) -> list[str]:
     """The types of target that the part supports."""
     found = tasks(tuple(contract.inputs()))
     return [target for target, task in found.items() if contract.part().supports(task) is None]
-
-
-class _Loss(nn.Module):
-    """An objective as a module whose result is the sum of its losses."""
-
-    def __init__(self, module: nn.Module):
-        super().__init__()
-        self.module: Any = module
-
-    def forward(self, features: Mapping[str, Features], fused: Fused, target: Tensor) -> Tensor:
-        return torch.stack(list(self.module.loss(features, fused, target).values())).sum()

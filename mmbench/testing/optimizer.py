@@ -97,6 +97,21 @@ class OptimizerContract:
         self._run(row, self.params(), [[torch.cat([slope.flatten() for slope in own])] for own in slopes])
         torch.testing.assert_close(row[0], torch.cat([weight.flatten() for weight in apart]))
 
+    def test_decay_is_a_step_of_its_own(self) -> None:
+        """If it says `decoupled`, weights multiplied by 1 - lr decay before a step without decay are as with it."""
+        if not self.part.decoupled:
+            pytest.skip("the part says decoupled = False")
+        assert "weight_decay" in self.part.space, 'decoupled = True needs "weight_decay" in the space'
+        params = {**self.params(), "weight_decay": 0.1}
+        together, apart, slopes = self._weights(), self._weights(), _slopes(STEPS)
+        self._run(together, params, slopes)
+        state = self._state(apart, params)
+        for step, own in enumerate(slopes, 1):
+            apart = [weight * (1 - params["lr"] * params["weight_decay"]) for weight in apart]
+            self._step(apart, own, state, step, {**params, "weight_decay": 0.0})
+        for one, other in zip(together, apart, strict=True):
+            torch.testing.assert_close(one, other)
+
     def test_a_learning_rate_of_zero(self) -> None:
         """Nothing moves then: a schedule may end there."""
         weights, before = self._weights(), self._weights()

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mmbench.api.record import AFTER, FAILED, Record, Refit, Trial
-from mmbench.api.suite import Suite, TaskSpec, fold_of
+from mmbench.api.suite import Suite, TaskSpec, fold_of, on_board
 from mmbench.engine.identity import digest
 from mmbench.errors import StoreError
 from mmbench.store import suitefile
@@ -44,9 +44,10 @@ def notes(contents: Contents, suite: Suite) -> Iterator[str]:
     """What its rows can neither show nor deny."""
     for cell in contents.cells.values():
         for _, record in cell.records[:1]:
-            if record.status not in ("ok", "skipped") and _whole(cell, record, suite):
+            if record.status not in ("ok", "skipped"):
                 name, told = place(record), short(record.reason)
-                yield f"{name} ended as {record.status} after good refits, by its own word: {told}; reproduce it"
+                after = " after good refits" if _whole(cell, record, suite) else ""
+                yield f"{name} ended as {record.status}{after}, by its own word: {told}; reproduce it"
 
 
 def _counted_once(key: str, cell: Cell) -> Iterator[Finding]:
@@ -79,7 +80,7 @@ def _check_suite(where: str, record: Record, suite: Suite) -> Iterator[Finding]:
         what = f"it was made for a suite of hash {short(stated)}; suite.toml's is {due}: one of them was changed"
         yield Finding("suite", where, what)
     budget: dict[str, Any] = asdict(suite.budget)
-    names = dict.fromkeys((*GRANTED, *record.budget))
+    names = dict.fromkeys((*GRANTED, *record.budget, *(["default_seeds"] if suite.budget.default_seeds else [])))
     pairs = [(name, record.budget.get(name), budget.get(name)) for name in names]
     yield from altered("budget", where, pairs, against="suite.toml")
     task = _task(suite, record)
@@ -91,9 +92,9 @@ def _check_suite(where: str, record: Record, suite: Suite) -> Iterator[Finding]:
 
 
 def _task(suite: Suite, record: Record) -> TaskSpec | None:
-    """The suite's task that a record is of; one with folds has records of its folds, and of nothing else."""
+    """The suite's task that a record is of; one with folds or train sizes has records of these, and of nothing else."""
     name, number = fold_of(record.task)
-    task = next((task for task in suite.tasks if task.name == name), None)
+    task = next((task for task in suite.tasks if name in on_board(task)), None)
     if task is None or (number is None) != (task.folds is None) or (number or 0) > (task.folds or 0):
         return None
     return task
@@ -104,7 +105,7 @@ def _check_winner(where: str, cell: Cell, record: Record) -> Iterator[Finding]:
     winner = trials.winner(cell, record)
     if record.params != (dict(winner.params) if winner else {}):
         of = (
-            f"trial {winner.number}, the best on validation ({winner.score!r})"
+            f"trial {winner.number}, of the configuration that is the best on validation ({winner.score!r})"
             if winner
             else "no trial: none ended well"
         )
@@ -197,7 +198,7 @@ def _check_modalities(where: str, record: Record, suite: Suite) -> Iterator[Find
 def _due(cell: Cell, record: Record, suite: Suite) -> set[tuple[str, int]]:
     winner = trials.winner(cell, record)
     roles = ("tuned", "default") if winner is not None and winner.number else ("tuned",)
-    return {(role, seed) for role in roles for seed in range(suite.budget.refit_seeds)}
+    return {(role, seed) for role in roles for seed in suite.budget.seeds(role)}
 
 
 def _check_parent(where: str, record: Record, contents: Contents, suite: Suite) -> Iterator[Finding]:

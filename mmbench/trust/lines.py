@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mmbench.errors import StoreError
-from mmbench.store.chain import FIRST, open_file
+from mmbench.store.chain import FIRST, LONGEST_ROW, each_line, open_file
 from mmbench.trust.findings import Finding
 
 _HEAD = re.compile(rb'\{"seq":(\d{1,15}),"kind":"([a-z_]{1,30})","row":')
@@ -52,7 +52,7 @@ def read(path: Path) -> Lines:
     try:
         with open_file(path, os.O_RDONLY) as file:
             previous = FIRST
-            for number, line in enumerate(file, 1):
+            for number, line in enumerate(each_line(file, path), 1):
                 previous = _take(found, number, line, previous)
     except FileNotFoundError:
         pass
@@ -104,7 +104,7 @@ def _last_line(path: Path) -> bytes:
         with open_file(path, os.O_RDONLY) as file:
             end = file.seek(0, 2)
             tail = b""
-            while end and tail.count(b"\n") < 2:
+            while end and tail.count(b"\n") < 2 and len(tail) < LONGEST_ROW:
                 start = max(0, end - block)
                 file.seek(start)
                 tail, end, block = file.read(end - start) + tail, start, 2 * block

@@ -45,6 +45,8 @@ class Replay:
     """How many trials are those that were asked for."""
     _left: dict[str, list[str]] = field(default_factory=dict)
     """{why it can't be replayed: cells}"""
+    _unmade: dict[str, list[str]] = field(default_factory=dict)
+    """{why its key can't be made here: cells that were replayed all the same}"""
     _cells: dict[tuple[str, str], Cell] = field(default_factory=dict)
 
     def check(self) -> Iterator[Finding]:
@@ -62,7 +64,9 @@ class Replay:
 
     def notes(self) -> list[str]:
         """What was not replayed, and why."""
-        return [f"not asked again, as {why}: {_few(names)}" for why, names in self._left.items()]
+        unmade = "keys not made again, so that limit, encoders and code are unchecked, as"
+        found = [f"not asked again, as {why}: {_few(names)}" for why, names in self._left.items()]
+        return found + [f"{unmade} {why}: {_few(names)}" for why, names in self._unmade.items()]
 
     def uncovered(self) -> list[str]:
         """Contenders of the suite that the run has nothing of."""
@@ -85,7 +89,8 @@ class Replay:
                 if known.issuperset(names) and names:
                     continue
                 try:
-                    found = planning.resolve(self.suite, self.catalog, tasks=[spec.name], contenders=names, marks=marks)
+                    catalog = self.catalog.with_own({spec.dataset: spec.data} if spec.data else {})
+                    found = planning.resolve(self.suite, catalog, tasks=[spec.name], contenders=names, marks=marks)
                 except MMBenchError as error:
                     problems[spec.name] = str(error)
                     continue
@@ -113,6 +118,8 @@ class Replay:
             if not same or libraries.get("optuna") != cell.libraries["engine"]["optuna"]:
                 self._left.setdefault("; ".join(changed[:3]), []).append(place(record))
                 return
+            if changed != [identity.OTHER]:
+                self._unmade.setdefault("; ".join(changed[:3]), []).append(place(record))
         if cell.skip or record.status == "skipped":
             if record.status != "skipped":
                 yield Finding("record", where, f"ended as {record.status}, but is skipped here: {cell.skip}")
@@ -131,7 +138,8 @@ class Replay:
         told = identity.told(cell)
         pairs: list[tuple[str, Any, Any]] = [("its search space", record.space_hash, cell.space_hash)]
         pairs += [(f"parts.{n}", record.parts.get(n), cell.parts.get(n)) for n in {**cell.parts, **record.parts}]
-        pairs += [(f"identity.{n}", record.identity.get(n), told.get(n)) for n in {**told, **record.identity}]
+        names = {**told, **record.identity}.keys() - {identity.JUDGES}
+        pairs += [(f"identity.{n}", record.identity.get(n), told.get(n)) for n in sorted(names)]
         yield from altered("record", where, pairs, against="what its key was made of")
         yield from self._modalities(where, record, cell)
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from mmbench.api.parts import Metric
 from mmbench.api.parts.scores import curve_point, scored
 from mmbench.api.record import Record, Refit
-from mmbench.api.suite import CorruptionSpec, Suite, TaskSpec, task_of
+from mmbench.api.suite import CorruptionSpec, Suite, TaskSpec, fold_of, task_of
 from mmbench.engine import identity
 from mmbench.errors import StoreError
 from mmbench.store.reading import PREDICTIONS, RunData, load_predictions, load_run_targets
@@ -36,12 +36,14 @@ class Examiner:
     contents: Contents
     suite: Suite
     metrics: Mapping[str, Metric]
+    judges: Mapping[str, Metric]
+    """The same, as they are asked: those of plugins in a process of their own."""
     recomputed: int = 0
     changed: dict[str, str] = field(default_factory=dict)
     """{metric: how its source has changed since}"""
     notes: list[str] = field(default_factory=list)
     _alike: "dict[str, dict[str, tuple[str, Record, Refit]]]" = field(default_factory=dict)
-    """{task: {hash of predictions on test: whose they are}}, of networks"""
+    """{task, all its folds together: {hash of predictions on test: whose they are}}, of networks"""
     _truths: "dict[str, Array | None]" = field(default_factory=dict)
 
     def check(self) -> Iterator[Finding]:
@@ -64,12 +66,13 @@ class Examiner:
         return sorted({path.name for path in folder.glob("*")} - named) if folder.is_dir() else []
 
     def _note_source(self, record: Record) -> None:
-        then = record.parts.get(f"metric.{record.metric}")
-        part = self.metrics.get(record.metric)
-        if part is None or then is None or not record.identity:
+        if not record.identity:
             return
-        if (now := identity.source(part).hash) != then:
-            self.changed[record.metric] = f"its source has changed since (then {then}, now {now})"
+        then_of = {record.metric: record.parts.get(f"metric.{record.metric}"), **identity.judged_by(record)}
+        for name, then in then_of.items():
+            part = self.metrics.get(name)
+            if part is not None and then is not None and (now := identity.source(part).hash) != then:
+                self.changed[name] = f"its source has changed since (then {then}, now {now})"
 
     def _targets(self) -> Iterator[Finding]:
         stored = {task: entry for task, (_, entry) in self.contents.targets.items()}
@@ -127,7 +130,7 @@ class Examiner:
         """Two trainings don't come to the same predictions in every digit, unless these are the same for all rows."""
         if found is None or found.dtype.kind != "f" or NETWORK not in refit.params or (found == found[:1]).all():
             return
-        known = self._alike.setdefault(record.task, {})
+        known = self._alike.setdefault(task_of(record.task), {})
         digest = hashlib.sha256(found.tobytes()).hexdigest()
         at, other, first = known.setdefault(digest, (where, record, refit))
         if at == where:
@@ -135,6 +138,10 @@ class Examiner:
         what = f"its predictions are, to the last digit, those of {place(other)}, {first.role} seed {first.seed}"
         if record.cell == other.cell and not record.derived and refit.seed != first.seed:
             yield Finding("predictions", where, f"{what}: one training was stored for two")
+        elif record.task != other.task:
+            folds = fold_of(record.task)[1] != fold_of(other.task)[1]
+            why = "two folds have no row in common" if folds else "other train rows give other predictions"
+            yield Finding("predictions", where, f"{what}: {why}")
         elif refit.params != first.params:
             self.notes.append(f"{where}: {what}")
 
@@ -184,7 +191,7 @@ class Examiner:
         if prediction is None:
             yield Finding("scores", where, f"{label}: its predictions are not in the file")
             return
-        found = scored(metric, truth, prediction)
+        found = scored(self.judges[name], truth, prediction)
         since = f"; {self.changed[name]}" if name in self.changed else ""
         if isinstance(found, str):
             if stated is not None and math.isfinite(stated):

@@ -32,7 +32,10 @@ def compute(folder: Path) -> bytes:
     for name in CHAINS:
         rows, checksum = lines.head(folder / name)
         chains[name] = {"rows": rows, "sha256": checksum}
-    content = {"schema": SCHEMA, "chains": chains, "files": {name: digest(folder / name) for name in FILES}}
+    return _written({"schema": SCHEMA, "chains": chains, "files": {name: digest(folder / name) for name in FILES}})
+
+
+def _written(content: Mapping[str, Any]) -> bytes:
     return json.dumps(content, indent=2).encode() + b"\n"
 
 
@@ -82,6 +85,8 @@ def check(folder: Path, chains: Sequence[lines.Lines]) -> Iterator[Finding]:
             yield Finding("seal", SEAL, f"has schema {said['schema']!r}, not {SCHEMA}")
         for name in [*(set(said) - {"schema", "chains", "files"}), *(set(said["chains"]) - set(CHAINS))]:
             yield Finding("seal", SEAL, f"has a field {name[:80]!r}, which mmbench does not write")
+        if _written(said) != content:
+            yield Finding("seal", SEAL, "is not in the form that mmbench writes: the same content has one seal")
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         yield Finding("seal", SEAL, f"is no seal that mmbench wrote: {type(error).__name__}: {str(error)[:100]}")
 

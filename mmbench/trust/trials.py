@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from mmbench.api.parts.scores import sign
 from mmbench.api.record import Record, Trial
+from mmbench.api.record import winner as best
 from mmbench.api.suite import Budget, Suite, task_of
 from mmbench.trust.contents import Cell, place
 from mmbench.trust.findings import Finding, altered
@@ -20,7 +21,8 @@ def check(cell: Cell, record: Record, suite: Suite) -> Iterator[Finding]:
     """Their numbers, and each one's score and length."""
     name = place(record)
     numbers = sorted({trial.number for _, trial in cell.trials})
-    gaps = sorted(set(range(numbers[-1] + 1)) - set(numbers)) if numbers else []
+    there = set(numbers)  # a number may be as large as anyone likes: no list is made of those below it
+    gaps = [number for number in range(len(numbers)) if number not in there]
     if gaps:
         yield Finding("budget", f"{TRIALS}, {name}", f"trials are missing: {', '.join(map(str, gaps))}")
     granted = suite.budget.trials
@@ -73,8 +75,12 @@ def check_spent(where: str, cell: Cell, record: Record) -> Iterator[Finding]:
         "failed": len(trials) - ended["ok"] - ended["pruned"],
         "test_accesses": sum(refit.status == "ok" for refit in refits),
     }
-    if "epochs" in record.spent:
+    if "epochs" in record.spent or record.identity:  # older records did not say
         due["epochs"] = sum(trial.epochs for trial in trials)
+    took = [(at, trial.seconds) for at, trial in cell.trials] + [(at, refit.seconds) for at, refit in cell.refits]
+    for at, seconds in took:
+        if not 0 <= seconds < math.inf:
+            yield Finding("budget", f"{at}, {place(record)}", f"took {seconds!r} seconds, which nothing can")
     for name in sorted(set(record.spent) - set(SPENT)):
         yield Finding("budget", where, f"has a field spent.{name[:80]}, which mmbench does not write")
     pairs = [(f"spent.{name}", record.spent.get(name), count) for name, count in due.items()]
@@ -90,10 +96,8 @@ def check_spent(where: str, cell: Cell, record: Record) -> Iterator[Finding]:
 
 
 def winner(cell: Cell, record: Record) -> Trial | None:
-    """The best trial that ended well; the earliest of equals."""
-    better = _sign(record)
-    ended = [trial for _, trial in cell.trials if trial.status == "ok" and trial.score is not None]
-    return min(ended, key=lambda trial: (-better * (trial.score or 0.0), trial.number), default=None)
+    """The first trial of the configuration that won."""
+    return best((trial for _, trial in cell.trials), sign=_sign(record))
 
 
 def _sign(record: Record) -> int:

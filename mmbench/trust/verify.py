@@ -48,12 +48,14 @@ def verify(
     signed. registered: a registration made before, or its hash, to which the run is held. Raises StoreError if the
     folder can't be read at all, MMBenchError if the signers can't.
     """
+    from mmbench.engine.run.scoring import apart
+
     found = contents.read(folder)
     report = Report(findings=list(found.findings))
     if found.suite is not None:
         report.add(_check_plans(found, found.suite, report, registered))
         report.add(cells.check(found, found.suite))
-        examiner = Examiner(found, found.suite, catalog.metrics)
+        examiner = Examiner(found, found.suite, catalog.metrics, apart(catalog))
         report.add(examiner.check())
         report.notes += [f"{name}: {how}" for name, how in examiner.changed.items()]
         report.notes += [f"predictions/{name} is in no row" for name in examiner.strangers()]
@@ -163,8 +165,10 @@ def _check_registered(found: Contents, registered: Registration | str, report: R
     if report.plan != wanted:
         began = f"with plan {report.plan}" if report.plan else "without a plan"
         yield Finding("plan", PLAN, f"the run began {began}, not with the registered {wanted}")
-    if isinstance(registered, str):
-        return
+        if isinstance(registered, str):
+            return  # what it holds is not known
+    if isinstance(registered, str):  # the hash is that of the cells' keys, which the run's own first plan names
+        registered = found.plans[0][1]
     planned = {(cell.task, cell.contender): cell for cell in registered.cells}
     latest = found.latest()
     for pair, (where, record) in latest.items():

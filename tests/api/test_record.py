@@ -1,5 +1,6 @@
 """Arrays as files hold them: numbers as they are, texts as bytes and where each ends."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmbench.api.record import pack, unpack
+from mmbench.api.record import Trial, pack, unpack, winner
 
 
 def texts(*given: str) -> np.ndarray[Any, Any]:
@@ -50,3 +51,24 @@ def test_texts_that_were_tampered_with_are_refused(name: str, value: Any) -> Non
     assert unpack(packed)["test"].tolist() == ["a", "bc"]
     with pytest.raises(ValueError, match=r"no array of texts|do not end where|codec can't decode"):
         unpack({**packed, name: value})
+
+
+def tried(number: int, width: int, score: float | None) -> Trial:
+    made = Trial("c", number, {"width": width}, "ok", None, score, [], 1, 1.0)
+    return made if score is not None else replace(made, status="error")
+
+
+def test_a_lucky_seed_among_repeats_is_not_the_winner() -> None:
+    """32 was drawn three times, and was the best once; 64 is better than its mean."""
+    trials = [tried(0, 16, 0.6), tried(1, 32, 0.9), tried(2, 64, 0.8), tried(3, 32, 0.6), tried(4, 32, 0.7)]
+    assert winner(trials, sign=1) == trials[2]
+    assert winner(trials[:3], sign=1) == trials[1]
+    assert winner([*trials, tried(5, 32, None)], sign=-1) == trials[0]
+    assert winner([tried(0, 1, None)], sign=1) is None
+
+
+def test_repeats_that_agree_are_as_one_and_equals_go_to_the_earliest() -> None:
+    """The mean of three times .1 is not .1: rounding decides nothing."""
+    alike = [tried(0, 16, 0.1), tried(1, 32, 0.1), tried(2, 16, 0.1), tried(3, 16, 0.1)]
+    assert winner(alike, sign=1) == winner(alike, sign=-1) == alike[0]
+    assert winner(alike[::-1], sign=1) == alike[0], "in whatever order they come"

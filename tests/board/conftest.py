@@ -10,7 +10,7 @@ import pytest
 
 from mmbench.api.parts import Metric
 from mmbench.api.record import Record, Refit
-from mmbench.api.suite import Budget, ContenderSpec, Suite, TaskSpec
+from mmbench.api.suite import Budget, ContenderSpec, Suite, TaskSpec, size_of
 from mmbench.store.reading import RunData, read_run
 from mmbench.store.writing import Store
 
@@ -86,9 +86,11 @@ Build: TypeAlias = Callable[..., RunData]
 def build(tmp_path: Path) -> Build:
     def builder(cells: Cells, *, predictions: bool = True) -> RunData:
         names = list(dict.fromkeys(cell["task"] for cell in cells))
-        suite = Suite(
-            "small", 1, Budget(), tuple(TaskSpec(n, n, "accuracy") for n in names), (ContenderSpec("concat"),)
-        )
+        sizes: dict[str, tuple[int, ...]] = {}
+        for own, size in map(size_of, names):
+            sizes[own] = (*sizes.get(own, ()), *([size] if size else []))
+        tasks = tuple(TaskSpec(n, n, "accuracy", train_sizes=own) for n, own in sizes.items())
+        suite = Suite("small", 1, Budget(), tasks, (ContenderSpec("concat"),))
         with Store.open(tmp_path / "results" / "small", suite) as store:
             for name in names if predictions else ():
                 store.add_targets(name, TRUTH)

@@ -244,6 +244,10 @@ COSTS: dict[str, tuple[dict[str, Any], str]] = {
     "another processor": ({"environment": {**ENVIRONMENT, "processor": "Babbage"}}, "device Babbage, not Abacus"),
     "another device": ({"cost": {"latency_ms_p50": 0.1, "device": "GPU", "threads": 1}}, "device GPU, not Abacus"),
     "more threads": ({"cost": {"latency_ms_p50": 0.1, "device": "cpu", "threads": 8}}, "threads 8, not 1"),
+    "another way of measuring": (
+        {"cost": {"latency_ms_p50": 0.1, "device": "cpu", "threads": 1, "protocol": 2}},
+        "cost protocol 2, not 1",
+    ),
     "another library": (
         {"environment": {**ENVIRONMENT, "libraries": {"torch": "2.14.0"}}},
         "torch 2.14.0, not 2.13.0",

@@ -34,7 +34,7 @@ def test_the_suites_tasks_in_order_and_the_best_first(rows: list[dict[str, Any]]
         ("a", "concat", 1),
         ("a", "gated", 1),
         ("a", "only image", 3),
-        ("a", "only text", 3),
+        ("a", "only text", 4),
         ("a", "majority", 5),
         ("a", "broken", None),
         ("a", "mbt", None),
@@ -72,7 +72,11 @@ def test_the_gain_is_over_the_single_modality_that_validation_chose(rows: list[d
     assert gain["mean"] == pytest.approx(0.85 - 0.60)
     assert 0.15 < gain["low"] < 0.25 < gain["high"] < 0.35
     assert gain["p"] < 1e-4
-    assert (gain["p"] < gain["corrected"] < 1e-3, gain["correction"]) == (True, "Holm, 10 pairs")
+    assert (gain["p"] < gain["corrected"] < 0.002, gain["correction"]) == (True, "step-down max-t, 3 rivals")
+    best = row_of(rows, "only text")["best"]
+    assert (best["p"] < 0.002, best["correction"]) == (True, "max-t, 4 rivals")
+    assert row_of(rows, "concat")["best"]["p"] == 1
+    assert row_of(rows, "broken")["best"] is None
     assert row_of(rows, "majority")["fusion_gain"]["mean"] == pytest.approx(-0.35)
     assert row_of(rows, "only text")["fusion_gain"] is None
     assert row_of(rows, "only image")["fusion_gain"] is None
@@ -232,17 +236,17 @@ def test_the_gap_to_validation_leans_on_all(build: Build, metrics: Metrics) -> N
     assert together["high"] - together["low"] < 0.6 * (alone["high"] - alone["low"])
 
 
-def test_a_gain_is_shown_exactly_where_the_ranks_tests_show_it(build: Build, metrics: Metrics) -> None:
-    """Alone, "better" is told from the single modality; of ten contenders, all pairs together, it is not."""
+def test_a_gain_is_shown_exactly_where_its_corrected_test_shows_it(build: Build, metrics: Metrics) -> None:
+    """Alone, "better" is told from the single modality; of ten contenders, tested together, it is not."""
     single = {"task": "a", "contender": "only text", "tuned": [0.70, 0.70, 0.70], "modalities": {"text": "text"}}
-    others = [{"task": "a", "contender": f"c{i}", "tuned": [0.74, 0.74, 0.74]} for i in range(8)]
+    others = [{"task": "a", "contender": "c" * (1 + i), "tuned": [0.74, 0.74, 0.74]} for i in range(12) if i != 5]
     found = leaderboard(
-        build([single, *others, {"task": "a", "contender": "better", "tuned": [0.79, 0.79, 0.79]}]), metrics
+        build([single, *others, {"task": "a", "contender": "better", "tuned": [0.77, 0.77, 0.77]}]), metrics
     )
     gain = row_of(found, "better")["fusion_gain"]
     assert gain["low"] > 0
     assert gain["p"] < 0.05 < gain["corrected"]
-    assert row_of(found, "better")["rank"] == row_of(found, "only text")["rank"] == 1
+    assert row_of(found, "better")["rank"] == 1
     assert figures.shown(gain) == 0
     assert figures.shown({**gain, "corrected": 0.049}) == 1
     assert figures.shown({**gain, "corrected": 0.049, "mean": -0.1}) == -1
@@ -302,3 +306,14 @@ def test_what_a_contender_is_follows_from_what_it_saw_and_did(build: Build, metr
     (marked,) = [row for row in rows if row["reference"]]
     assert marked["contender"] == "gated", "what is derived was not tuned as the others were"
     assert marked["reference"]["next"] is marked["reference"]["margin"] is None
+
+
+def test_a_seed_far_from_its_others_is_noted_beside_its_row(build: Build, metrics: Metrics) -> None:
+    several = [{"task": "a", "contender": f"c{k}", "tuned": [0.70, 0.71, 0.69]} for k in range(4)]
+    fell = {"task": "a", "contender": "fell", "tuned": [0.72, 0.25, 0.71]}
+    rows = leaderboard(build([*several, fell]), metrics)
+    found = row_of(rows, "fell")["far_seed"]
+    assert found == {"seed": 1, "score": 0.25, "others": [0.71, 0.72]}
+    assert all("far_seed" not in row for row in rows if row["contender"] != "fell")
+    (note,) = [note for note in figures.notes(rows) if "lies far from its others" in note]
+    assert note.startswith("fell, a: seed 1 (.250) lies far from its others (.710 to .720)")

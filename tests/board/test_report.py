@@ -288,8 +288,16 @@ def test_bold_or_coloured_is_what_the_corrected_tests_show(rows: list[dict[str, 
     """Whatever the interval of the figure alone says."""
     gain = {"mean": 0.05, "low": 0.01, "high": 0.09, "p": 0.01, "against": "only text", "correction": "Holm, 9 pairs"}
     (row,) = [row for row in rows if (row["task"], row["contender"]) == ("a", "gated")]
+    best = {"p": 1.0, "correction": "max-t, 4 rivals"}
     for corrected in (0.04, 0.06):
-        own = [{**row, "curves": {}, "fusion_gain": {**gain, "corrected": corrected}}]
+        own = [
+            {
+                **row,
+                "curves": {},
+                "best": best,
+                "fusion_gain": {**gain, "corrected": corrected},
+            }
+        ]
         sure = corrected < 0.05
         assert ("| **+.050**&nbsp;" in report.markdown(own)) == sure
         assert (r"\textbf{+.050} [" in report.latex(own)) == sure
@@ -297,4 +305,6 @@ def test_bold_or_coloured_is_what_the_corrected_tests_show(rows: list[dict[str, 
         console.print(*report.table(own, 160))
         assert isinstance(console.file, io.StringIO)
         assert ("\x1b[1;32m+.050" in console.file.getvalue()) == sure
-        assert "(paired on the same items; Holm, 9 pairs, 5%)" in report.markdown(own)
+        assert "corrected over all that are compared with it (Holm, 9 pairs)" in report.markdown(own)
+        assert "With 95% confidence the one that is best on other items" in report.markdown(own)
+        assert "(paired on the same items; max-t, 4 rivals)" in report.markdown(own)

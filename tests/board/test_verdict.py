@@ -34,6 +34,7 @@ def row(contender: str, mean: float = 0.8, *, kind: str = "fusion", rank: int | 
         "metric": "accuracy",
         "direction": "max",
         "metrics": {"accuracy": {"mean": mean, "low": mean - 0.02, "high": mean + 0.02, "n_seeds": 3}} if rank else {},
+        "best": {"p": 0.5, "correction": "max-t, 3 rivals"},
         "reference": None,
         "fusion_gain": None if gain is None else {**UNTESTED, "mean": gain, "against": "only text", **tested},
         "tuning_gain": None,
@@ -131,14 +132,18 @@ def test_the_cheapest_is_of_those_that_share_the_first_rank() -> None:
         "value": 0.4,
     }
     assert (
-        '2 others can\'t be told apart from it, the cheapest of them "sum in half" (0.40 ms a row; a derived'
+        'with 95% confidence the best is it or one of 2 others, the cheapest of them "sum in half" (0.40 ms a row; a d'
         in said(*rows)
     )
+    assert verdict(rows).best == {
+        **{"contender": "sum", "kind": "fusion", "mean": 0.9, "low": 0.88, "high": 0.92, "not_told_apart": 2},
+        **{"confidence": 0.95, "among": ["sum", "sum in half", "logistic"]},
+    }
     first = [rows[0], {**rows[1], "rank": 2}, {**rows[2], "rank": 2}]
-    assert 'sum (.900 [.880 .920]) is the best, shown to beat the next, "sum in half".' in said(*first)
-    assert "1 other can't be told apart from it, and is cheaper (0.40 ms a row)" in said(*rows[:2])
+    assert 'sum (.900 [.880 .920]) is the best, with 95% confidence; the next is "sum in half".' in said(*first)
+    assert 'the best is it or "sum in half", which is cheaper (0.40 ms a row)' in said(*rows[:2])
     dear = {**rows[1], "cost": {"latency_ms_p50": 9.0}}
-    assert "1 other can't be told apart from it, and is not cheaper (2.00 ms a row)" in said(rows[0], dear)
+    assert 'the best is it or "sum in half", which is not cheaper (2.00 ms a row)' in said(rows[0], dear)
 
 
 def test_what_tuning_brought_against_what_fusing_brought() -> None:

@@ -93,6 +93,6 @@ def test_folds_have_no_single_winner(build: Build) -> None:
     folds = replace(run, suite=replace(run.suite, tasks=(TaskSpec("a", "a", "accuracy", folds=3), run.suite.tasks[1])))
     assert left_out(folds) == ["a"]
     assert [task.name for task in winners(folds).tasks] == ["b"]
-    with pytest.raises(MMBenchError, match="no contender of a task without folds ended well"):
+    with pytest.raises(MMBenchError, match="no contender of a task without folds and train sizes ended"):
         winners(replace(folds, records=()))
     assert isinstance(folds.suite.budget, Budget)

@@ -46,7 +46,7 @@ def trapped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("how", ["command", "module"])
+@pytest.mark.parametrize("how", ["command", pytest.param("module", marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     "words", [RUN, ["check", "mmbench_audio"], ["doctor"], ["new", "fusion", "mine"]], ids=lambda words: words[0]
 )

@@ -47,7 +47,7 @@ def cell(contender: str = "gated", direction: str = "max") -> Cell:
 
 
 def trial(of: Cell, number: int, score: float | None, status: Any = "ok") -> TrialFinished:
-    return TrialFinished(of, Trial(of.key, number, {}, status, None, score, (), 1, 1.5))
+    return TrialFinished(of, Trial(of.key, number, {"width": number}, status, None, score, (), 1, 1.5))
 
 
 def refit(of: Cell, role: Any, seed: int, accuracy: float) -> RefitFinished:

@@ -18,7 +18,7 @@ def mmbench(*words: str, **options: Any) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(command, **({"capture_output": True, "text": True, "check": False} | options))
 
 
-@pytest.mark.parametrize("environ", PLAIN, ids=["io", "locale"])
+@pytest.mark.parametrize("environ", [pytest.param(PLAIN[0], marks=pytest.mark.slow), PLAIN[1]], ids=["io", "locale"])
 def test_an_output_of_ascii_alone(tmp_path: Path, environ: dict[str, str]) -> None:
     """Tables are plain; JSON says the same as elsewhere; names of files and classes are escaped."""
     plugin = tmp_path / "töys.py"

@@ -141,6 +141,42 @@ class Freezes(_Sum):
         os.kill(os.getpid(), signal.SIGSTOP)
 
 
+class Forges(_Sum):
+    """Sends scores of test that it has made up, and no predictions."""
+
+    name = "forges"
+
+    def act(self, params: Any) -> None:
+        from dataclasses import replace
+
+        from mmbench.engine.jobs import evaluate
+
+        honest: Any = evaluate._tested
+        if honest.__module__ == evaluate.__name__:
+
+            def tested(*given: Any) -> Any:
+                refit, _ = honest(*given)
+                return replace(refit, metrics={"accuracy": 1.0}), {}
+
+            evaluate._tested = tested  # type: ignore[assignment]
+
+
+class Overspends(_Sum):
+    """Begins more trials than it was granted."""
+
+    name = "overspends"
+
+    def act(self, params: Any) -> None:
+        import gc
+
+        from mmbench.engine.executors.messages import TrialsBegun
+        from mmbench.engine.executors.worker import _Teller
+
+        for one in gc.get_objects():
+            if isinstance(one, _Teller):
+                one(TrialsBegun([(7, {})]))
+
+
 @mb.hookimpl
 def mmbench_fusions() -> list[type[mb.Fusion]]:
-    return [Twins, Helped, Scrawls, Unspeakable, Half, Recurses, Plunges, Freezes]
+    return [Twins, Helped, Scrawls, Unspeakable, Half, Recurses, Plunges, Freezes, Forges, Overspends]

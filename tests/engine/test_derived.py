@@ -27,6 +27,7 @@ from tests.engine.conftest import TESTS, TOYS
 CONTENDERS = (
     ContenderSpec("half of concat", of="concat", compressor=("half",)),  # before its parent
     ContenderSpec("concat", fusion=("concat",)),
+    ContenderSpec("small concat", of="concat", compressor=("prune+int8",), params={"compressor.prune.sparsity": 0.6}),
     ContenderSpec("majority", fusion=("majority",)),
     ContenderSpec("either", fusion=("majority", "logistic")),
     ContenderSpec("half of either", of="either", compressor=("half",)),
@@ -94,6 +95,18 @@ def test_it_is_measured_with_its_own_weights(made: session.Run) -> None:
     assert child["weight_bytes"] == parent["weight_bytes"] / 2
     assert child["latency_ms_p50"] > 0
     assert child["train_throughput"] is None
+
+
+def test_a_chain_is_done_in_its_order_and_trained_on_between(made: session.Run) -> None:
+    """Pruned by six tenths, trained on, in eight bits."""
+    parent, child = record(made, "concat"), record(made, "small concat")
+    assert child.status == "ok", child.reason
+    assert child.params["compressor"] == "prune+int8"
+    scores = [record.scores("accuracy") for record in (parent, child)]
+    assert sum(scores[1]) / len(scores[1]) > sum(scores[0]) / len(scores[0]) - 0.15
+    assert child.cost["weight_bytes"] < 0.45 * parent.cost["weight_bytes"]
+    assert 0.35 < child.cost["nonzero"] / parent.cost["nonzero"] < 0.6
+    assert child.cost["latency_ms_p50"] > 0
 
 
 def test_what_has_no_models_is_skipped_with_the_reason(made: session.Run) -> None:

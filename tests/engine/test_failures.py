@@ -96,6 +96,7 @@ def test_memory_that_runs_out_is_charged_to_who_took_it(tmp_path: Path) -> None:
     assert records["swallows"].status == "oom"
 
 
+@pytest.mark.slow
 def test_what_parts_print_does_not_get_into_the_leaderboard(tmp_path: Path) -> None:
     chosen = ("--contender", "loud", "--contender", "concat")
     done = subprocess.run(command(tmp_path, *chosen), capture_output=True, text=True, check=False)

@@ -58,6 +58,7 @@ def test_no_room_for_data_or_features(tmp_path: Path) -> None:
     assert [record.status for record in reading.read_run(tmp_path / "results" / "toy").records] == ["ok"]
 
 
+@pytest.mark.slow
 def test_no_room_for_results(tmp_path: Path) -> None:
     """What was stored stays: the run goes on behind it when there is room."""
     nothing, some, after, read_only = on_small_disk(tmp_path, "results")

@@ -25,6 +25,8 @@ REASONS = {
     "half": ("error", r"HalfError: half \ud800 of it (impostors.py, line"),
     "recurses": ("error", "RecursionError: maximum recursion depth exceeded"),
     "plunges": ("error", "the worker crashed by SIGSEGV"),
+    "forges": ("error", "the worker was stopped: it sent scores of its own making"),
+    "overspends": ("error", "the worker was stopped: it began a trial 7 of 1"),
     "freezes": ("timeout", "hung: no sign of life for twice its limit"),
 }
 
@@ -37,7 +39,8 @@ def test_each_is_charged_to_its_contender_in_one_line(execute: Execute, suite: S
         assert records[name].status == status, name
         assert reason in (records[name].reason or ""), name
         assert "\n" not in (records[name].reason or "")
-        if name != "twins":  # perhaps none of its trials was over when the copy spoke
+        assert not records[name].refits, name
+        if name not in ("twins", "forges"):  # perhaps none of its trials was over when the copy spoke
             (trial,) = reading.history(run.folder)[records[name].cell].trials
             assert (trial.number, trial.status) == (0, status), name
 

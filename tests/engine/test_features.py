@@ -13,7 +13,10 @@ import mmbench as mb
 from mmbench import plugins
 from mmbench.api.suite import CorruptionSpec
 from mmbench.engine.data.features import PRESENT, Prepared
-from mmbench.engine.data.tables import Table, materialise
+from mmbench.engine.data.tables import Table, materialise, viewed
+from mmbench.engine.data.view import View
+from mmbench.engine.identity import fingerprint
+from mmbench.engine.space import Fold
 from mmbench.errors import PluginError
 from mmbench.plugins import Catalog
 
@@ -115,6 +118,69 @@ def test_corruption_computes_changed_rows_only(table: Table, tmp_path: Path, cat
     loud = features.damaged(noise, CorruptionSpec("noise", "right"), 1.0, code="a", seed=0)
     assert encoder.seen == clean[PRESENT].sum()
     assert not np.allclose(loud["x"], clean["x"])
+
+
+class Frozen(Counting):
+    """Learns from no row."""
+
+    name = "frozen"
+    frozen = True
+
+    def fit(self, column: Sequence[Any], params: Mapping[str, Any]) -> dict[str, Any]:
+        assert not len(column), "it is given none"
+        return {"mean": np.float32(1.5) * np.ones(3, np.float32)}
+
+
+def views(dataset: mb.Dataset, cache: Path, *, limit: int | None = None) -> list[Table]:
+    """Two folds, a train size of each, and the data set's own splits."""
+    mark = fingerprint(dataset)
+    seen = [View(dataset.name, mark, limit, Fold(n, 3), size) for n in (1, 2) for size in (None, 20)]
+    return [viewed(one, dataset, cache) for one in (*seen, View(dataset.name, mark, limit))]
+
+
+@pytest.mark.parametrize("limit", [None, 70])
+def test_what_learns_from_no_row_is_computed_once_for_all_folds_and_sizes(
+    catalog: Catalog, cache: Path, tmp_path: Path, limit: int | None
+) -> None:
+    encoder, tables = Frozen(), views(catalog.datasets["toy"], cache, limit=limit)
+    for table in tables:
+        features = prepared(table, tmp_path, encoder)
+        features.ensure()
+        for split in ("train", "validation", "test"):
+            arrays, values = features.arrays(split), list(table.values(split, "right"))
+            assert arrays[PRESENT].tolist() == [value is not None for value in values]
+            expected = [np.zeros(3) if value is None else value - 1.5 for value in values]
+            np.testing.assert_allclose(arrays["x"], np.stack(expected), rtol=1e-6)
+    kept = [path for path in (tmp_path / "features").iterdir() if path.is_dir()]
+    if limit is None:
+        every = sum(int(features.arrays(split)[PRESENT].sum()) for split in ("train", "validation", "test"))
+        assert len(kept) == 1
+        assert encoder.seen == every + 1, "each row once, one of them twice, to learn the shape of a row"
+    else:  # a quick look at few rows does not compute all of them: once a fold, and once for the own splits
+        assert len(kept) == 3
+
+
+def test_what_learns_from_train_is_computed_for_each_view(catalog: Catalog, cache: Path, tmp_path: Path) -> None:
+    encoder, tables = Counting(), views(catalog.datasets["toy"], cache)
+    for table in tables:
+        prepared(table, tmp_path, encoder).ensure()
+    assert len({prepared(table, tmp_path, encoder).folder for table in tables}) == len(encoder.fitted) == len(tables)
+    rows = [int(table.values("train", "right").present.sum()) for table in tables]
+    assert encoder.fitted == rows
+
+
+def test_damage_to_a_fold_is_that_of_its_own_test_rows(catalog: Catalog, cache: Path, tmp_path: Path) -> None:
+    encoder, noise = Frozen(), catalog.corruptions["noise"]
+    found = []
+    for table in views(catalog.datasets["toy"], cache)[:3]:
+        features = prepared(table, tmp_path, encoder)
+        features.ensure()
+        loud = features.damaged(noise, CorruptionSpec("noise", "right"), 1.0, code="a", seed=0)
+        assert len(loud["x"]) == table.facts["rows"]["test"]
+        assert not np.allclose(loud["x"], features.arrays("test")["x"])
+        found.append(loud["x"])
+    np.testing.assert_array_equal(found[0], found[1])  # a train size changes no test row
+    assert found[0].shape != found[2].shape or not np.allclose(found[0], found[2])
 
 
 def test_a_limit_takes_rows_evenly(table: Table) -> None:

@@ -97,6 +97,10 @@ def test_a_tensor_kept_alive_shows_up_by_its_size(measure: Measure) -> None:
     assert fat["peak_memory_bytes"] - plain["peak_memory_bytes"] == pytest.approx(size, rel=0.2)
 
 
+def weight(module: nn.Module) -> int:
+    return sum(tensor.numel() * tensor.element_size() for tensor in measuring._held(module))
+
+
 def test_attention_is_counted() -> None:
     b, h, t, s, d = 2, 4, 5, 7, 8
     query, key = torch.randn(b, h, t, d), torch.randn(b, h, s, d)
@@ -161,3 +165,16 @@ print(counter.total, "torch._dynamo" in sys.modules)
 """
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert out.split() == ["16", "False"]
+
+
+def test_weights_out_of_sight_weigh_as_much() -> None:
+    """As a compressor might hide them, whose model is to be small."""
+    plain = nn.Sequential(nn.Linear(8, 4), nn.GRU(4, 4))
+    assert weight(plain) == 4 * sum(p.numel() for p in plain.parameters())
+    hiding = nn.Identity()
+    vars(hiding)["kept"] = {"all": [plain, plain[0].weight, torch.ones(3, dtype=torch.float16)]}
+    assert weight(hiding) == weight(plain) + 6
+    tied = nn.Linear(8, 8)
+    tied.again = tied.weight
+    vars(tied)["view"] = tied.weight[:2]
+    assert weight(tied) == 4 * (64 + 8)

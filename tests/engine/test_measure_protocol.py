@@ -10,13 +10,14 @@ import pytest
 
 from mmbench import session
 from mmbench.api.suite import ContenderSpec
+from mmbench.engine import identity
 from mmbench.store import suitefile
 
 TESTS = Path(__file__).parents[1]
 WEIGH = Path(__file__).with_name("weigh.py")
 FUSIONS = (
     *("plain", "layers", "twice_the_layers", "naps", "holds"),
-    *("recurs", "recurs_longer", "attends", "convolves"),
+    *("recurs", "recurs_longer", "attends", "convolves", "logistic"),
 )
 
 
@@ -75,6 +76,20 @@ def test_parameters_and_flops_equal_the_formula(
 def calm(costs: dict[str, dict[str, Any]]) -> bool:
     """Whether the cores were ours: where others wait for them, every pass waits too, and lengths say little."""
     return all(cost["load_average"] <= (os.cpu_count() or 1) for cost in costs.values())
+
+
+def test_an_estimator_has_size_and_memory_too(costs: dict[str, dict[str, Any]]) -> None:
+    weights = 8 * 4 * 8  # four classes of what the toys' two modalities give, in eight bytes each
+    assert weights < costs["logistic"]["weight_bytes"] < 100_000
+    assert costs["logistic"]["peak_memory_bytes"] is not None or not Path("/proc/self/clear_refs").exists()
+
+
+def test_the_spread_between_rounds_stands_beside_the_figure(costs: dict[str, dict[str, Any]]) -> None:
+    for cost in costs.values():
+        assert cost["protocol"] == identity.COSTS
+        assert set(cost["spread"]) == {"latency_ms_p50", "throughput"}
+        assert all(0 < share < 1 or not calm(costs) for share in cost["spread"].values())
+    assert costs["naps"]["spread"]["latency_ms_p50"] < 0.2 or not calm(costs), "a nap is equally long each time"
 
 
 def test_twice_the_layers_are_slower(costs: dict[str, dict[str, Any]]) -> None:

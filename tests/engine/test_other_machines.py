@@ -145,7 +145,7 @@ def test_few_files(tmp_path: Path) -> None:
     assert "broken: open files: type: ulimit -n 1024" in found.stdout
 
 
-@pytest.mark.parametrize("most", [1, 7])
+@pytest.mark.parametrize("most", [1, pytest.param(7, marks=pytest.mark.slow)])
 def test_few_processes(tmp_path: Path, as_stranger: tuple[str, ...], most: int) -> None:
     """Threads count. With one, no worker begins; with a few more, something that a worker needs does not. Root has no
     such limit."""

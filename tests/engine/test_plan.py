@@ -12,7 +12,7 @@ from mmbench.api.space import Choice, Float, Parameter, Range, Setting
 from mmbench.api.suite import ContenderSpec, CorruptionSpec, Suite
 from mmbench.engine import plan as planning
 from mmbench.engine.space import Cell, Choose, configure, default_params, full_space
-from mmbench.errors import SuiteError
+from mmbench.errors import PluginError, SuiteError
 from mmbench.plugins import Catalog, Shelf
 from mmbench.store import suitefile
 
@@ -210,7 +210,7 @@ def test_preparations_are_searched_only_if_the_suite_says_so(catalog: Catalog) -
     assert set(asked[True]) - set(asked[False]) == prepared
 
 
-@pytest.mark.parametrize("name", ["starter", "stretch"])
+@pytest.mark.parametrize("name", ["starter", "stretch", "tables"])
 def test_the_shipped_suites_resolve(name: str, catalog: Catalog) -> None:
     plan = planning.make(suitefile.read(suitefile.find(name)), catalog)
     assert all(cell.skip is None for cell in plan.cells)
@@ -258,3 +258,13 @@ def test_a_modality_named_like_another_and_its_encoder_is_refused(suite: Suite, 
         else:
             with pytest.raises(SuiteError, match=rf"modality '{name}' is named like 'left' and an encoder"):
                 planning.make(suite, odd)
+
+
+@pytest.mark.parametrize("role", ["metric", "fusion", "head"])
+def test_a_part_that_raises_when_asked_whether_it_fits_is_one_line(
+    suite: Suite, catalog: Catalog, monkeypatch: pytest.MonkeyPatch, role: str
+) -> None:
+    part = {"metric": catalog.metrics["accuracy"], "fusion": catalog.fusions["concat"], "head": catalog.heads["label"]}
+    monkeypatch.setattr(type(part[role]), "supports", lambda self, task: dict[str, str]()["asked"])
+    with pytest.raises(PluginError, match=f"{role} '.*', asked whether it fits task 'toy': supports raises KeyError"):
+        planning.make(suite, catalog)

@@ -74,6 +74,7 @@ def test_every_cell_is_scored_and_measured(whole: session.Run) -> None:
     assert frame.loc["concat", "metrics.accuracy.mean"] == pytest.approx(sum(scores) / len(scores))
 
 
+@pytest.mark.slow
 def test_workers_change_nothing(whole: session.Run, execute: Execute) -> None:
     assert table(execute(workers=3)) == table(whole)
 
@@ -191,6 +192,7 @@ def test_a_failure_is_charged_to_its_cell_alone(execute: Execute, suite: Suite) 
         assert reason in (record(run, fusion).reason or "")
 
 
+@pytest.mark.slow
 def test_a_hung_trial_is_killed_and_charged(execute: Execute, suite: Suite) -> None:
     short = replace(suite.budget, trials=1, batch=1, trial_seconds=1.0)
     run = execute(replace(only(suite, "hangs"), budget=short))

@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 
 from mmbench import plugins, session
+from mmbench.api.parts.scores import scored
 from mmbench.api.suite import Suite
-from mmbench.engine.run.scoring import Scoring
+from mmbench.engine.run.scoring import Scoring, apart
+from mmbench.errors import TrainingError
 from mmbench.trust import verify
 from tests.engine.conftest import TOYS
 from tests.engine.test_failures import small
@@ -99,6 +101,28 @@ def test_who_hung_is_not_waited_for_again(scoring: Scoring) -> None:
     assert time.monotonic() - start < 1
 
 
+def test_what_a_metric_answers_elsewhere_is_what_it_answers_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import numpy as np
+
+    monkeypatch.setenv("SCORED_IN", str(tmp_path / "scored"))
+    catalog = plugins.load([HARMFUL])
+    elsewhere, rng = apart(catalog), np.random.default_rng(0)
+    truth, prediction = rng.integers(0, 3, 30), rng.random((30, 3))
+    rows = rng.integers(0, 30, (20, 30))
+    here, there = catalog.metrics["a_harmless"], elsewhere["a_harmless"]
+    assert (there.name, there.targets, there.direction) == (here.name, here.targets, here.direction)
+    assert there.score(truth, prediction) == here.score(truth, prediction)
+    np.testing.assert_array_equal(there.resampled(truth, prediction, rows), here.resampled(truth, prediction, rows))
+    assert there.right(truth, prediction) is None
+    assert elsewhere["accuracy"] is catalog.metrics["accuracy"]
+    for name in ("dies", "quits", "chatters", "plunges"):
+        assert str(scored(elsewhere[name], truth, prediction)).startswith(REASONS[name])
+    with pytest.raises(TrainingError, match="its process was killed by SIGKILL"):
+        elsewhere["dies"].resampled(truth, prediction, rows)
+
+
 def test_a_run_with_harmful_metrics_is_verified_by_those_that_are_here(
     execute: Execute, suite: Suite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -111,6 +135,9 @@ def test_a_run_with_harmful_metrics_is_verified_by_those_that_are_here(
     catalog = plugins.load([TOYS, str(file)])
     report = verify.verify(run.folder, catalog)
     assert not report.findings, report.findings
+    run.boards(catalog)
+    where = {int(line) for line in (tmp_path / "scored").read_text().split()}
+    assert os.getpid() not in where, "neither `verify` nor a board scores by a plugin's metric where it is itself"
     (record,) = run.data.records
     assert {"toys.py", "mine.py", "mmbench_fusion"} <= {*record.environment["plugins"]}
     assert dict(record.environment["plugins"]) == catalog.code

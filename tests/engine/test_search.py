@@ -10,7 +10,7 @@ import pytest
 from mmbench import plugins
 from mmbench.api.record import Refit, Trial
 from mmbench.api.suite import Budget, ContenderSpec, Suite, TaskSpec
-from mmbench.engine import plan
+from mmbench.engine import identity, plan
 from mmbench.engine.jobs.evaluate import best, refits, schedule
 from mmbench.engine.jobs.sampling import Rungs
 from mmbench.engine.jobs.search import search
@@ -109,7 +109,13 @@ def test_halving_keeps_what_comes_through_as_it_would_be_without(cache: Path) ->
     assert winner.epochs == 9
 
 
-@pytest.mark.parametrize("budget", [BUDGET, HALVING, TOGETHER, replace(TOGETHER, pruning="halving")])
+@pytest.mark.parametrize(
+    "budget",
+    [
+        *(pytest.param(budget, marks=pytest.mark.slow) for budget in (BUDGET, HALVING, TOGETHER)),
+        replace(TOGETHER, pruning="halving"),
+    ],
+)
 def test_a_search_that_was_cut_off_goes_on_to_the_same_trials(cache: Path, budget: Budget) -> None:
     budget = replace(budget, trials=min(budget.trials, 8), batch=4)
     whole, _ = go(workspace(cache, budget))
@@ -167,6 +173,18 @@ def test_giving_up_is_the_suites_to_allow(cache: Path) -> None:
     assert len(go(workspace(cache, budget, give_up=1.01))[0]) == 4
     assert len(go(workspace(cache, budget, give_up=0.0))[0]) == 8
     assert len(go(workspace(cache, budget))[0]) == 8
+
+
+def test_the_default_may_be_refitted_with_fewer_seeds(cache: Path) -> None:
+    """Ranks hang on the tuned ones; absent, the key changes no schedule."""
+    place = workspace(cache, replace(BUDGET, trials=2, batch=1, epochs=1, refit_seeds=3, default_seeds=1))
+    trials, _ = go(place)
+    ahead = [replace(trials[0], score=0.1, status="ok"), replace(trials[1], score=0.9, status="ok")]
+    wanted = [(role, seed) for role, seed, _ in schedule(place.cell, ahead, CATALOG, place.base)]
+    assert wanted == [("tuned", 0), ("tuned", 1), ("tuned", 2), ("default", 0)]
+    without = replace(place.cell, budget=replace(place.cell.budget, default_seeds=None))
+    assert len(schedule(without, ahead, CATALOG, place.base)) == 6
+    assert identity.key(without, "cpu") != identity.key(place.cell, "cpu")
 
 
 def test_refits_of_many_seeds_train_together_and_resume_alike(cache: Path) -> None:

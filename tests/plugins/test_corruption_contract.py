@@ -1,19 +1,9 @@
 """Every built-in corruption meets the contract."""
 
-from mmbench_corruption.missing import Missing
-from mmbench_corruption.noise import Noise
-from mmbench_corruption.typos import Typos
+from mmbench_corruption import mmbench_corruptions
 
 from mmbench.testing.corruption import CorruptionContract
 
-
-class TestMissing(CorruptionContract):
-    part = Missing
-
-
-class TestNoise(CorruptionContract):
-    part = Noise
-
-
-class TestTypos(CorruptionContract):
-    part = Typos
+for part in mmbench_corruptions():
+    name = "".join(word.capitalize() for word in part.name.split("_"))
+    globals()[f"Test{name}"] = type(f"Test{name}", (CorruptionContract,), {"part": part})

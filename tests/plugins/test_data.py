@@ -6,14 +6,24 @@ from typing import Any
 import mmbench_data
 import numpy as np
 import pytest
+from mmbench_data.aeon.basic_motions import BasicMotions
+from mmbench_data.aeon.japanese_vowels import JapaneseVowels
 from mmbench_data.av_digits import AvDigits
+from mmbench_data.cards_class import CardsClass
 from mmbench_data.diagnostics import Redundant, Synergy, Unique
 from mmbench_data.emoji.group import EmojiGroup
 from mmbench_data.emoji.match import EmojiMatch
 from mmbench_data.emoji.name import EmojiName
+from mmbench_data.hanzi.meaning import Hanzi
+from mmbench_data.rdatasets.bird_strikes import BirdStrikes
+from mmbench_data.rdatasets.film_genres import FilmGenres
+from mmbench_data.rdatasets.flights import Flights
+from mmbench_data.rdatasets.leaf import Leaf
+from mmbench_data.rdatasets.nafld import Nafld
 from mmbench_data.solubility import Solubility
 from mmbench_data.splits import by_group, stratified
 from mmbench_data.uci_mfeat import UciMfeat
+from mmbench_data.uci_mfeat6 import UciMfeat6
 from mmbench_data.watch_exercise import WatchExercise
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression, Ridge
@@ -47,6 +57,20 @@ class TestAvDigits(BuiltIn):
     part = AvDigits
 
 
+class TestBasicMotions(BuiltIn):
+    part = BasicMotions
+
+
+@pytest.mark.slow
+class TestBirdStrikes(BuiltIn):
+    part = BirdStrikes
+
+
+@pytest.mark.slow
+class TestCardsClass(BuiltIn):
+    part = CardsClass
+
+
 class TestEmojiGroup(BuiltIn):
     part = EmojiGroup
 
@@ -57,6 +81,34 @@ class TestEmojiMatch(BuiltIn):
 
 class TestEmojiName(BuiltIn):
     part = EmojiName
+
+
+@pytest.mark.slow
+class TestFilmGenres(BuiltIn):
+    part = FilmGenres
+
+
+@pytest.mark.slow
+class TestFlights(BuiltIn):
+    part = Flights
+
+
+@pytest.mark.slow
+class TestHanzi(BuiltIn):
+    part = Hanzi
+
+
+class TestJapaneseVowels(BuiltIn):
+    part = JapaneseVowels
+
+
+class TestLeaf(BuiltIn):
+    part = Leaf
+
+
+@pytest.mark.slow
+class TestNafld(BuiltIn):
+    part = Nafld
 
 
 class TestRedundant(BuiltIn):
@@ -73,6 +125,11 @@ class TestSynergy(BuiltIn):
 
 class TestUciMfeat(BuiltIn):
     part = UciMfeat
+
+
+@pytest.mark.slow
+class TestUciMfeat6(BuiltIn):
+    part = UciMfeat6
 
 
 class TestUnique(BuiltIn):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from mmbench_head import mmbench_heads
 from mmbench_head.label import Label
 from mmbench_head.labels import Labels
 from mmbench_head.match import Match
@@ -18,25 +19,8 @@ from mmbench.api.parts import Fused, State
 from mmbench.api.parts.head import Head
 from mmbench.testing.head import HeadContract
 
-
-class TestLabel(HeadContract):
-    part = Label
-
-
-class TestLabels(HeadContract):
-    part = Labels
-
-
-class TestNumber(HeadContract):
-    part = Number
-
-
-class TestMatch(HeadContract):
-    part = Match
-
-
-class TestText(HeadContract):
-    part = Text
+for part in mmbench_heads():
+    globals()[f"Test{part.__name__}"] = type(f"Test{part.__name__}", (HeadContract,), {"part": part})
 
 
 LOGITS = torch.randn(6, 3, generator=torch.Generator().manual_seed(0))

@@ -1,18 +1,9 @@
 """Every built-in objective meets the contract."""
 
-from mmbench_objective.alignment import Contrastive
-from mmbench_objective.balance import ModalityDropout, OgmGe
+from mmbench_objective import mmbench_objectives
 
 from mmbench.testing.objective import ObjectiveContract
 
-
-class TestOgmGe(ObjectiveContract):
-    part = OgmGe
-
-
-class TestModalityDropout(ObjectiveContract):
-    part = ModalityDropout
-
-
-class TestContrastive(ObjectiveContract):
-    part = Contrastive
+for part in mmbench_objectives():
+    name = "".join(word.capitalize() for word in part.name.split("_"))
+    globals()[f"Test{name}"] = type(f"Test{name}", (ObjectiveContract,), {"part": part})

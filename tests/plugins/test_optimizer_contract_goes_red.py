@@ -17,7 +17,8 @@ class BrokenOptimizer(mb.Optimizer):
     """Descends along the mean of two gradients, and is broken in one place."""
 
     name = "broken"
-    space = {"lr": mb.Float(1e-3, 0.1, default=0.01)}
+    space = {"lr": mb.Float(1e-3, 0.1, default=0.01), "weight_decay": mb.Float(0.0, 0.1, default=0.0)}
+    decoupled = True
     how: ClassVar[str] = ""
     hidden: ClassVar[dict[int, Tensor]] = {}
 
@@ -46,6 +47,9 @@ class BrokenOptimizer(mb.Optimizer):
             slope = -slope if self.how == "uphill" else slope
             if self.how == "still" and parameter.dim() == 1:
                 continue
+            parameter.mul_(1 - params["lr"] * params["weight_decay"])
+            if self.how == "coupled":
+                parameter.mul_(1 - params["weight_decay"])
             parameter.sub_(params["lr"] * slope)
             if self.how == "shrinks":
                 parameter.mul_(0.999)
@@ -58,6 +62,7 @@ class BrokenOptimizer(mb.Optimizer):
         ("hidden", "test_all_it_knows_is_in_the_state", "outside of the state"),
         ("all", "test_one_parameter_at_a_time", "not close"),
         ("each", "test_end_to_end", "not close"),
+        ("coupled", "test_decay_is_a_step_of_its_own", "not close"),
         ("uphill", "test_learns", "no lower"),
         ("still", "test_settings", "does not move"),
         ("shrinks", "test_a_learning_rate_of_zero", "beside its learning rate"),

@@ -274,3 +274,15 @@ def test_references_that_lead_nowhere(mmbench: Any, rewrite: Rewrite, kind: str,
 
     rewrite("records.jsonl", change)
     assert mmbench("leaderboard", "small").code == (2 if kind == "said" else 0)
+
+
+@pytest.mark.parametrize("name", ["trials.jsonl", "records.jsonl", "seal.json", "environment.json", "predictions"])
+def test_a_hole_in_a_file_does_not_fill_the_memory(mmbench: Any, folder: Path, name: str) -> None:
+    """It takes no room on a disk or in an archive."""
+    path = next((folder / name).glob("*.tuned.0.*")) if name == "predictions" else folder / name
+    path.touch()
+    with path.open("r+b") as file:
+        file.truncate(2**40 if name == "predictions" else 3 * 10**8)
+    answers = [mmbench("leaderboard", str(folder)), mmbench("verify", str(folder))]
+    said = "".join(answer.out + answer.err for answer in answers)
+    assert "longer than any row" in said or "larger than 10,000,000 bytes" in said or "memory can hold" in said

@@ -1,6 +1,7 @@
 """Appending survives kills; torn lines are set aside, other damage is named, nonsense is refused."""
 
 import json
+import os
 import re
 import signal
 import subprocess
@@ -54,6 +55,18 @@ for number in range(start, 1_000_000):
 """
 
 
+def test_a_backup_of_hard_links_stays_what_it_was(folder: Path, tmp_path: Path) -> None:
+    """As `cp -al` makes one: an appended row would be in both."""
+    with Store.open(folder, SUITE) as store:
+        store.add_trial(trial(0))
+    backup = tmp_path / "backup.jsonl"
+    backup.hardlink_to(folder / "trials.jsonl")
+    with Store.open(folder, SUITE) as store:
+        store.add_trial(trial(1))
+    assert (len(backup.read_bytes().splitlines()), len(lines(folder))) == (1, 2)
+    assert sorted(path.name for path in folder.iterdir() if path.suffix == ".tmp") == []
+
+
 def test_kill_9_while_appending_loses_no_stored_row(folder: Path) -> None:
     seen = 0
     for _ in range(4):
@@ -92,6 +105,25 @@ def test_a_torn_last_line_is_set_aside_and_the_rest_goes_on(folder: Path, cut: i
         again.add_trial(trial(2))
     assert path.read_bytes() == whole
     assert (folder / "trials.jsonl.torn").read_bytes() == lines(folder)[-1][:-cut] + b"\n"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs signals")
+def test_told_to_stop_while_a_row_goes_to_the_disk(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The row is whole: it stays, and the next one follows it."""
+    to_disk = os.fsync
+
+    def stopped(descriptor: int) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        to_disk(descriptor)
+
+    with Store.open(folder, SUITE) as store:
+        store.add_trial(trial(0))
+        with monkeypatch.context() as now:
+            now.setattr(os, "fsync", stopped)
+            with pytest.raises(KeyboardInterrupt):
+                store.add_trial(trial(1))
+        store.add_trial(trial(2))
+    assert [t.number for t in history(folder)[CELL].trials] == [0, 1, 2]
 
 
 @pytest.mark.parametrize("tail", [b"\x00" * 5000, b"garbage\n", b'{"seq":2', b"\n"])

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmbench.api.space import Range
-from mmbench.api.suite import Budget, ContenderSpec, CorruptionSpec, Suite, TaskSpec
+from mmbench.api.suite import Budget, ContenderSpec, CorruptionSpec, OwnData, Suite, TaskSpec
 from mmbench.errors import SuiteError
 from mmbench.store import suitefile
 
@@ -75,6 +75,27 @@ WRONG = [
     ('name = "only"', 'name = "../x"', """[[contender]] 2 "../x": name: '../x' can't be a name"""),
     ('name = "only"', 'name = "a\\nb"', r"""name: 'a\nb' can't be a name"""),
     ('name = "only"', f'name = "{"a" * 101}"', "is 101 characters long"),
+    ('metric = "accuracy"', 'metric = "accuracy"\ntrain_sizes = [300, 100]', "train_sizes: must rise"),
+    ('metric = "accuracy"', 'metric = "accuracy"\ntrain_sizes = []', "train_sizes: must not be empty"),
+    (
+        'metric = "accuracy"',
+        'metric = "accuracy"\ntrain_sizes = [0]',
+        "train_sizes 1: must be greater than or equal to 1",
+    ),
+    ('metric = "accuracy"', 'metric = "accuracy"\nby = "date"', "by: "),
+    ('dataset = "emoji_group"', "", "needs the key 'dataset', or a table [task.data]"),
+    ('dataset = "emoji_group"', 'data = { files = "a.csv" }', "needs the key 'name': that of the data in [task.data]"),
+    (
+        'metric = "accuracy"',
+        'metric = "accuracy"\ndata = { files = "a.csv" }',
+        "write either dataset or [task.data], not",
+    ),
+    (
+        'metric = "accuracy"',
+        'metric = "accuracy"\ndata = { a = 2026-01-01 }',
+        "data: must be a number, a string, true or",
+    ),
+    ('metric = "accuracy"', 'metric = "accuracy"\ndata = {}', "data: "),
     ("each_modality = true", "each_modality = 1", "each_modality: must be true or false, not 1"),
     ("each_modality = true", 'each_modality = true\nonly = "image"', "write either only = [...] or each_modality"),
     ('name = "starter"', "", "needs the key 'name'"),
@@ -184,6 +205,10 @@ CORRUPTION = st.builds(
     st.lists(st.floats(0, 1), min_size=1, max_size=4, unique=True).map(lambda s: tuple(sorted(s))),
     PARAMS,
 )
+PLAIN = st.booleans() | st.integers(-(2**63) + 1, 2**63 - 1) | FINITE | TEXT
+OWN = st.dictionaries(
+    TEXT, PLAIN | st.lists(PLAIN, max_size=2) | st.dictionaries(TEXT, PLAIN, max_size=2), min_size=1, max_size=3
+)
 TASK = st.builds(
     TaskSpec,
     NAME,
@@ -192,7 +217,11 @@ TASK = st.builds(
     st.dictionaries(TEXT, NAMES, max_size=2),
     st.none() | NAMES,
     st.lists(CORRUPTION, max_size=2).map(tuple),
-)
+    folds=st.none() | st.integers(3, 100),
+    by=st.none() | st.just("time"),
+    train_sizes=st.lists(st.integers(1, 2**40), max_size=3, unique=True).map(lambda sizes: tuple(sorted(sizes))),
+    data=st.none() | st.builds(OwnData, OWN),
+).map(lambda task: replace(task, dataset=task.name) if task.data else task)
 CONTENDER = st.builds(
     ContenderSpec, NAME, st.none() | NAMES, st.just(()) | NAMES, st.none() | NAMES, st.just(False), st.none(), PARAMS
 )
@@ -200,7 +229,12 @@ SUITE = st.builds(
     Suite,
     NAME,
     st.integers(1, 1000),
-    st.builds(Budget, *[st.integers(1, 1000)] * 5, st.floats(1e-300, 1e7)),
+    st.builds(
+        Budget,
+        *[st.integers(1, 1000)] * 5,
+        st.floats(1e-300, 1e7),
+        default_seeds=st.none() | st.integers(1, 1000),
+    ),
     st.lists(TASK, min_size=1, max_size=3, unique_by=lambda t: t.name).map(tuple),
     st.lists(CONTENDER, min_size=1, max_size=3, unique_by=lambda c: c.name).map(tuple),
     st.just("") | TEXT,
@@ -247,8 +281,15 @@ def test_the_hash_covers_all_but_the_description(starter: Path) -> None:
         replace(suite, limit=3),
         replace(suite, version=2),
         replace(suite, budget=replace(suite.budget, trials=9)),
+        replace(suite, budget=replace(suite.budget, default_seeds=1)),
+        replace(suite, budget=replace(suite.budget, default_seeds=3)),
         replace(suite, contenders=suite.contenders[:1]),
         replace(suite, tasks=(replace(suite.tasks[0], metric="f1"),)),
+        replace(suite, tasks=(replace(suite.tasks[0], folds=3),)),
+        replace(suite, tasks=(replace(suite.tasks[0], folds=3, by="time"),)),
+        replace(suite, tasks=(replace(suite.tasks[0], train_sizes=(3,)),)),
+        replace(suite, tasks=(replace(suite.tasks[0], data=OwnData({"files": "a.csv"})),)),
+        replace(suite, tasks=(replace(suite.tasks[0], data=OwnData({"files": "b.csv"}, "elsewhere")),)),
     ]
     hashes = {suitefile.suite_hash(other) for other in changed}
     assert len(hashes) == len(changed)

@@ -159,6 +159,13 @@ def divided(net: Net, arrays: dict[str, Tensor]) -> mb.Features:
     return mb.Features(mean[:, None], arrays["mask"].any(1, keepdim=True))
 
 
+def remembered(net: Net, arrays: dict[str, Tensor]) -> mb.Features:
+    made = tokens(net, arrays)
+    if net.training:
+        net.shift = made.detach().mean((0, 1))
+    return mb.Features(made - getattr(net, "shift", 0.0), arrays.get("mask"))
+
+
 BROKEN: list[tuple[str, Any]] = [
     ("describes_itself", Nameless),
     ("fit_is_deterministic", Chance),
@@ -180,6 +187,8 @@ BROKEN: list[tuple[str, Any]] = [
     ("masked_steps_change_nothing", broken(lambda net, a: tokens(net, a).mean(1))),
     ("a_missing_row_changes_nothing", broken(divided)),
     ("is_deterministic", broken(lambda net, a: tokens(net, a) + torch.randn(4))),
+    ("training_ends_in_a_state_dict", broken(remembered)),
+    ("trains_in_a_cohort", broken(remembered)),
     ("memory_is_released", broken(lambda net, a: tokens(net, a), keep)),
 ]
 

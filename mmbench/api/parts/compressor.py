@@ -23,5 +23,11 @@ class Compressor(Part):
 
     def compress(self, model: "nn.Module", params: Params) -> "nn.Module":
         """Give the model that takes the trained one's place: the same, changed, or another. It is in evaluation mode
-        and stays so; nothing else holds it. Called without gradients being recorded."""
+        and stays so, unless `epochs` asks for training; nothing else holds it. Called without gradients being
+        recorded."""
         raise NotImplementedError
+
+    def epochs(self, params: Params) -> int:
+        """For how many epochs what `compress` gives is trained on, as the trained model was: by its recipe, on the same
+        rows. The epoch whose validation score is best counts. What must not move has no gradient."""
+        return 0

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from mmbench.api.data import Kind, Target, columns_problem, policy_problem
 from mmbench.api.parts.part import Part
-from mmbench.sources import file_hash, walk
+from mmbench.sources import content_hash
 
 if TYPE_CHECKING:
     from datasets import DatasetDict
@@ -32,7 +32,13 @@ class Dataset(Part):
 
     groups: ClassVar[str | None] = None
     """A column of every split that says which rows belong together (a patient, a speaker, a document): where rows are
-    cut into folds, no group is on two sides. Contenders never see it."""
+    cut into folds, no group is on two sides. Contenders see none of these three columns."""
+    stratify: ClassVar[str | None] = None
+    """A column of every split whose values are spread evenly over folds and train sizes; None: the target's classes,
+    if it has any."""
+    time: ClassVar[str | None] = None
+    """A column of every split that says when a row is from, in what can be ordered (numbers, dates as "2024-05-31"):
+    what `by = "time"` cuts by."""
 
     @property
     def about(self) -> str:
@@ -42,9 +48,15 @@ class Dataset(Part):
         return tuple(self.columns.values())
 
     def problem(self) -> str | None:
-        if self.groups in (*self.columns, *self.target.columns):
-            return f"the column of groups {self.groups!r} is a modality or the target"
+        for what, column in self.declared().items():
+            if column in self.columns or (column in self.target.columns and what != "strata"):
+                return f"the column of {what} {column!r} is a modality or the target"
         return columns_problem(self.columns, self.target) or policy_problem(self.unreadable)
+
+    def declared(self) -> dict[str, str]:
+        """{"groups", "strata" or "time": the column that says so}, of those that it declares."""
+        columns = {"groups": self.groups, "strata": self.stratify, "time": self.time}
+        return {what: column for what, column in columns.items() if column is not None}
 
     def load(self, cache: Path) -> "DatasetDict":
         """Give the splits `train`, `validation` and `test`, the same rows in the same order each time.
@@ -66,11 +78,4 @@ class Dataset(Part):
 
         Unless overridden: a hash of what `files` hold.
         """
-        import hashlib
-
-        lines = [
-            f"{place.name}\0{file.relative_to(place)}\0{file_hash(file)}\0"
-            for place in map(Path, self.files())
-            for file in walk(place)
-        ]
-        return hashlib.sha256("".join(lines).encode(errors="surrogateescape")).hexdigest() if lines else ""
+        return content_hash(map(Path, self.files()))

@@ -28,6 +28,9 @@ class Encoder(Part):
     """Which kind of modality it reads: see `mmbench.api.data`."""
     cohort: ClassVar[bool] = True
     """Whether its modules may train many configurations in one program: see `Objective`."""
+    frozen: ClassVar[bool] = False
+    """Whether `fit` looks at no row, as that of a pretrained model: `transform` then gives the same whatever is train,
+    and runs once for all folds and train sizes. So it is for an encoder without a `fit`."""
     carriers: "ClassVar[tuple[Carrier, ...]]" = ()
     """The pretrained weights it loads, so that `mmbench prepare` can fetch them ahead."""
 
@@ -39,7 +42,8 @@ class Encoder(Part):
         return (self.kind,)
 
     def fit(self, column: Sequence[Any], params: Params) -> State:
-        """Learn from the train rows; `params` are those of stage "prepare", already given defaults.
+        """Learn from the train rows (from none, where `frozen`); `params` are those of stage "prepare", already given
+        defaults.
 
         What `transform` and `build` need of `params` belongs in the state. The same rows give the same state: what it
         draws at random it draws from its own generator, with a fixed seed, so that one preparation

@@ -25,6 +25,8 @@ class Optimizer(Part):
     elementwise: ClassVar[bool] = True
     """Whether each weight is updated by its own gradient and state alone, so that parameters may be given end to end as
     one long vector. False for what looks at a parameter's shape or norm."""
+    decoupled: ClassVar[bool] = False
+    """Whether all that "weight_decay" does is w <- (1 - lr d) w before the step."""
     cohort: ClassVar[bool] = True
     """Whether it may train many configurations in one program."""
 

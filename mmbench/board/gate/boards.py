@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 from mmbench.api.parts import Metric
 from mmbench.api.record import Record
-from mmbench.api.suite import Suite
+from mmbench.api.suite import Suite, task_of
 from mmbench.board.gate.conditions import UNKNOWN, Group, cost_conditions, differences, few, groups, names
 from mmbench.store.reading import RunData
 
@@ -67,6 +67,7 @@ def _board(
     metrics: Mapping[str, Metric],
 ) -> Board:
     from mmbench.board import rank
+    from mmbench.board.stats import learning
     from mmbench.trust import seal
 
     title = _title(group, every, called) if len(every) > 1 else ""
@@ -81,6 +82,7 @@ def _board(
             row |= {"status": "missing", "plan": None}
         elif origin.plan is not None:
             row["plan"] = origin.plan
+    learning.mark(rows)
     notes = [*_set_costs_apart(rows, origins), *_mixed(origins.values()), *_never_run(group.runs, cells)]
     notes += seal.notes({run.path: called[run.path] for run in runs})
     return Board(title, runs, rows, notes, metrics)
@@ -148,7 +150,7 @@ def _entered(suite: Suite, contender: str, task: str, modalities: Collection[str
     for spec in suite.contenders:
         own = {f"{spec.name} {m}" for m in modalities} if spec.each_modality else {spec.name}
         if contender in own:
-            return spec.tasks is None or task in spec.tasks
+            return spec.tasks is None or task_of(task) in spec.tasks
         if spec.each_modality and contender.startswith(f"{spec.name} "):
             return False
     return True
@@ -180,7 +182,7 @@ def _stand_ins(runs: Sequence[RunData], missing: Mapping[str, Sequence[str]]) ->
 
 def _never_run(runs: Sequence[RunData], cells: Collection[Key]) -> list[str]:
     """The tasks and contenders of the suites that have no record at all."""
-    tasks, contenders = {task for task, _ in cells}, {contender for _, contender in cells}
+    tasks, contenders = {task_of(task) for task, _ in cells}, {contender for _, contender in cells}
     absent = [
         spec.name
         for run in runs

@@ -96,13 +96,15 @@ def conditions(record: Record, run: RunData) -> Conditions:
 
 
 def cost_conditions(record: Record) -> dict[str, str]:
-    """What the record's costs depend on besides its contender: device, threads, and each library."""
+    """What the record's costs depend on besides its contender: the way of measuring, device, threads, libraries."""
     environment, cost = record.environment, record.cost
     device = cost.get("device") or environment.get("device")
     if device == "cpu":
         device = environment.get("processor")
     threads = cost.get("threads") or environment.get("threads")
     found = {"device": str(device or UNKNOWN), "threads": str(threads or UNKNOWN)}
+    if cost:
+        found["cost protocol"] = str(cost.get("protocol", 1))
     libraries = mapping(environment.get("libraries"))
     return found | {str(name): str(version) for name, version in sorted(libraries.items())}
 

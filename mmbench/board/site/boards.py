@@ -13,6 +13,7 @@ from mmbench.board.site.drawing import Mark, Scale, finite
 from mmbench.board.site.names import anchor, file_name
 from mmbench.board.stats import pareto
 from mmbench.board.stats.across import across, told_apart
+from mmbench.board.stats.learning import curves, largest, many
 from mmbench.board.verdict import overall, verdict
 
 Row: TypeAlias = dict[str, Any]
@@ -35,9 +36,10 @@ def board_view(board: Board) -> View:
     return {
         "title": board.title,
         "id": anchor("board", board.title),
-        "verdict": overall(board.rows)["sentences"] if len(tasks) > 1 else [],
+        "verdict": overall(board.rows)["sentences"] if many(board.rows) else [],
+        "learning": [_learning(board, curve) for curve in curves(board.rows)],
         "tasks": views,
-        "across": _across(board, tasks) if len(tasks) > 1 else None,
+        "across": _across(board) if many(board.rows) else None,
         "notes": notes,
     }
 
@@ -190,8 +192,46 @@ def _curve(board: Board, name: str, rows: Sequence[Row]) -> View:
     return {"name": name, "severities": [f"{severity:g}" for severity in severities], "rows": lines}
 
 
-def _across(board: Board, tasks: Sequence[str]) -> View:
+def _learning(board: Board, curve: Row) -> View:
+    """The scores by the number of train rows: a plot of all contenders, and a table with intervals."""
+    plotted = []
+    for row in curve["contenders"]:
+        points = [(point["size"], point["mean"]) for point in row["points"] if finite(point["mean"])]
+        if points:
+            ends = [(p["size"], p["low"], p["high"]) for p in row["points"] if finite(p["mean"], p["low"], p["high"])]
+            plotted.append(drawing.Curve(row["contender"], points, ends, single=row["kind"] == "single"))
+    scores = f"{curve['metric']} on test"
+    rows = [
+        {
+            "name": row["contender"],
+            "single": row["kind"] == "single",
+            "pays": figures.paying(row),
+            "cells": [
+                {
+                    "score": figures.score(point["mean"]),
+                    "interval": interval(point),
+                    "shown": {1: "more", -1: "less"}.get(figures.told_by_sizes(point), ""),
+                }
+                for point in row["points"]
+            ],
+        }
+        for row in curve["contenders"]
+    ]
+    return {
+        "name": curve["task"],
+        "id": anchor(board.title, f"{curve['task']}, by train rows"),
+        "metric": curve["metric"],
+        "better": figures.better(curve["direction"]),
+        "verdict": curve["sentences"],
+        "sizes": [f"{size:,}" for size in curve["sizes"]],
+        "rows": rows,
+        "svg": drawing.learning(plotted, curve["sizes"], ylabel=scores) if plotted else "",
+    }
+
+
+def _across(board: Board) -> View:
     """How contenders stand over all tasks: those on every task by their average rank, the others by name."""
+    tasks = list(dict.fromkeys(row["task"] for row in largest(board.rows)))
     summary, apart = across(board.rows), told_apart(board.rows)
     scale = _rating_scale([row["rating"] for row in summary if row["rating"]])
     whole = [row for row in summary if row["average_rank"] is not None]

@@ -250,6 +250,47 @@ def lines(curves: Sequence[tuple[str, Sequence[tuple[float, float]]]], *, xlabel
 
 
 @dataclass(frozen=True)
+class Curve:
+    """A contender's scores by the number of train rows, and the intervals that they have."""
+
+    name: str
+    points: Sequence[tuple[float, float]]
+    intervals: Sequence[tuple[float, float, float]]
+    """(size, low, high)"""
+    single: bool
+    """Whether it sees one modality: drawn by dashes."""
+
+
+def learning(curves: Sequence[Curve], sizes: Sequence[float], *, ylabel: str) -> Markup:
+    """Scores by train rows, on a scale of factors; the first curve stands out, with its intervals. It and the first of
+    a single modality bear their names, others when they are pointed at."""
+    width, height = PLOT
+    left, top, right, bottom = MARGIN
+    values = [value for curve in curves for _, value in curve.points]
+    values += [end for _, low, high in curves[0].intervals for end in (low, high)]
+    pad = 0.06 * (max(values) - min(values)) or 0.01
+    x = Scale(min(sizes), max(sizes), left + 8, width - right - 6, log=True)
+    y = Scale(min(values) - pad, max(values) + pad, height - bottom, top + 4)
+    parts = _frame(x, y, xlabel="train rows", ylabel=ylabel, at=sizes)
+    for place, curve in reversed(list(enumerate(curves))):
+        css = ("best" if place == 0 else "other") + (" single" if curve.single else "")
+        title = Markup("<title>{}</title>").format(plain(curve.name))
+        found = " ".join(f"{x(a)},{y(b)}" for a, b in curve.points)
+        parts += Markup('<polyline class="{}" points="{}">{}</polyline>').format(css, found, title)
+        for size, low, high in curve.intervals if place == 0 else ():
+            parts += _line(x(size), y(low), x(size), y(high), "interval")
+        for size, value in curve.points:
+            said = Markup("<title>{}</title>").format(f"{plain(curve.name)}: {score(value)} with {size:,} rows")
+            dot = Markup('<circle class="{}" cx="{}" cy="{}" r="{}">{}</circle>')
+            parts += dot.format("on" if place == 0 else "off", x(size), y(value), 3.2 if place == 0 else 2.4, said)
+    named = [curves[0], *[curve for curve in curves[1:] if curve.single][:1]]
+    for curve in named:
+        size, value = curve.points[-1]
+        parts += _text(x(size), y(value) - 8, _cut(curve.name), anchor="end", css="name")
+    return _svg(width, height, parts, css="plot", label=f"{ylabel} by train rows; {curves[0].name} stands out")
+
+
+@dataclass(frozen=True)
 class Tried:
     """A trial in a plot: its validation score, None if it failed, and whether it was pruned."""
 
@@ -291,8 +332,8 @@ def amount(value: float) -> str:
     return count(value) if abs(value) >= 1000 else quantity(value)
 
 
-def _frame(x: Scale, y: Scale, *, xlabel: str, ylabel: str) -> Markup:
-    """Hair lines at the ticks of y, figures at both axes, and what they count."""
+def _frame(x: Scale, y: Scale, *, xlabel: str, ylabel: str, at: Sequence[float] = ()) -> Markup:
+    """Hair lines at the ticks of y, figures at both axes, and what they count; at: the ticks of x, if given."""
     parts = Markup()
     ticks = y.ticks()
     among = max(map(abs, ticks), default=0.0)
@@ -300,8 +341,9 @@ def _frame(x: Scale, y: Scale, *, xlabel: str, ylabel: str) -> Markup:
         parts += _line(x.start - 8, y(tick), x.end, y(tick), "grid")
         parts += _text(x.start - 14, y(tick) + 3.5, score(tick, among=among) if tick else "0", anchor="end")
     whole = x.high - x.low >= 2 and not x.log
-    for tick in x.ticks(5):
+    for tick in at or x.ticks(5):
         show: Callable[[float], str] = (lambda v: f"{v:g}") if whole or 0 <= x.low <= x.high <= 1 else amount
+        show = (lambda v: f"{v:,}") if at else show
         parts += _text(x(tick), y.start + 16, show(tick), anchor="middle")
     parts += _text(x.end, y.start + 31, xlabel, anchor="end", css="label")
     return parts + _text(2, 10, ylabel, css="label")

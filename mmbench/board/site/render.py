@@ -111,7 +111,7 @@ def _suite(suite: Suite, devices: Sequence[str]) -> View:
     facts = [
         f"{budget.trials} trials a cell",
         f"up to {budget.epochs} epochs each",
-        f"{budget.refit_seeds} refit seeds",
+        f"{budget.refit_seeds} refit seeds" + (f", {few} of the default" if (few := budget.default_seeds) else ""),
         f"seed {suite.seed}",
     ]
     facts += [f"costs on {device}" for device in devices]

@@ -3,7 +3,8 @@
 A function of the leaderboard's rows; the report's formats and the site show it.
 
 Who lacks a task has no average place, and the places are those among the contenders that have all tasks. For its rating
-the contests of a missing task did not take place: it is rated by those it had. Nothing is imputed.
+the contests of a missing task did not take place: it is rated by those it had. Nothing is imputed. A task with train
+sizes counts once, with the largest.
 """
 
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from mmbench.api.parts.scores import sign
 from mmbench.board.stats import friedman, ratings
+from mmbench.board.stats.learning import largest
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,7 +24,7 @@ Row: TypeAlias = dict[str, Any]
 
 def across(rows: Sequence[Row]) -> list[Row]:
     """A line for each contender, best first: average rank, place on each task, rating, and the tasks it lacks."""
-    tasks, contenders, scores = _scores(rows)
+    tasks, contenders, scores = _scores(largest(rows))
     if not contenders:
         return []
     whole, places = _places(contenders, scores)
@@ -55,10 +57,11 @@ def _best_first(row: Row) -> tuple[bool, float, str]:
 def told_apart(rows: Sequence[Row]) -> Row | None:
     """What Friedman's test and Nemenyi's critical difference say of the contenders that have all tasks.
 
-    {"tasks", "contenders", "friedman_p", "critical_difference", "groups"}: names, the best first; those of one group
-    can't be told apart. None with fewer than two tasks or contenders.
+    {"tasks", "contenders", "friedman_p", "critical_difference", "groups", "from_best", "best"}: names, the best first;
+    those of one group can't be told apart. `best` is the 95% set of the best, whose average ranks are no farther than
+    `from_best` from the best one. None with fewer than two tasks or contenders.
     """
-    tasks, contenders, scores = _scores(rows)
+    tasks, contenders, scores = _scores(largest(rows))
     if len(tasks) < 2:
         return None
     whole, places = _places(contenders, scores)
@@ -71,6 +74,8 @@ def told_apart(rows: Sequence[Row]) -> Row | None:
         "friedman_p": found.p,
         "critical_difference": found.critical,
         "groups": friedman.by_place([contenders[number] for number in whole], found),
+        "from_best": found.from_best,
+        "best": [contenders[whole[number]] for number in found.best()],
     }
 
 

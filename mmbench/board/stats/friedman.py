@@ -6,7 +6,7 @@ hold every figure against scipy.stats. Used by `across`.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -28,6 +28,13 @@ class Places:
     """Of Friedman's test, that all are alike, by the F of Iman and Davenport (1980)."""
     critical: float
     """Average places closer than this can't be told apart at 5%, all pairs together (Nemenyi)."""
+    from_best: float = 0.0
+    """One whose average place is farther than this from the best one's is not the best, at 5% over all rivals."""
+
+    def best(self) -> tuple[int, ...]:
+        """The 95% set of the best, by number: comparisons with the best (Hsu 1981) of average places."""
+        order = sorted(range(len(self.average)), key=self.average.__getitem__)
+        return tuple(place for place in order if self.average[place] - self.average[order[0]] <= self.from_best)
 
     def groups(self) -> list[tuple[int, ...]]:
         """The bars of a critical-difference diagram: the largest sets that lie within it, the best first.
@@ -68,6 +75,7 @@ def compare(of: "Array") -> Places | None:
         average=tuple(float(mean) for mean in of.mean(0)),
         p=_friedman(of),
         critical=_studentised(contenders) * math.sqrt(contenders * (contenders + 1) / (6 * tasks)),
+        from_best=_lead(contenders) * math.sqrt(contenders * (contenders + 1) / (6 * tasks)),
     )
 
 
@@ -90,17 +98,31 @@ def _friedman(of: "Array") -> float:
 @cache
 def _studentised(contenders: int) -> float:
     """The critical value of the range of K normal figures of variance 1, over the square root of 2."""
-    import numpy as np
     from scipy.special import ndtr
+
+    return _critical(lambda x, width: contenders * (ndtr(x) - ndtr(x - width)) ** (contenders - 1))
+
+
+@cache
+def _lead(contenders: int) -> float:
+    """The critical value of the lead of the best of K - 1 normal figures of variance 1 over one more, over the square
+    root of 2: Dunnett's, one-sided, with endless degrees of freedom."""
+    from scipy.special import ndtr
+
+    return _critical(lambda x, width: ndtr(x + width) ** (contenders - 1))
+
+
+def _critical(chance: "Callable[[Array, float], Array]") -> float:
+    """The width, over the square root of 2, of which that chance, given one normal figure, is 95% in the mean."""
+    import numpy as np
 
     points = np.linspace(-8, 8, 2001)
     density = np.exp(-(points**2) / 2) / math.sqrt(2 * math.pi)
     low, high = 0.0, 20.0
     while high - low > 1e-9:
         middle = (low + high) / 2
-        within = (ndtr(points) - ndtr(points - middle)) ** (contenders - 1)
-        chance = contenders * float(np.trapezoid(density * within, points))
-        low, high = (middle, high) if chance < 1 - LEVEL else (low, middle)
+        found = float(np.trapezoid(density * chance(points, middle), points))
+        low, high = (middle, high) if found < 1 - LEVEL else (low, middle)
     return high / math.sqrt(2)
 
 

@@ -5,6 +5,7 @@ from anything. As `limma` does for genes (Smyth 2004, "Linear models and empiric
 drawn towards a common one, which counts as so many degrees of freedom more. Used by `rank`, once for a task and metric.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from statistics import median
@@ -19,6 +20,29 @@ FEWEST = 3
 """Contenders whose seeds scatter, for a common variance."""
 WILD = 20.0
 """Times the median that one contender counts for, at most: a seed that collapsed spoils nobody else's interval."""
+
+
+FAR = 6.0
+"""How many standard deviations of a seed's score, as the other contenders' seeds scatter, a seed must lie from the
+nearest of its contender's others to be called far."""
+
+
+def far_seed(scores: Sequence[float], own: Draws, others: Sequence[Draws | None]) -> int | None:
+    """Which of a contender's seeds lies far from all its others, as one that collapsed; None if none does.
+
+    The yardstick is the median ratio (see `moderated`) of the task's other contenders, which a collapse among them
+    moves little, times the luck that the contender's own seeds would have with single items.
+    """
+    pool = [draws for draws in others if draws is not None and _scatters(draws)]
+    if len(scores) < FEWEST or len(pool) < FEWEST or own.spread.chance <= 0:
+        return None
+    freedom = median(draws.seeds - 1 for draws in pool)
+    typical = max(1.0, median(map(_ratio, pool)) / (1 - 2 / (9 * freedom)) ** 3)  # of chi squared, by its median
+    deviation = math.sqrt(typical * own.spread.chance * own.seeds)
+    order = sorted(range(len(scores)), key=lambda place: scores[place])
+    ends = [(scores[order[1]] - scores[order[0]], order[0]), (scores[order[-1]] - scores[order[-2]], order[-1])]
+    gap, seed = max(ends)
+    return seed if gap > FAR * deviation else None
 
 
 def moderated(found: Sequence[Draws | None]) -> list[Draws | None]:

@@ -1,7 +1,8 @@
 """Score against a cost: which contenders of a task no other beats in both, for `leaderboard --by pareto` and the site.
 
-A contender is on the front if none has at least its score for at most its cost, and is better in one of them. The front
-is that of the means; whether neighbours on it differ in score is for their ranks to say.
+A contender is on the front if none has at least its score for at most its cost, and is better in one of them. Costs
+that lie no further apart than their own noise count as equal. The front is that of the mean scores; whether neighbours
+on it differ in score is for their ranks to say.
 """
 
 import math
@@ -16,12 +17,16 @@ Row: TypeAlias = Mapping[str, Any]
 COSTS = {
     "latency": ("cost", "latency_ms_p50", "ms a row, median"),
     "parameters": ("cost", "parameters", "trained parameters"),
+    "size": ("cost", "weight_bytes", "bytes of weights"),
     "flops": ("cost", "flops", "FLOPs a row"),
     "memory": ("cost", "peak_memory_bytes", "bytes at the peak"),
     "device_memory": ("cost", "device_memory_bytes", "bytes on the device"),
     "search": ("spent", "seconds", "seconds of search and refits"),
 }
 """{name: (where in a row, under which key, what it counts)}; less is better in all of them."""
+BETWEEN = 0.05
+"""How far apart, as a share, the same model's times lie in two processes of a quiet machine, at most: each has its own
+place in memory, which rounds within one can't show. Measured: `python -m benchmarks costs`."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +37,8 @@ class Point:
     score: float
     cost: float
     front: bool
+    noise: float = 0.0
+    """By how much the cost of the same model may differ when it is measured again."""
 
 
 @dataclass(frozen=True)
@@ -53,8 +60,9 @@ def tradeoffs(rows: Sequence[Row], cost: str) -> Iterator[Tradeoff]:
         metric, direction = own[0]["metric"], own[0]["direction"]
         found: list[tuple[Row, Any, Any]] = [(row, _score(row), (row.get(place) or {}).get(key)) for row in own]
         known = [(row, score, value) for row, score, value in found if _known(score) and _known(value)]
-        on_front = front([(sign(direction) * score, value) for _, score, value in known])
-        points = [Point(row, score, value, on) for (row, score, value), on in zip(known, on_front, strict=True)]
+        unsure = [noise(row, key, rows) for row, _, _ in known]
+        on_front = front([(sign(direction) * score, value) for _, score, value in known], unsure)
+        points = [Point(*own, on, by) for own, on, by in zip(known, on_front, unsure, strict=True)]
         points.sort(key=lambda point: (point.cost, -point.score, point.row["contender"]))
         left_out = [row["contender"] for row, score, value in found if not (_known(score) and _known(value))]
         yield Tradeoff(task, metric, direction, tuple(points), tuple(left_out))
@@ -72,13 +80,49 @@ def _known(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def front(points: Sequence[tuple[float, float]]) -> list[bool]:
-    """For each (score, cost) whether it is on the front; more score is better, less cost is."""
-    found = [False] * len(points)
-    best, best_cost = float("-inf"), float("inf")
-    for place in sorted(range(len(points)), key=lambda i: (points[i][1], -points[i][0])):
-        score, cost = points[place]
-        found[place] = score > best or (score == best and cost == best_cost)
-        if score > best:
-            best, best_cost = score, cost
-    return found
+def noise(row: Row, key: str, rows: Sequence[Row] = ()) -> float:
+    """By how much a cost of this row may differ when the same model is measured again; 0 for what is counted.
+
+    It is what lay between rounds, and by how much longer than beside others of `rows` the reference took beside it: a
+    machine that was busy throughout is as slow in each round.
+    """
+    value, share = _in(row, key), _in(row, "spread", key)
+    if value is None or share is None:
+        return 0.0
+    own = _in(row, "reference_ms", key)
+    least = min((found for other in rows if (found := _in(other, "reference_ms", key))), default=None)
+    busy = own / least - 1 if own and least and least > 0 else 0.0
+    return max(share, busy, BETWEEN / 2) * abs(value)
+
+
+def cheapest(rows: Sequence[Row], key: str) -> Row | None:
+    """The first of the rows whose cost is no further from the least than the noise of both; None if none has it."""
+    known = [(value, row) for row in rows if (value := _in(row, key)) is not None]
+    if not known:
+        return None
+    least, one = min(known, key=lambda found: found[0])
+    return next(row for value, row in known if value <= least + noise(row, key, rows) + noise(one, key, rows))
+
+
+def _in(row: Row, *keys: str) -> float | None:
+    """A number among the row's costs, if it is one."""
+    found: Any = row.get("cost")
+    for key in keys:
+        found = found.get(key) if isinstance(found, Mapping) else None
+    return found if _known(found) else None
+
+
+def front(points: Sequence[tuple[float, float]], noises: Sequence[float] | None = None) -> list[bool]:
+    """For each (score, cost) whether it is on the front; more score is better, less cost is, by more than the noise of
+    both."""
+    unsure = noises or [0.0] * len(points)
+
+    def beaten(i: int) -> bool:
+        score, cost = points[i]
+        for (other, price), own in zip(points, unsure, strict=True):
+            apart = own + unsure[i]
+            if (other >= score and price < cost - apart) or (other > score and price <= cost + apart):
+                return True
+        return False
+
+    return [not beaten(i) for i in range(len(points))]

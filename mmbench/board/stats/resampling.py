@@ -3,8 +3,8 @@
 One resample draws test items, the same for every contender and seed of a task: it tells what other items would have
 changed, and as a task's contenders share the items drawn, the difference of two is paired. What other seeds would
 have changed is told by the scores of the seeds at hand, which are few: intervals and p are those of Student's t, with
-the degrees of freedom of `reference`; `moderated` lets contenders lend each other some, and `family` corrects all
-pairs together. Used by `rank` and `compare`.
+the degrees of freedom of `reference`; `moderated` lets contenders lend each other some, and `family` corrects the tests
+of a task together. Used by `rank` and `compare`.
 """
 
 import math
@@ -32,6 +32,9 @@ FEWEST_ITEMS = 6
 2^(N - 1) cases. Resamples of fewer items know nothing of that."""
 MOST_LEFT_OUT = 0.5
 """The share of the resamples that may lack a score. Beyond it, those that have one say little of all."""
+TRAINING = 0.3
+"""What the training sets of folds do to a joined score, as a share of what its items do: .1 to .3 in real trainings
+(docs/statistics.md). The folds of one data set can't say it: they share most of their train rows and no test row."""
 LEAST = 0.5
 """Seeds whose scores happen to agree are taken to scatter by this share of their chance at least."""
 
@@ -73,6 +76,8 @@ class Draws:
     """The variance of the scores over seeds, divided by their number; `spread` has it as it is believed."""
     why: str = ""
     """Why some resamples have no score, if any has none."""
+    training: float = 0.0
+    """What the training sets add to the variance of the items, as a share of it; `spread` holds it."""
 
     @property
     def left_out(self) -> int:
@@ -137,13 +142,20 @@ def item_rows(items: int, resamples: int = RESAMPLES) -> Resamples:
 
 
 def draw(
-    metric: Metric, truth: "Array", predictions: "Sequence[Array]", resamples: Resamples, *, scores: Sequence[float]
+    metric: Metric,
+    truth: "Array",
+    predictions: "Sequence[Array]",
+    resamples: Resamples,
+    *,
+    scores: Sequence[float],
+    training: float = 0.0,
 ) -> Draws:
     """What the mean over seeds might have been on other items, and with other seeds.
 
     `scores` are those of each seed on the items as they are. Seeds and items are crossed: what a seed makes of an item
     by chance is in the differences between seeds and in those between resamples. It is measured, as what is left of a
-    seed's resamples without their mean over seeds, and counted once. A resample in which the metric is undefined or
+    seed's resamples without their mean over seeds, and counted once. `training` is what the training sets add, as a
+    share of what the items do. A resample in which the metric is undefined or
     fails for one of the seeds is left out. Raises UnsureError if nothing can be said of other items.
     """
     import numpy as np
@@ -161,7 +173,8 @@ def draw(
     if left_out > MOST_LEFT_OUT * resamples.drawn:
         raise UnsureError(f"{left_out} of {resamples.drawn} resamples of the test rows have no score ({why})")
     alike = all(_alike(prediction, predictions[0]) for prediction in predictions)
-    return replace(of_resamples(found, scores, resamples, share=metric.share, alike=alike), why=why)
+    made = of_resamples(found, scores, resamples, share=metric.share, alike=alike, training=training)
+    return replace(made, why=why)
 
 
 def _resampled(metric: Metric, truth: "Array", prediction: "Array", resamples: Resamples) -> "Array":
@@ -193,7 +206,13 @@ def _alike(one: "Array", other: "Array") -> bool:
 
 
 def of_resamples(
-    found: "Array", scores: Sequence[float], resamples: Resamples, *, share: bool = False, alike: bool = False
+    found: "Array",
+    scores: Sequence[float],
+    resamples: Resamples,
+    *,
+    share: bool = False,
+    alike: bool = False,
+    training: float = 0.0,
 ) -> Draws:
     """The same from each seed's score in each resample, [S, R + G], and each seed's score on the items as they are.
 
@@ -205,8 +224,9 @@ def of_resamples(
     means, seeds, items = found.mean(0), len(scores), resamples.items
     values, influence = means[: resamples.drawn], _influence(np.mean(scores) - means[resamples.drawn :])
     known = 1 / seeds if share else 0.0  # one seed's share varies by p (1 - p) / N, which is not estimated
-    spread = Spread(_variance(values, items), freedom=min(MOST, _freedom(influence, items) / max(1 - known, 1 / MOST)))
-    draws = Draws(float(np.mean(scores)), values, influence, spread, items, share, seeds)
+    freedom = min(MOST, _freedom(influence, items) / max(1 - known, 1 / MOST))
+    spread = Spread(_variance(values, items) * (1 + training), freedom=freedom)
+    draws = Draws(float(np.mean(scores)), values, influence, spread, items, share, seeds, training=training)
     if seeds == 1 or alike:
         return draws
     chance = sum(_variance(own, items) for own in found[:, : resamples.drawn] - values) / (seeds * (seeds - 1))
@@ -247,7 +267,7 @@ def difference(first: Draws, second: Draws, *, sign: int = 1) -> Difference:
         return Difference(mean, -math.inf, math.inf, 1.0)
     one, other = first.spread, second.spread
     spread = Spread(
-        items=_variance(first.values - second.values, first.items),
+        items=_variance(first.values - second.values, first.items) * (1 + first.training),
         chance=one.chance + other.chance,
         seeds=one.seeds + other.seeds,
         squares=one.squares + other.squares,
@@ -260,6 +280,25 @@ def left_out(first: Draws, second: Draws) -> int:
     """In how many resamples one of the two has no score."""
     apart = first.values - second.values
     return int((apart != apart).sum())
+
+
+def covariance(found: Sequence[Draws | None]) -> "Array":
+    """Of the errors of contenders' means, [K, K], all drawn on the same items; 0 for one of which nothing is known.
+
+    Items make them err together, seeds each alone. A resample in which one has no score tells nothing of that one.
+    """
+    import numpy as np
+
+    known = [draws for draws in found if draws is not None]
+    values = np.array([draws.values if draws else np.full(len(known[0].values), np.nan) for draws in found])
+    there = np.isfinite(values)
+    apart = np.where(there, values, 0.0)
+    apart = np.where(there, apart - (apart.sum(1) / np.maximum(there.sum(1), 1))[:, None], 0.0)
+    both = there.astype(float) @ there.T
+    items, training = known[0].items, known[0].training
+    together: Array = apart @ apart.T / np.maximum(both, 1) * (1 + training) * items / max(items - 1, 1)
+    np.fill_diagonal(together, [draws.spread.total if draws else 0.0 for draws in found])
+    return together
 
 
 def against_0(draws: Draws) -> Difference:

@@ -39,9 +39,9 @@ def compare(
 ) -> None:
     """Test whether two contenders differ, on the same test items.
 
-    The difference is A minus B, with its 95% interval over seeds and items. Which one is better is decided as
-    the leaderboard's ranks are: by p corrected over all pairs of the task's contenders. For labels it also says
-    on how many items which of the two was right.
+    The difference is A minus B, with its 95% interval over seeds and items. Which one is better is decided with
+    the leaderboard's ranks: by p corrected over all pairs of the task's contenders, or over all that are compared
+    with the best single modality, if that is A or B. For labels it also says on how many items which was right.
 
     \b
     Examples:
@@ -52,9 +52,14 @@ def compare(
     from mmbench import plugins, session
     from mmbench.board import compare as comparing
     from mmbench.board.report import escape, finite, markdown_cell
+    from mmbench.rescoring import judges, rescored
 
     data = session.find_run(run, results).data
-    metrics = plugins.load(plugin or ()).metrics
+    catalog = plugins.load(plugin or ())
+    metrics = judges(catalog)
+    data, notes = rescored(data, catalog, metrics)
+    for note in notes:
+        terminal.warn(note)
     found = comparing.compare(data, metrics, first=first, second=second, tasks=task or (), metric=metric)
     if form is Form.json:
         terminal.show_json(
@@ -123,8 +128,9 @@ def _notes(found: "Sequence[Comparison]") -> list[str]:
         text = "; ".join(f"A {', '.join(map(str, a))} and B {', '.join(map(str, b))}" for a, b in seeds)
         notes.append(
             f"Seeds: {text}. A - B is the difference of the means over them, in units of the metric, with its 95% "
-            "interval over seeds and items together, the same items for both, of this pair alone. p is corrected over "
-            f"all pairs of a task's contenders ({corrected}), as for ranks; better: at 5% after that."
+            "interval over seeds and items together, the same items for both, of this pair alone. p is corrected "
+            f"({corrected}), and with the ranks: who loses is shown not to be the best of those that rank with the "
+            "other. better: at 5% after that."
         )
     return notes
 

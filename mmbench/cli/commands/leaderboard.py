@@ -48,6 +48,7 @@ class Cost(StrEnum):
 
     latency = "latency"
     parameters = "parameters"
+    size = "size"
     flops = "flops"
     memory = "memory"
     device_memory = "device_memory"
@@ -91,8 +92,7 @@ def leaderboard(
       mmbench leaderboard results/starter --format json
       mmbench leaderboard starter --best -o winners.toml
     """
-    from mmbench import plugins
-    from mmbench.board.gate import boards as made
+    from mmbench import plugins, rescoring
     from mmbench.board.gate import conditions
 
     if by is not By.task and form not in (Form.table, Form.markdown):
@@ -106,7 +106,7 @@ def leaderboard(
         return
     if not separate:
         conditions.check(data)
-    boards = made.boards(data, plugins.load(plugin or ()).metrics)
+    boards = rescoring.boards(data, plugins.load(plugin or ()))
     if len(boards) > 1:
         terminal.warn(f"not all rows can be compared: {len(boards)} boards, whose titles say what differs")
     with _target(output) as console:
@@ -124,7 +124,7 @@ def _write_best(run: "RunData", output: Path | None) -> None:
 
     suite = winners.winners(run)
     if folded := winners.left_out(run):
-        terminal.warn(f"each fold has a winner of its own: without {', '.join(folded)}")
+        terminal.warn(f"each fold and train size has a winner of its own: without {', '.join(folded)}")
     with _target(output) as console:
         terminal.write(console, suitefile.write(suite).rstrip("\n"))
 
@@ -255,7 +255,7 @@ def _by_cost(cost: Cost) -> Callable[[Sequence[Mapping[str, Any]]], Iterator[Tab
                 [
                     "*" if point.front else "",
                     point.row["contender"],
-                    count(point.cost) if point.cost >= 1000 else quantity(point.cost),
+                    f"{count(point.cost) if point.cost >= 1000 else quantity(point.cost)}{_noise(point)}",
                     with_interval(point.row["metrics"][task.metric]),
                 ]
                 for point in task.points
@@ -267,6 +267,10 @@ def _by_cost(cost: Cost) -> Callable[[Sequence[Mapping[str, Any]]], Iterator[Tab
             yield title, ["front", "contender", cost.value, task.metric], cells
 
     return tables
+
+
+def _noise(point: pareto.Point) -> str:
+    return f" ± {point.noise / point.cost:.0%}" if point.noise and point.cost else ""
 
 
 def _draw(table: Table, *, form: Form) -> Sequence[object]:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from mmbench.api.data import Target, Task
     from mmbench.api.parts import Part
     from mmbench.api.space import Parameter
-    from mmbench.api.suite import Suite
+    from mmbench.api.suite import Suite, TaskSpec
     from mmbench.plugins import Catalog
 
 WHAT = (*(role.plural for role in ROLES), "executors", "suites")
@@ -110,18 +110,22 @@ def _suites() -> dict[str, Path]:
 
 
 def info(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="A part or a suite; KIND.NAME where two share a name.")],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="A part, a suite or its file; KIND.NAME where two share a name.")
+    ],
     plugin: options.Plugins = None,
 ) -> None:
     """Show one part or suite in full.
 
-    What it does, where it comes from, what may be tuned, and which datasets it fits.
+    What it does, where it comes from, what may be tuned, and which datasets it fits. Of a suite with data of its own:
+    what was understood of them.
 
     \b
     Examples:
       mmbench info gated
       mmbench info encoder.cnn
       mmbench info starter
+      mmbench info my_data.toml
       mmbench info mine --plugin my_fusion.py
     """
     from mmbench import plugins
@@ -134,10 +138,12 @@ def info(
         (shelf.role, shelf[own]) for shelf in catalog.shelves().values() if own in shelf and kind in ("", shelf.role)
     ]
     suite = suites.get(own) if kind in ("", "suite") else None
+    if Path(name).suffix == ".toml":
+        suite = suitefile.find(name)
     for role, part in found:
         _show_part(part, catalog.shelves()[f"{role}s"].origins[own].distribution, catalog)
     if suite:
-        _show_suite(suitefile.read(suite), str(suite))
+        _show_suite(suitefile.read(suite), str(suite), catalog)
     if not found and not suite:
         every = [part for shelf in catalog.shelves().values() for part in shelf]
         raise SuiteError(unknown("part or suite", name, [*every, *suites]))
@@ -158,9 +164,9 @@ def _show_part(part: "Part", distribution: str, catalog: "Catalog") -> None:
 
 def _show_report(name: str, catalog: "Catalog") -> None:
     """What the rows hold, as it was counted when they were made."""
-    from mmbench import session
+    from mmbench import preparing
 
-    holds = session.data_report(catalog.datasets[name])
+    holds = preparing.data_report(catalog.datasets[name])
     unknown_yet = [f"not counted yet: mmbench prepare {name} makes the data and shows what they hold"]
     terminal.show("", *(holds or unknown_yet))
 
@@ -172,6 +178,7 @@ def _facts(part: "Part", distribution: str, catalog: "Catalog") -> list[tuple[st
     if isinstance(part, parts.Dataset):
         columns = ", ".join(f"{name} ({kind})" for name, kind in part.columns.items())
         facts += [("modalities", columns), ("target", str(part.target)), ("licence", part.licence)]
+        facts += [(what, f"by {column!r}") for what, column in part.declared().items()]
         facts += [("citation", part.citation), ("metrics", ", ".join(_metrics(part.target, catalog)))]
         for modality, kind in part.columns.items():
             readers = ", ".join(n for n, encoder in catalog.encoders.items() if encoder.kind == kind)
@@ -223,16 +230,16 @@ def _parameter_row(name: str, parameter: "Parameter") -> list[str]:
     return [name, values, str(parameter.default), when, parameter.stage]
 
 
-def _show_suite(suite: "Suite", path: str) -> None:
+def _show_suite(suite: "Suite", path: str, catalog: "Catalog") -> None:
     from dataclasses import asdict
 
-    budget = ", ".join(f"{key} {value}" for key, value in asdict(suite.budget).items())
+    budget = ", ".join(f"{key} {value}" for key, value in asdict(suite.budget).items() if value is not None)
     terminal.show(f"suite {suite.name}", "", suite.description or "(no description)", "")
     terminal.show(f"{'file':<13} {path}", f"{'budget':<13} {budget}", f"{'seed':<13} {suite.seed}", "")
     tasks = [
         [
             task.name,
-            task.dataset + (f" in {task.folds} folds" if task.folds else ""),
+            task.dataset + _cut(task),
             task.metric,
             _encoders(task.encoders),
         ]
@@ -241,6 +248,29 @@ def _show_suite(suite: "Suite", path: str) -> None:
     terminal.show(terminal.table(("task", "dataset", "metric", "encoders"), tasks), "")
     rows = [[contender.name, _contender(contender)] for contender in suite.contenders]
     terminal.show(terminal.table(("contender", "what it may use"), rows), "")
+    for name in suite.own:
+        _show_own(name, catalog.with_own(suite.own))
+
+
+def _show_own(name: str, catalog: "Catalog") -> None:
+    """What was understood of data that a suite describes; they are read now, unless the cache has them."""
+    from mmbench.api.carrier import cache_folder
+    from mmbench.engine.data import report, sample
+    from mmbench.engine.data.tables import examine, materialise
+
+    table = materialise(catalog.datasets[name], cache_folder())
+    width = terminal.console().width
+    told = [*report.lines(examine(table)), "", *sample.lines(table)]
+    terminal.show(
+        f"data of {name}", "", *(terminal.fitted(terminal.one_line(line), width, hanging=4) for line in told), ""
+    )
+
+
+def _cut(task: "TaskSpec") -> str:
+    """How its rows are cut, if another way than by the data set's own splits."""
+    folds = f" in {task.folds} folds{f' by {task.by}' if task.by else ''}" if task.folds else ""
+    sizes = ", ".join(f"{size:,}" for size in task.train_sizes)
+    return folds + (f" with {sizes} train rows" if sizes else "")
 
 
 def _encoders(encoders: Any) -> str:

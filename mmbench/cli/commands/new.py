@@ -38,6 +38,10 @@ def new(
     what: Annotated[What, typer.Argument(metavar="WHAT", help=KINDS, show_default=False)],
     name: Annotated[str, typer.Argument(metavar="NAME", help="Its name: lower-case letters, digits and _.")],
     to: Annotated[Path, typer.Option(metavar="DIR", help="Where to make the folder.")] = Path(),
+    source: Annotated[
+        Path | None,
+        typer.Option("--from", metavar="FILE_OR_FOLDER", help="Of a suite: your data. CSV, JSON lines, Parquet, ..."),
+    ] = None,
     plugin: options.Plugins = None,
 ) -> None:
     """Begin a plugin or a suite of your own.
@@ -51,6 +55,7 @@ def new(
       mmbench new encoder reader
       mmbench new metric worst_class
       mmbench new suite ours
+      mmbench new suite ours --from birds.csv
     """
     from mmbench import plugins
 
@@ -62,11 +67,16 @@ def new(
     made = to / f"{name}.toml" if what is What.suite else folder
     if made.exists():
         raise MMBenchError(f"{made} exists already: choose another name or --to another folder")
+    if source and what is not What.suite:
+        raise MMBenchError(f"--from is for a suite: mmbench new suite {name} --from {shlex.quote(str(source))}")
+    task = catalog.manager.hook.mmbench_guess(name=name, source=source, folder=to) if source else None
     try:
-        _write(folder, what, name)
+        _write(folder, what, name, task)
     except OSError as error:
         raise MMBenchError(f"can't write {made}: {error.strerror}") from error
-    terminal.show(f"made {made}, which works as it stands: change it into yours", "", *_next(folder, what, name))
+    said = "has guesses about your data: check them" if source else "works as it stands: change it into yours"
+    show = [f"  mmbench info {shlex.quote(str(made))}"] if source else []
+    terminal.show(f"made {made}, which {said}", "", *show, *_next(folder, what, name))
 
 
 def _check_name(name: str, what: What) -> None:
@@ -79,8 +89,11 @@ def _check_name(name: str, what: What) -> None:
         raise PluginError(f"{name!r} can't name a plugin's module: Python has another of that name; try 'my_{name}'")
 
 
-def _write(folder: Path, what: What, name: str) -> None:
+def _write(folder: Path, what: What, name: str, task: str | None = None) -> None:
+    """task: the `[[task]]` of a suite, where it is known already."""
     files = templates.files(what)
+    if task:
+        files = {"$name.toml": f"{templates.BUDGET}\n{task.replace('$', '$$')}{templates.CONTENDERS}"}
     words = {
         "what": {"dataset": "data set"}.get(what, what),
         "name": name,
@@ -88,7 +101,7 @@ def _write(folder: Path, what: What, name: str) -> None:
         "title": "".join(word.capitalize() for word in name.split("_")) or name.capitalize(),
         "role": what,
         "contract": what.capitalize(),
-        "dataset": {What.dataset: name, What.encoder: "uci_mfeat"}.get(what, "emoji_group"),
+        "dataset": name if task else {What.dataset: name, What.encoder: "uci_mfeat"}.get(what, "emoji_group"),
         "run": _run(Path(), what, name),
         "files": ", ".join(f'"{name}{path.removeprefix("$name")}"' for path in files if path.startswith("$name")),
     }

@@ -45,8 +45,7 @@ def publish(
       mmbench publish lab-a lab-b --separate
       mmbench publish starter --check
     """
-    from mmbench import plugins
-    from mmbench.board.gate import boards as gate
+    from mmbench import plugins, rescoring
     from mmbench.board.gate import conditions
     from mmbench.board.site import folder, render
 
@@ -55,7 +54,7 @@ def publish(
     data = [run.data for run in found]
     if not separate:
         conditions.check(data)
-    boards = gate.boards(data, catalog.metrics)
+    boards = rescoring.boards(data, catalog)
     name = " + ".join(conditions.names(data).values())
     place = Path(os.path.abspath(to))  # noqa: PTH100  resolve() would follow a link
     made = render.files(boards, run=name, trials=_trials(found), seals=_seals(found), sources=_sources(catalog))

@@ -191,7 +191,7 @@ def plan(
       mmbench plan starter --task emoji_group --trials 50
       mmbench plan starter --register registration.json
     """
-    from mmbench import session
+    from mmbench import preparing, session
     from mmbench.trust import registration
 
     opened = _open(context)
@@ -208,8 +208,9 @@ def plan(
             reasons.setdefault(row["why"], []).append(f"{row['task']}/{row['contender']}")
     for why, again in reasons.items():
         terminal.show(terminal.one_line(f"again, since {why}: {', '.join(again)}"))
+    cached = preparing.data_ready(opened.plan, opened.catalog)
     for ready, meaning in ((True, "in the cache"), (False, "to be fetched and built")):
-        named = [dataset for dataset, here in session.data_ready(opened).items() if here is ready]
+        named = [dataset for dataset, here in cached.items() if here is ready]
         if named:
             terminal.show(f"{meaning}: {', '.join(named)}")
     to_do = [row["trainings"] for row in rows if row["status"] == "to do" or row["status"].startswith("begun")]
@@ -237,11 +238,11 @@ def prepare(
       mmbench prepare starter
       mmbench prepare emoji_group
     """
-    from mmbench import session
+    from mmbench import preparing
     from mmbench.cli.live import Meter
 
     with Meter(quiet=quiet) as meter:
-        ready = session.prepare(target, plugins=plugin or (), on_progress=meter)
+        ready = preparing.prepare(target, plugins=plugin or (), on_progress=meter)
     terminal.show(terminal.table(("ready", "where"), [[what, str(where)] for what, where, _ in ready]))
     for what, _, holds in ready:
         if holds:

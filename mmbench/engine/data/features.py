@@ -17,7 +17,7 @@ import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -28,8 +28,9 @@ from mmbench.api.parts import Corruption, Encoder
 from mmbench.api.progress import report
 from mmbench.api.suite import CorruptionSpec
 from mmbench.engine.data import shelf
+from mmbench.engine.data.building import building, sync
 from mmbench.engine.data.column import Column
-from mmbench.engine.data.tables import Table, building, sync
+from mmbench.engine.data.tables import Table
 from mmbench.engine.data.units import Units
 from mmbench.errors import DataError, PluginError
 
@@ -58,7 +59,20 @@ class Prepared:
     """The encoder's hash, and the versions of what it and the decoders of its kind import."""
 
     @cached_property
+    def stored(self) -> "Prepared":
+        """As which the features are kept: for an encoder that learns from no row all views of a data set have theirs
+        among the same ones."""
+        whole = self.table.whole
+        return replace(self, table=whole) if self._independent and self.table != whole else self
+
+    @property
+    def _independent(self) -> bool:
+        """Whether the encoder learns from no row."""
+        return self.encoder.frozen or type(self.encoder).fit is Encoder.fit
+
+    @cached_property
     def folder(self) -> Path:
+        """Where they are kept, if they are not among those of `stored`."""
         ingredients = [
             FORM,
             self.table.folder.name,
@@ -69,14 +83,17 @@ class Prepared:
             sorted(self.params.items()),
         ]
         if self.table.fold:
-            ingredients.append(asdict(self.table.fold))
+            ingredients.append({name: value for name, value in asdict(self.table.fold).items() if value is not None})
+        if self.table.size is not None:
+            ingredients.append(self.table.size)
         digest = hashlib.sha256(json.dumps(ingredients).encode()).hexdigest()[:24]
         return self.cache / "features" / digest
 
     @cached_property
     def label(self) -> str:
         fold = f", fold {self.table.fold.number}" if self.table.fold else ""
-        return f"{self.table.dataset.name}{fold}: {self.modality} by {self.encoder.name}"
+        size = f", {self.table.size:,} train rows" if self.table.size is not None else ""
+        return f"{self.table.dataset.name}{fold}{size}: {self.modality} by {self.encoder.name}"
 
     @property
     def _draft(self) -> Path:
@@ -96,6 +113,9 @@ class Prepared:
 
         `begun(units)` is called when the encoder is fitted: from then on others can `assist` with so many units.
         """
+        if self.stored is not self:
+            self.stored.ensure(begun)
+            return
         self._hold(self.folder)
         while not self.folder.exists():
             with self._making(), one_thread():
@@ -108,6 +128,9 @@ class Prepared:
 
     def assist(self) -> None:
         """Take part in what another process has begun, for as long as it has units that nobody works on."""
+        if self.stored is not self:
+            self.stored.assist()
+            return
         self._hold(self.folder)
         with self._making(), one_thread():
             if (self._draft / LAYOUT).exists():
@@ -115,12 +138,19 @@ class Prepared:
 
     def state(self) -> dict[str, Any]:
         """What `Encoder.fit` gave."""
-        return _state(self.folder)
+        return _state(self.stored.folder)
 
     def arrays(self, split: str) -> "dict[str, np.ndarray[Any, Any]]":
-        """{name: [N, ...]} with `present` [N] among them, mapped into memory: what is written to them is not kept."""
-        self._hold(self.folder)
-        return _arrays(self.folder, split)
+        """{name: [N, ...]} with `present` [N] among them, mapped into memory, or for a view that has its rows among
+        others' a copy: what is written to them is not kept."""
+        import numpy as np
+
+        stored = self.stored
+        stored._hold(stored.folder)
+        if stored is self:
+            return _arrays(self.folder, split)
+        found = [(_arrays(stored.folder, name), rows) for name, rows in self.table.among(split).items()]
+        return {name: np.concatenate([arrays[name][rows] for arrays, rows in found]) for name in found[0][0]}
 
     def damaged(
         self, corruption: Corruption, spec: CorruptionSpec, severity: float, *, code: str, seed: int
@@ -128,9 +158,13 @@ class Prepared:
         """The test split's arrays after `corruption`; only rows whose value changed are computed again."""
         import numpy as np
 
+        if (
+            self.stored is not self and self.stored.table.fold == self.table.fold
+        ):  # its test rows are those of this view
+            return self.stored.damaged(corruption, spec, severity, code=code, seed=seed)
         parameters = {name: parameter.default for name, parameter in corruption.space.items()} | dict(spec.params)
-        name = json.dumps([spec.name, code, severity, sorted(parameters.items()), seed])
-        folder = self.folder.with_name(f"{self.folder.name}-{hashlib.sha256(name.encode()).hexdigest()[:16]}")
+        key = json.dumps([spec.name, code, severity, sorted(parameters.items()), seed])
+        folder = self.folder.with_name(f"{self.folder.name}-{hashlib.sha256(key.encode()).hexdigest()[:16]}")
         self._hold(folder)
         if folder.exists():
             return _arrays(folder, "test")
@@ -140,8 +174,8 @@ class Prepared:
                 generator = np.random.default_rng([seed, *self.modality.encode()])
                 values = corruption.apply(clean, severity, generator, parameters)
                 changed = [i for i, (old, new) in enumerate(zip(clean, values, strict=True)) if new is not old]
-                for path in self.folder.glob("test.*.npy"):
-                    shutil.copyfile(path, draft / path.name)
+                for name, array in self.arrays("test").items():
+                    np.save(draft / f"test.{name}.npy", array)
                 self._overwrite(
                     draft, np.array(changed, int), [values[i] for i in changed], f"{self.label}, {spec.name}"
                 )
@@ -186,7 +220,7 @@ class Prepared:
             if not len(seen):
                 raise DataError(f"dataset {self.table.dataset.name!r}: {self.modality!r} is missing in every train row")
             report(f"{self.label}, fit", 0, 1)
-            state = dict(self.encoder.fit(seen, self.params))
+            state = dict(self.encoder.fit([] if self._independent else seen, self.params))
             plain = {name: value for name, value in state.items() if not isinstance(value, np.ndarray)}
             try:
                 (draft / "state.json").write_text(json.dumps(plain))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from mmbench.api import columns
 from mmbench.api.columns import Unreadable
+from mmbench.api.data import SPLITS
 from mmbench.api.parts import Dataset
 from mmbench.api.progress import report
 from mmbench.errors import DataError
@@ -57,7 +58,7 @@ def take_in(dataset: Dataset, name: str, split: "Split", place: Path) -> "tuple[
     split = split.select_columns(list(dataset.columns))
     lost: dict[str, list[Unreadable]] = {}
     for modality, kind in dataset.columns.items():
-        if kind in FILES and _has_paths(split, modality):
+        if kind in FILES and _any(split, modality, _has_paths):
             lost[modality] = []
             split = _change(split, modality, _reader(kind, lost[modality]), place / f"{name}-{len(lost)}.arrow")
     found = {m: look(dataset, name, split, m, lost.get(m, ())) for m in dataset.columns}
@@ -67,8 +68,8 @@ def take_in(dataset: Dataset, name: str, split: "Split", place: Path) -> "tuple[
         if seen.unreadable and not seen.present.any():
             refuse(dataset, name, {modality: seen})  # not one value: the column is another than was meant
         gone = {row for row, _ in seen.unreadable}
-        if gone:
-            split = _change(split, modality, _remover(gone), place / f"{name}-{number}-read.arrow")
+        if gone or _any(split, modality, _has_names):
+            split = _change(split, modality, _keeper(gone), place / f"{name}-{number}-read.arrow")
     return split, found
 
 
@@ -127,20 +128,33 @@ def whole_rows(seen: Mapping[str, Seen]) -> Seen:
     return Seen(joined, np.asarray(present.any(axis=1)))
 
 
-def _has_paths(split: "Split", modality: str) -> bool:
-    """Whether a value is a file that has yet to be read."""
-    import pyarrow.compute as pc
+def _any(split: "Split", modality: str, holds: "Callable[[pa.ChunkedArray], bool]") -> bool:
+    """Whether that is so of some rows of a column of files."""
     import pyarrow.types as types
 
     table = split.select_columns([modality]).with_format("arrow")
     for start in range(0, len(split), BLOCK):
         column = table[start : start + BLOCK].column(0)
-        names = {field.name for field in column.type} if types.is_struct(column.type) else set()
-        if "path" not in names:
+        if not types.is_struct(column.type) or "path" not in {field.name for field in column.type}:
             return False
-        if "bytes" not in names or pc.struct_field(column, "bytes").null_count > column.null_count:
+        if holds(column):
             return True
     return False
+
+
+def _has_paths(column: "pa.ChunkedArray") -> bool:
+    """Whether a value is a file that has yet to be read."""
+    import pyarrow.compute as pc
+
+    names = {field.name for field in column.type}
+    return "bytes" not in names or pc.struct_field(column, "bytes").null_count > column.null_count
+
+
+def _has_names(column: "pa.ChunkedArray") -> bool:
+    """Whether a value says what its file was called."""
+    import pyarrow.compute as pc
+
+    return bool(pc.struct_field(column, "path").null_count < len(column))
 
 
 def _reader(kind: str, lost: list[Unreadable]) -> Change:
@@ -168,13 +182,24 @@ def _reader(kind: str, lost: list[Unreadable]) -> Change:
     return change
 
 
-def _remover(gone: set[int]) -> Change:
-    """Makes some rows missing, whatever type they have."""
+def _keeper(gone: set[int]) -> Change:
+    """Makes some rows missing, whatever type they have, and takes away what files were called: who tunes may read the
+    rows, and a file in a folder `cats` says what it shows."""
     import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.types as types
 
-    return lambda rows, column: column.take(
-        pa.array([None if r in gone else n for n, r in enumerate(rows)], pa.int64())
-    )
+    def change(rows: list[int], column: "pa.ChunkedArray") -> "pa.Array | pa.ChunkedArray":
+        kept = column.take(pa.array([None if r in gone else n for n, r in enumerate(rows)], pa.int64()))
+        if not types.is_struct(kept.type):
+            return kept
+        cells = kept.combine_chunks()
+        parts = [
+            pa.nulls(len(cells), f.type) if f.name == "path" else pc.struct_field(cells, f.name) for f in kept.type
+        ]
+        return pa.StructArray.from_arrays(parts, fields=list(kept.type), mask=cells.is_null())
+
+    return change
 
 
 def _change(split: "Split", modality: str, change: Change, file: Path) -> "Split":
@@ -222,3 +247,35 @@ def _hashed(*contents: bytes) -> int:
     for content in contents:
         digest.update(content)
     return int.from_bytes(digest.digest(), "little")
+
+
+def declared(dataset: Dataset, splits: "Mapping[str, Split]") -> "dict[str, Array]":
+    """{"group", "strata" or "time": a number for each row of all splits joined}, of the columns that the data set
+    declares; those of time are in its order. Raises DataError if a column is not there, or lacks a value."""
+    import numpy as np
+
+    found: dict[str, Array] = {}
+    for what, column in dataset.declared().items():
+        values: list[Any] = []
+        for name in SPLITS:
+            where = f"dataset {dataset.name!r}, split {name!r}"
+            if column not in splits[name].features:
+                raise DataError(f"{where}: the column of {what} {column!r} is missing")
+            own = splits[name].select_columns([column])[column]
+            if gone := [row for row, value in enumerate(own) if value is None or value != value]:
+                raise DataError(f"{where}: row {gone[0]} has no value in the column of {what} {column!r}")
+            values += own
+        if what == "time":
+            try:
+                order = {value: place for place, value in enumerate(sorted(set(values)))}
+            except TypeError as error:
+                raise DataError(
+                    f"dataset {dataset.name!r}: the column of time {column!r} can't be ordered: {error}"
+                ) from None
+            found[what] = np.array([order[value] for value in values])
+        else:
+            numbers: dict[str, int] = {}
+            found["group" if what == "groups" else what] = np.array(
+                [numbers.setdefault(repr(value), len(numbers)) for value in values]
+            )
+    return found

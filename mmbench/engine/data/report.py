@@ -31,9 +31,14 @@ NAMED = 5
 
 
 def make(
-    dataset: Dataset, facts: Mapping[str, Any], seen: Mapping[str, Mapping[str, Seen]], targets: "Mapping[str, Array]"
+    dataset: Dataset,
+    facts: Mapping[str, Any],
+    seen: Mapping[str, Mapping[str, Seen]],
+    targets: "Mapping[str, Array]",
+    declared: "Mapping[str, Array] | None" = None,
 ) -> Report:
-    """The report of a data set. facts: as the table's; seen: {split: {modality: what was seen}}; targets by split."""
+    """The report of a data set. facts: as the table's; seen: {split: {modality: what was seen}}; targets by split;
+    declared: as `intake.declared` has it."""
     whole = {split: whole_rows(seen[split]) for split in SPLITS}
     modalities = {m: {"kind": kind, **_modality(m, seen)} for m, kind in dataset.columns.items()}
     found: Report = {
@@ -44,12 +49,14 @@ def make(
         "whole": _alike(whole),
     }
     found["warnings"] = [{"modality": m, "text": text} for m, text in _warnings(dataset, found, seen, targets)]
+    apart = _of_declared(dataset, facts["rows"], declared or {})
+    found["warnings"] += [{"modality": None, "text": text, "of_splits": True} for text in apart]
     return found
 
 
-def warnings(report: Mapping[str, Any], modalities: Sequence[str] | None = None) -> list[str]:
-    """The sentences that concern some modalities, or all of them."""
-    found = report["warnings"]
+def warnings(report: Mapping[str, Any], modalities: Sequence[str] | None = None, *, folded: bool = False) -> list[str]:
+    """The sentences that concern some modalities, or all of them; folded: the splits are not the data set's own."""
+    found = [w for w in report["warnings"] if not (folded and w.get("of_splits"))]
     return [w["text"] for w in found if w["modality"] is None or modalities is None or w["modality"] in modalities]
 
 
@@ -76,6 +83,24 @@ def lines(report: Mapping[str, Any]) -> list[str]:
 
 def _by_split(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{split} {counts[split]:,}" for split in SPLITS)
+
+
+def _of_declared(dataset: Dataset, rows: Mapping[str, int], declared: "Mapping[str, Array]") -> Iterator[str]:
+    """Where the data set's own splits don't keep to the groups and the time that it declares."""
+    import numpy as np
+
+    ends = np.cumsum([rows[split] for split in SPLITS])[:-1]
+    if "group" in declared:
+        by_split = dict(zip(SPLITS, np.split(declared["group"], ends), strict=True))
+        for one, other in ACROSS:
+            mine = np.unique(by_split[one])
+            if shared := int(np.isin(mine, by_split[other]).sum()):
+                yield f"{shared:,} of {len(mine):,} groups ({dataset.groups!r}) of {one} are in {other} too"
+    if "time" in declared:
+        by_split = dict(zip(SPLITS, np.split(declared["time"], ends), strict=True))
+        first = by_split["test"].min(initial=np.iinfo(np.int64).max)
+        if late := int((by_split["train"] >= first).sum()):
+            yield f"{late:,} of {rows['train']:,} train rows are not earlier ({dataset.time!r}) than all test rows"
 
 
 def _modality(modality: str, seen: Mapping[str, Mapping[str, Seen]]) -> dict[str, Any]:
@@ -177,12 +202,12 @@ def _of_classes(classes: Mapping[str, Mapping[str, int]]) -> Iterator[str]:
             lacking = [name for name, counts in classes.items() if counts[here] and not counts[there]]
             if lacking:
                 rows = sum(classes[name][here] for name in lacking)
-                yield f"{there} has no row of {_named(lacking)}, {here} has {rows:,}"
+                yield f"{there} has no row of {named(lacking)}, {here} has {rows:,}"
     if empty := [name for name, counts in classes.items() if not any(counts.values())]:
-        yield f"no split has a row of {_named(empty)}"
+        yield f"no split has a row of {named(empty)}"
 
 
-def _named(names: Sequence[str]) -> str:
+def named(names: Sequence[str]) -> str:
     shown = ", ".join(map(repr, names[:NAMED]))
     if len(names) == 1:
         return f"class {shown}"

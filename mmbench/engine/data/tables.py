@@ -8,20 +8,33 @@ they are made (`intake`, `report`).
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmbench.api.data import SPLITS
-from mmbench.api.files import check_readable, disk_full, file_lock, remedy, share
+from mmbench.api.files import check_readable, disk_full
 from mmbench.api.media import is_colour
 from mmbench.api.parts import Dataset
 from mmbench.api.record import pack, unpack
 from mmbench.engine.data import intake, report, view
+from mmbench.engine.data.building import building, sync
 from mmbench.engine.data.column import Column
+from mmbench.engine.data.folders import (
+    PARTS,
+    STRATA,
+    fold_folder,
+    fold_targets,
+    folds_folder,
+    groups_file,
+    strata_file,
+    targets_file,
+    truth_file,
+    truth_folder,
+    where,
+)
 from mmbench.engine.data.view import View
 from mmbench.engine.identity import fingerprint
 from mmbench.engine.space import Fold
@@ -31,26 +44,25 @@ if TYPE_CHECKING:
     import numpy as np
     from datasets import DatasetDict
 
-REPORT, TAKEN_IN, PARTS = "report.json", "taken-in", "parts.npy"
+REPORT, TAKEN_IN = "report.json", "taken-in"
 
 
 @dataclass(frozen=True)
 class Table:
     """A dataset as it lies in the cache, seen as a `View` says: `limit` keeps that many rows of each split, evenly
-    spread; in a `fold` the splits are those of the fold."""
+    spread; in a `fold` the splits are those of the fold; `size` keeps that many train rows."""
 
     dataset: Dataset
     folder: Path
     limit: int | None = None
     fold: Fold | None = None
+    size: int | None = None
 
     @property
     def facts(self) -> dict[str, Any]:
         """{"rows": {split: n}, "classes": names or null}"""
         facts: dict[str, Any] = json.loads((self.folder / "facts.json").read_text())
-        if self.fold:
-            facts["rows"] = {split: len(self._places[split]) for split in SPLITS}
-        facts["rows"] = {split: len(self.rows(split, n)) for split, n in facts["rows"].items()}
+        facts["rows"] = {split: len(self.rows(split, n)) for split, n in self._rows.items()}
         return facts
 
     @property
@@ -64,7 +76,7 @@ class Table:
 
     def warnings(self, modalities: Sequence[str]) -> list[str]:
         """What the report warns of that concerns some modalities; nothing without a report."""
-        found = report.warnings(self.report or {"warnings": []}, modalities)
+        found = report.warnings(self.report or {"warnings": []}, modalities, folded=self.fold is not None)
         if found and self.fold:
             found.append("these are counts of the data set's own splits, whose rows are joined and cut into folds")
         if found and self.limit is not None:
@@ -77,17 +89,33 @@ class Table:
         """Which of the split's n rows are used, in order."""
         import numpy as np
 
-        if self.limit is None or self.limit >= n:
-            return np.arange(n)
-        return np.linspace(0, n - 1, self.limit).astype(int)
+        few = n if self.limit is None or self.limit >= n else self.limit
+        rows = np.arange(n) if few == n else np.linspace(0, n - 1, few).astype(int)
+        return rows[self._sample] if split == "train" and self.size is not None else rows
 
     def targets(self, split: str) -> "np.ndarray[Any, Any]":
         """The truth, as the target's own type says."""
-        from safetensors.numpy import load_file
+        target = self._truth(split)
+        return self.dataset.target.some(target, self.rows(split, len(target)))
 
-        target = unpack(load_file(self._targets_file(split)))["target"]
-        rows = self.rows(split, len(target))
-        return self.dataset.target.some(target, rows)
+    @cached_property
+    def whole(self) -> "Table":
+        """The table whose rows those of this view are among: one for all folds and train sizes, unless limited."""
+        return replace(self, size=None, fold=None if self.limit is None else self.fold)
+
+    def among(self, split: str) -> "dict[str, np.ndarray[Any, Any]]":
+        """{split of `whole`: which of its rows this view's split has}, each in order."""
+        import numpy as np
+
+        if self.fold == self.whole.fold:
+            rows = self.rows(split, self._rows[split])
+            return {split: np.searchsorted(self.whole.rows(split, self._rows[split]), rows)}
+        rows, first, found = self._places[split], 0, {}
+        rows = rows[self.rows(split, len(rows))]
+        for name, n in self.whole._rows.items():
+            found[name] = rows[(rows >= first) & (rows < first + n)] - first
+            first += n
+        return found
 
     def values(self, split: str, modality: str, first: int | None = None) -> Column:
         """One column's raw values (the first few), as `mmbench.api.data` lists them by kind; a missing one is None."""
@@ -103,6 +131,40 @@ class Table:
             rows = self.rows(split, len(column))[:first]
         return Column(column, self.dataset.columns[modality], rows, background=self.dataset.background)
 
+    def _truth(self, split: str) -> "np.ndarray[Any, Any]":
+        """That of all rows of the split."""
+        from safetensors.numpy import load_file
+
+        found: np.ndarray[Any, Any] = unpack(load_file(targets_file(self.folder, self.fold, split)))["target"]
+        return found
+
+    @cached_property
+    def _sample(self) -> "np.ndarray[Any, Any]":
+        """Which of the train rows, as `limit` has them, are among the `size` that are used, in order."""
+        import numpy as np
+
+        target, size, full = self.dataset.target, self.size or 0, replace(self, size=None)
+        truth, names = full.targets("train"), full.facts["classes"]
+        where = f"dataset {self.dataset.name!r}" + (f", fold {self.fold.number}" if self.fold else "")
+        if size > len(truth):
+            raise DataError(f"{where}: train_sizes asks for {size:,} rows, of {len(truth):,} that train has")
+        strata = view.strata(target, truth, names)
+        if self.dataset.stratify:
+            strata = np.load(strata_file(self.folder, self.fold))
+            strata = np.unique(strata[full.rows("train", len(strata))], return_inverse=True)[1]
+        sample = np.sort(view.nested(self.dataset.name, strata)[:size])
+        if gone := view.lacking(target, truth, target.some(truth, sample), names):
+            raise DataError(f"{where}: of {size:,} train rows none would be of {report.named(gone)}: ask for more")
+        return sample
+
+    @cached_property
+    def _rows(self) -> dict[str, int]:
+        """{split: how many rows it has}, before any are left out."""
+        if self.fold:
+            return {split: len(self._places[split]) for split in SPLITS}
+        facts: dict[str, Any] = json.loads((self.folder / "facts.json").read_text())
+        return {split: facts["rows"][split] for split in SPLITS}
+
     @cached_property
     def _places(self) -> "dict[str, np.ndarray[Any, Any]]":
         """{split: its rows among those of all splits joined}, in a fold."""
@@ -111,67 +173,17 @@ class Table:
         assert self.fold is not None
         return view.places(np.load(fold_folder(self.folder, self.fold) / PARTS), self.fold)
 
-    def _targets_file(self, split: str) -> Path:
-        if self.fold and split == "test":
-            return fold_folder(self.folder, self.fold).with_name(f"{self.fold.number}-test.safetensors")
-        if self.fold:
-            return fold_folder(self.folder, self.fold) / f"targets-{split}.safetensors"
-        return truth_file(self.folder) if split == "test" else _open_targets(self.folder, split)
-
-
-def where(dataset: Dataset, cache: Path, known: str | None = None) -> Path:
-    """The folder in which `dataset` is kept, whether it is there yet or not. `known`: its fingerprint, if it is."""
-    return _folder(cache, dataset.name, known or fingerprint(dataset))
-
-
-def _folder(cache: Path, name: str, mark: str) -> Path:
-    return cache / "tables" / f"{name}-{mark}"
-
-
-def truth_folder(cache: Path) -> Path:
-    """Where the truth of every test split lies."""
-    return cache / "truth"
-
-
-def truth_file(folder: Path) -> Path:
-    """That of the dataset kept in `folder`."""
-    return truth_folder(folder.parents[1]) / f"{folder.name}.safetensors"
-
-
-def fold_folder(folder: Path, fold: Fold) -> Path:
-    """Where the parts of the rows lie, and the targets of train and validation in that fold. As they hold other folds'
-    truth of test, and that of the data set's own test split, only who works at that fold may read them."""
-    return folds_folder(folder, fold.of) / str(fold.number)
-
-
-def folds_folder(folder: Path, folds: int) -> Path:
-    return truth_folder(folder.parents[1]) / f"{folder.name}.folds-{folds}"
-
-
-def _open_targets(folder: Path, split: str) -> Path:
-    return folder / f"targets-{split}.safetensors"
-
-
-def shown(seen: View, cache: Path) -> list[Path]:
-    """What a worker at this view may read of the tables and of the truth: the rows, and the targets of its own train
-    and validation. No other table: its train rows may be test here."""
-    folder = _folder(cache, seen.dataset, seen.fingerprint)
-    if seen.fold is None:
-        return [folder]
-    closed = [_open_targets(folder, split) for split in SPLITS[:2]]
-    return [fold_folder(folder, seen.fold), *(path for path in sorted(folder.glob("*")) if path not in closed)]
-
 
 def planned(seen: View, dataset: Dataset, cache: Path) -> Table:
     """The table of a view, whether it is there yet or not."""
-    return Table(dataset, where(dataset, cache, seen.fingerprint), seen.limit, seen.fold)
+    return Table(dataset, where(dataset, cache, seen.fingerprint), seen.limit, seen.fold, seen.size)
 
 
 def viewed(seen: View, dataset: Dataset, cache: Path) -> Table:
     """As `materialise`, seen as the view says."""
     table = materialise(dataset, cache, known=seen.fingerprint)
-    if seen.fold and not folds_folder(table.folder, seen.fold.of).exists():
-        cut(table, seen.fold.of)
+    if seen.fold and not folds_folder(table.folder, seen.fold).exists():
+        cut(table, seen.fold)
     return planned(seen, dataset, cache)
 
 
@@ -207,34 +219,48 @@ def materialise(dataset: Dataset, cache: Path, limit: int | None = None, known: 
     return Table(dataset, folder, limit)
 
 
-def cut(table: Table, folds: int) -> None:
-    """Cut the rows of all splits into folds, unless that is done, and store what each fold's workers may know.
+def cut(table: Table, kind: Fold) -> None:
+    """Cut the rows of all splits into folds as one of them is, unless that is done, and store what each fold's workers
+    may know.
 
-    Raises DataError if there are too few rows, or groups, for so many.
+    Raises DataError if there are too few rows, groups or times for so many, or if one would learn from no row of a
+    class.
     """
     import numpy as np
-    from safetensors.numpy import load_file, save_file
+    from safetensors.numpy import save_file
 
-    whole = replace(table, limit=None, fold=None)
-    dataset, target = table.dataset, table.dataset.target
-    with building(folds_folder(table.folder, folds)) as draft:
+    whole = replace(table, limit=None, fold=None, size=None)
+    dataset, target, names = table.dataset, table.dataset.target, whole.facts["classes"]
+    with building(folds_folder(table.folder, kind)) as draft:
         if not draft:
             return
-        truth = np.concatenate([whole.targets(split) for split in SPLITS])
-        groups = load_file(groups_file(table.folder))["group"] if dataset.groups else None
-        parts = view.deal(dataset.name, folds, view.strata(target, truth, whole.facts["classes"]), groups)
-        for number in range(1, folds + 1):
-            own = draft / str(number)
+        truth, said = np.concatenate([whole.targets(split) for split in SPLITS]), declared(dataset, table.folder)
+        strata = said.get("strata", view.strata(target, truth, names))
+        dealt = None if kind.by else view.deal(dataset.name, kind.of, strata, said.get("group"))
+        for fold in (replace(kind, number=number + 1) for number in range(kind.of)):
+            parts = dealt
+            if parts is None:
+                parts = view.deal_by_time(dataset.name, fold, said["time"], said.get("group"))
+            places = view.places(parts, fold)
+            if gone := view.lacking(target, truth, target.some(truth, places["train"]), names):
+                raise DataError(
+                    f"dataset {dataset.name!r}: fold {fold.number} of {fold.of} would learn from no row of "
+                    f"{report.named(gone)}; take fewer folds, or merge what is that rare"
+                )
+            own = draft / str(fold.number)
             own.mkdir()
             np.save(own / PARTS, parts)
-            for split, rows in view.places(parts, Fold(number, folds)).items():
-                file = own.with_name(f"{number}-test.safetensors") if split == "test" else _open_targets(own, split)
-                save_file(pack({"target": target.some(truth, rows)}), file)
+            if "strata" in said:
+                np.save(own / STRATA, strata[places["train"]])
+            for split, rows in places.items():
+                save_file(pack({"target": target.some(truth, rows)}), fold_targets(own, split))
 
 
-def groups_file(folder: Path) -> Path:
-    """Which rows belong together, where the data set says so."""
-    return truth_folder(folder.parents[1]) / f"{folder.name}.groups.safetensors"
+def declared(dataset: Dataset, folder: Path) -> "dict[str, np.ndarray[Any, Any]]":
+    """{"group", "strata" or "time": a number for each row of all splits joined}, of those that it declares."""
+    from safetensors.numpy import load_file
+
+    return load_file(groups_file(folder)) if dataset.declared() else {}
 
 
 def examine(table: Table) -> report.Report:
@@ -247,12 +273,13 @@ def examine(table: Table) -> report.Report:
     if (found := table.report) is not None:
         return found
     disable_progress_bars()
-    whole, seen = replace(table, limit=None), {}
+    whole, seen = replace(table, limit=None, fold=None, size=None), {}
     for name in SPLITS:
         split = load_from_disk(str(table.folder / "rows" / name), keep_in_memory=False)
         seen[name] = {m: intake.look(table.dataset, name, split, m) for m in table.dataset.columns}
         intake.refuse(table.dataset, name, seen[name])
-    made = report.make(table.dataset, whole.facts, seen, {name: whole.targets(name) for name in SPLITS})
+    targets = {name: whole.targets(name) for name in SPLITS}
+    made = report.make(table.dataset, whole.facts, seen, targets, declared(table.dataset, table.folder))
     try:
         draft = table.folder / f"{REPORT}.{os.getpid()}.draft"
         draft.write_text(json.dumps(made))
@@ -294,10 +321,13 @@ def _build(dataset: Dataset, cache: Path, draft: Path, folder: Path) -> None:
         else:
             save_file(pack({"target": target}), draft / f"targets-{name}.safetensors")
         facts["rows"][name] = len(split)
-    if dataset.groups:
-        _put({"group": _groups(dataset, splits)}, groups_file(folder))
+    said = intake.declared(dataset, splits)
+    if said:
+        _put(said, groups_file(folder))
+    if "strata" in said:
+        np.save(draft / STRATA, said["strata"][: facts["rows"]["train"]])
     shutil.rmtree(draft / TAKEN_IN, ignore_errors=True)
-    (draft / REPORT).write_text(json.dumps(report.make(dataset, facts, seen, targets)))
+    (draft / REPORT).write_text(json.dumps(report.make(dataset, facts, seen, targets, said)))
     (draft / "facts.json").write_text(json.dumps(facts))
 
 
@@ -325,22 +355,6 @@ def _classes(dataset: Dataset, splits: "DatasetDict") -> list[str] | None:
         raise DataError(f"dataset {dataset.name!r}: {error}") from None
 
 
-def _groups(dataset: Dataset, splits: "DatasetDict") -> "np.ndarray[Any, Any]":
-    """The group of each row of all splits joined, as a number."""
-    import numpy as np
-
-    name, numbers = str(dataset.groups), dict[str, int]()
-    found: list[int] = []
-    for split in SPLITS:
-        if name not in splits[split].features:
-            raise DataError(f"dataset {dataset.name!r}, split {split!r}: the column of groups {name!r} is missing")
-        values = splits[split].select_columns([name])[name]
-        if gone := [row for row, value in enumerate(values) if value is None]:
-            raise DataError(f"dataset {dataset.name!r}, split {split!r}: row {gone[0]} has no group in {name!r}")
-        found += [numbers.setdefault(repr(value), len(numbers)) for value in values]
-    return np.array(found)
-
-
 def _put(arrays: "Mapping[str, np.ndarray[Any, Any]]", file: Path) -> None:
     """Write a file of the truth, whole or not at all; the lock of its dataset is ours."""
     from safetensors.numpy import save_file
@@ -351,43 +365,3 @@ def _put(arrays: "Mapping[str, np.ndarray[Any, Any]]", file: Path) -> None:
     draft.chmod(file.parent.stat().st_mode & 0o666)
     sync(draft.parent, draft.name)
     draft.replace(file)
-
-
-@contextmanager
-def building(folder: Path) -> Iterator[Path | None]:
-    """Make `folder` whole or not at all: yields a draft folder to fill, or None if another process was first.
-
-    Raises DataError if it can't be written; what was half made is gone then, or swept by whoever builds it next.
-    """
-    from safetensors import SafetensorError
-
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with file_lock(folder.with_name(f"{folder.name}.lock")):
-            if folder.exists():
-                yield None
-                return
-            for left in folder.parent.glob(f"{folder.name}.draft-*"):  # by a process that was killed: we have the lock
-                shutil.rmtree(left, ignore_errors=True)
-            draft = folder.with_name(f"{folder.name}.draft-{os.getpid()}")
-            draft.mkdir()
-            try:
-                yield draft
-                share(draft)
-                sync(draft)
-                draft.replace(folder)
-            finally:
-                shutil.rmtree(draft, ignore_errors=True)
-    except (OSError, SafetensorError) as error:
-        if isinstance(error, SafetensorError) and "I/O error" not in str(error):
-            raise
-        said = getattr(error, "strerror", None) or error
-        raise DataError(f"can't make {folder}: {said}{remedy(error)}") from error
-
-
-def sync(folder: Path, pattern: str = "*") -> None:
-    """Wait until every file is on the disk: a folder in its place must be whole even after a loss of power."""
-    for path in folder.rglob(pattern):
-        if path.is_file():
-            with path.open("rb") as file:
-                os.fsync(file.fileno())

@@ -1,4 +1,5 @@
-"""Which rows of a data set are train, validation and test: its own splits, or a fold of all rows joined.
+"""Which rows of a data set are train, validation and test: its own splits or a fold of all rows joined, and of train
+all or some.
 
 `tables` keeps the rows and their truth; here is what depends on neither files nor caches.
 """
@@ -6,7 +7,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from mmbench.api.data import Target
+from mmbench.api.data import SPLITS, Target
 from mmbench.engine.space import Cell, Fold, derive_seed
 from mmbench.errors import DataError
 
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
     import numpy as np
 
     Array: TypeAlias = np.ndarray[Any, Any]
+
+MANY = 10
+"""Rows that a class must have in the mean, so that a small sample may begin with one of each."""
 
 
 @dataclass(frozen=True)
@@ -25,19 +29,26 @@ class View:
     limit: int | None = None
     """Keeps that many rows of each split, evenly spread."""
     fold: Fold | None = None
+    size: int | None = None
+    """Keeps that many train rows, those of a smaller size among them."""
 
     @classmethod
     def of(cls, cell: Cell) -> "View":
-        return cls(cell.task.dataset, cell.fingerprint, cell.limit, cell.fold)
+        return cls(cell.task.dataset, cell.fingerprint, cell.limit, cell.fold, cell.size)
 
 
 def places(parts: "Array", fold: Fold) -> "dict[str, Array]":
     """{split: its rows among all rows joined, in order}: part i is test in fold i, part i + 1 validation, the rest
-    train."""
-    test, validation = fold.number - 1, fold.number % fold.of
-    chosen = {"validation": parts == validation, "test": parts == test}
-    chosen["train"] = ~(chosen["validation"] | chosen["test"])
-    return {split: chosen[split].nonzero()[0] for split in ("train", "validation", "test")}
+    train. By time: part i + 1 is test in fold i, part i validation, those before it train; what is later is not seen,
+    nor rows of part -1."""
+    if fold.by == "time":
+        number = fold.number
+        chosen = {"train": (parts >= 0) & (parts < number), "validation": parts == number, "test": parts == number + 1}
+    else:
+        test, validation = fold.number - 1, fold.number % fold.of
+        chosen = {"validation": parts == validation, "test": parts == test}
+        chosen["train"] = ~(chosen["validation"] | chosen["test"])
+    return {split: chosen[split].nonzero()[0] for split in SPLITS}
 
 
 def strata(target: Target, truth: "Array", names: list[str] | None) -> "Array":
@@ -84,3 +95,57 @@ def deal(dataset: str, folds: int, classes: "Array", groups: "Array | None") -> 
     if not sizes.all():
         raise DataError(f"dataset {dataset!r}: its groups can't be cut into {folds} folds of rows each")
     return part[group]
+
+
+def deal_by_time(dataset: str, fold: Fold, times: "Array", groups: "Array | None") -> "Array":
+    """The part that each row belongs to in one fold by time: equal parts of the rows in order, those of one time
+    together. A row whose group comes up in a later part that this fold uses is in none (-1): what is tested and what
+    chooses have no group in common with what comes before.
+
+    Raises DataError if there are too few times, or if that leaves nothing to learn from or to choose by.
+    """
+    import numpy as np
+
+    known, found = np.unique(times, return_inverse=True)
+    wanted = fold.of + 2
+    if len(known) < wanted:
+        raise DataError(
+            f"dataset {dataset!r} has {len(known)} different times, which can't be cut into {fold.of} folds by time: "
+            f"{wanted} are needed, as the first two parts are never tested"
+        )
+    earlier = np.searchsorted(np.sort(found), np.arange(len(known)))  # rows before each time
+    parts = (earlier * wanted // len(found))[found]
+    if len(np.unique(parts)) < wanted:
+        raise DataError(f"dataset {dataset!r}: too many rows are of one time to be cut into {fold.of} folds by time")
+    if groups is not None:
+        for later in (fold.number + 1, fold.number):
+            parts[np.isin(groups, groups[parts == later]) & (parts < later)] = -1
+        for split, rows in places(parts, fold).items():
+            if not len(rows):
+                raise DataError(
+                    f"dataset {dataset!r}, fold {fold.number} of {fold.of} by time: no {split} row is left whose group "
+                    "does not come up later"
+                )
+    return parts
+
+
+def nested(dataset: str, classes: "Array") -> "Array":
+    """An order of the train rows of which any beginning is a sample of all, each class in its share. One row of each
+    comes first, unless classes are so many that this would be no sample. The same for every suite and seed."""
+    import numpy as np
+
+    generator = np.random.default_rng(derive_seed("train sizes", dataset))
+    order = generator.permutation(len(classes))
+    order = order[np.argsort(classes[order], kind="stable")]
+    sizes = np.bincount(classes)
+    place = np.arange(len(classes)) - np.repeat(np.cumsum(sizes) - sizes, sizes)  # of each row in its class
+    share = (place + 0.5) / np.repeat(sizes, sizes)
+    if MANY * len(sizes) <= len(classes):
+        share[place == 0] = 0.0
+    return order[np.lexsort((generator.permutation(len(classes)), share))]
+
+
+def lacking(target: Target, truth: "Array", some: "Array", names: list[str] | None) -> list[str]:
+    """The classes that `truth` has and `some` of it lacks."""
+    every, there = target.counts(truth, names) or {}, target.counts(some, names) or {}
+    return [name for name, count in every.items() if count and not there.get(name)]

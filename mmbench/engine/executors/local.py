@@ -4,23 +4,18 @@ A job that dies (killed, out of memory) or hangs takes nothing with it but itsel
 """
 
 import multiprocessing
-import os
-import signal
-import sys
-import time
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any
 
-from mmbench.api.executor import End, Ending, Executor, Handle, Request, Seat, Work, exited
+from mmbench.api.executor import End, Ending, Executor, Handle, Request, Seat, Work
 from mmbench.engine import cores
+from mmbench.engine.executors.processes import METHOD, end_of, exit_code, start
 from mmbench.engine.executors.seats import environ_of, gpu_count, seats
 from mmbench.engine.executors.starting import starting
 from mmbench.engine.executors.wire import Frames, GarbledError, read
-from mmbench.errors import MMBenchError
 from mmbench.hookspecs import hookimpl
 
 PRELOAD = [
@@ -33,9 +28,6 @@ PRELOAD = [
     "mmbench.engine.jobs.measure",
     "mmbench.engine.executors.loaded",
 ]
-STARTS = 5  # how often a process is tried to be started
-PATIENCE = 5.0  # seconds that a process may take to end after its last word
-SERVER_GONE = 255  # the exit code that multiprocessing makes up when the server, which would know it, is gone
 
 
 @dataclass(eq=False)
@@ -59,9 +51,8 @@ class Local(Executor):
         self._seats = seats(request.device, request.workers, cores=cores.usable(), gpus=gpus)
         self._environ = dict(request.environ)
         self._running: list[Running] = []
-        method = "forkserver" if sys.platform == "linux" else "spawn"
-        self._context: Any = multiprocessing.get_context(method)
-        if method == "forkserver":
+        self._context: Any = multiprocessing.get_context(METHOD)
+        if METHOD == "forkserver":
             from multiprocessing import forkserver  # not there on every system
 
             self._context.set_forkserver_preload([*PRELOAD, *request.libraries])
@@ -74,28 +65,9 @@ class Local(Executor):
 
     def start(self, work: Work, seat: Seat) -> Running:
         """Start a job in a fresh process. Raises MMBenchError if the machine lets no process start."""
-        from mmbench.engine.executors.worker import main  # not with the catalog, which every command loads
-
-        for attempt in range(STARTS):
-            with starting():
-                ours, theirs = self._context.Pipe(duplex=False)
-            arguments = (work, environ_of(seat, self._environ), theirs)
-            process = self._context.Process(target=main, args=arguments, daemon=True)
-            try:
-                with starting():  # it may have to start the server again
-                    process.start()
-            except (EOFError, ConnectionError):  # the server was killed this very moment
-                ours.close()
-                if attempt == STARTS - 1:
-                    said = "the server that workers are forked from ends at once, as where memory or processes are few"
-                    raise MMBenchError(f"no worker can be started: {said}; type: mmbench doctor") from None
-                time.sleep(0.1)
-            else:
-                self._running.append(Running(process, ours))
-                return self._running[-1]
-            finally:
-                theirs.close()
-        raise AssertionError("the last try returns or raises")
+        started = start(self._context, work, environ_of(seat, self._environ), what="no worker")
+        self._running.append(Running(*started))
+        return self._running[-1]
 
     def messages(self, timeout: float) -> Iterator[tuple[Handle, bytes | End]]:
         ready = wait([end for r in self._running for end in (r.connection, r.process.sentinel)], timeout)
@@ -126,22 +98,16 @@ class Local(Executor):
         self._running.clear()
 
     def _end(self, running: Running) -> End:
-        running.process.join(PATIENCE)
-        if running.process.exitcode is None:
+        code = exit_code(running.process)
+        if code is None:
             running.garbled = running.garbled or "it closed the pipe of its messages, and went on"
             running.process.kill()
             running.process.join()
-        code = running.process.exitcode
-        if code == SERVER_GONE:
-            with suppress(ProcessLookupError):
-                os.kill(running.process.pid or 0, signal.SIGKILL)
         running.connection.close()
         self._running.remove(running)
         if running.garbled is not None:
             return End(Ending.UNRULY, detail=running.garbled)
-        if code == SERVER_GONE:
-            return End(Ending.LOST, detail="the server that workers are forked from was killed")
-        return exited(code or 0)
+        return end_of(code or 0)
 
 
 @hookimpl

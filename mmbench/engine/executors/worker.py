@@ -10,9 +10,11 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from importlib.metadata import entry_points
+from importlib.util import find_spec
 from multiprocessing import current_process, parent_process
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -120,12 +122,13 @@ class _Teller:
 
 def perform(job: Job, setting: Setting, tell: Tell) -> None:
     """Do `job`, and tell of it."""
-    from mmbench import plugins, sources
+    from mmbench import sources
     from mmbench.api.progress import listen
+    from mmbench.engine.data.folders import where
     from mmbench.engine.data.report import lines
-    from mmbench.engine.data.tables import Table, cut, examine, materialise, where
+    from mmbench.engine.data.tables import Table, cut, examine, materialise
 
-    catalog = plugins.load(setting.plugins.sources, setting.plugins.installed)
+    catalog = setting.plugins.load()
     sources.hold(setting.sources)
     job = whole(job, catalog)
     with listen(lambda label, done, total: tell(Progressed(str(label), int(done), int(total)))):
@@ -191,25 +194,40 @@ def _search(job: Search, workspace: Any, tell: Tell) -> None:
 def _confine(job: Job, setting: Setting) -> None:
     """Before any code of a plugin: only a job that loads data may read test labels, and what they are made from."""
     if not isinstance(job, LoadData):
-        from mmbench.engine.data import tables
+        from mmbench.engine.data import folders
         from mmbench.engine.data.view import View
         from mmbench.engine.executors import sandbox
 
         cache, origin = setting.cache, None if isinstance(job, Prepare | Assist) else job.origin
         weights = [refit.weights for refit in origin.refits.values() if refit.weights] if origin else []
-        shown = [*tables.shown(View.of(job.cell), cache), *weights, *_code(setting)]
-        linked = [path for path in cache.glob("*") if path.is_symlink()]  # to another disk
+        shown = [*folders.shown(View.of(job.cell), cache), *weights, *_code(setting)]
+        linked = [path for path in cache.glob("*") if path.is_symlink() and path.name not in sandbox.OPEN]
         sandbox.confine([cache, *linked, *setting.hidden], own=cache, shown=shown)
 
 
 def _code(setting: Setting) -> list[Path]:
-    """What is to be imported although it lies in the cache: Python's environment, files of `--plugin`, where somebody
-    has put them there."""
+    """What is to be imported although it lies in the cache: Python's environment, packages that are installed from a
+    checkout, files of `--plugin`, where somebody has put them there."""
     hidden = {path.resolve() for path in setting.hidden}
+    cache = setting.cache.resolve()
     sources = (one for one in setting.sources if one.endswith(".py"))
     inside = [Path(place).resolve() for place in (sys.prefix, sys.base_prefix, *sources)]
-    cache = setting.cache.resolve()
+    packages = _packages({"mmbench", *(setting.plugins.installed or ())})
+    if setting.plugins.installed is None or any(cache in path.parents for path in packages):
+        packages += _packages({entry.module for entry in entry_points(group="mmbench")})
+    inside += [path for path in packages if not any(path in place.parents for place in hidden)]
     return [path for path in inside if cache in path.parents and hidden.isdisjoint((path, *path.parents))]
+
+
+def _packages(modules: Iterable[str]) -> list[Path]:
+    """Where the packages of these modules lie; none is imported for it."""
+    found: list[Path] = []
+    for name in {module.partition(".")[0] for module in modules}:
+        with suppress(ImportError, ValueError):
+            spec = find_spec(name)
+            places = (spec.submodule_search_locations or [spec.origin or ""]) if spec else ()
+            found += [Path(place).resolve() for place in places if place]
+    return found
 
 
 def main(work: Work, environ: Mapping[str, str], connection: Connection) -> None:

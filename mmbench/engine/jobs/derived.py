@@ -4,6 +4,8 @@ A refit's weights are read where they were kept; where they were not, the same t
 model must have the validation score that was recorded of it, or nothing is derived from it.
 """
 
+from dataclasses import replace
+
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, no_grad
@@ -12,7 +14,7 @@ from mmbench.api.space import Params
 from mmbench.engine.jobs.job import Trained
 from mmbench.engine.jobs.workspace import Workspace
 from mmbench.engine.learn.model import Model, predict
-from mmbench.engine.learn.train import POOL, Fit, Training
+from mmbench.engine.learn.train import POOL, Fit, fit
 from mmbench.engine.space import refit_seed, settings, together
 from mmbench.errors import PluginError, TrainingError
 
@@ -25,21 +27,33 @@ def derived(workspace: Workspace, params: Params, number: int) -> tuple[Model, F
 
     Raises TrainingError if the parent's model can't be had again, PluginError if a compressor gives no model.
     """
-    model = compressed(workspace, trained(workspace, number), params)
+    model = compressed(workspace, trained(workspace, number), params, number)
     return model, Fit(score=_score(workspace, model, params))
 
 
-def compressed(workspace: Workspace, model: Model, params: Params) -> Model:
-    """What the compressors of a configuration make of a model, which is theirs to change."""
-    model.eval().requires_grad_(False)
+def compressed(workspace: Workspace, model: Model, params: Params, number: int) -> Model:
+    """What the compressors of a configuration make of the model of refit `number`, which is theirs to change."""
     for name in together(params["compressor"]):
         part = workspace.catalog.compressors[name]
+        own = settings(part, params, f"compressor.{name}")
+        model.eval()
         with no_grad():
-            found = part.compress(model, settings(part, params, f"compressor.{name}"))
+            found = part.compress(model, own)
         if not all(hasattr(found, needed) for needed in ("encode", "fuse", "predict", "head")):
             raise PluginError(f"compressor {name!r} gives {type(found).__name__}, which is no model")
         model = found  # type: ignore[assignment]
-    return model.eval()
+        if epochs := part.epochs(own):
+            model = _trained_on(workspace, model, number, epochs)
+    return model.eval().requires_grad_(False)
+
+
+def _trained_on(workspace: Workspace, model: Model, number: int, epochs: int) -> Model:
+    """Train a model that was changed for some epochs more, as the parent's was; the best epoch's weights count."""
+    assert workspace.origin is not None
+    params = workspace.origin.params
+    recipe = replace(workspace.recipe(params, refit_seed(workspace.cell, number)), epochs=epochs, patience=epochs)
+    fit(model, recipe, workspace.lesson(params))
+    return model
 
 
 def trained(workspace: Workspace, number: int) -> Model:
@@ -80,10 +94,9 @@ def _loaded(workspace: Workspace, refit: Trained) -> Model:
 def _again(workspace: Workspace, number: int) -> Model:
     assert workspace.origin is not None
     params, seed = workspace.origin.params, refit_seed(workspace.cell, number)
-    training = Training(workspace.model(params, seed), workspace.recipe(params, seed), workspace.lesson(params))
-    while not training.over:
-        training.advance()
-    return training.model
+    model = workspace.model(params, seed)
+    fit(model, workspace.recipe(params, seed), workspace.lesson(params))
+    return model
 
 
 def _score(workspace: Workspace, model: Model, params: Params) -> float:

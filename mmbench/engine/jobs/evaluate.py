@@ -5,18 +5,20 @@ truth and runs no plugin's training code; the metrics of plugins score in a proc
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 from mmbench.api.parts import Metric
 from mmbench.api.parts.scores import curve_point, sign
-from mmbench.api.record import Refit, Trial
+from mmbench.api.record import Refit, Trial, winner
 from mmbench.api.space import Params
 from mmbench.api.suite import CorruptionSpec
 from mmbench.engine.data.tables import viewed
 from mmbench.engine.data.view import View
 from mmbench.engine.space import Cell, default_params, refit_seed
+from mmbench.errors import TrainingError, blamed
 from mmbench.plugins import Catalog
 
 if TYPE_CHECKING:
@@ -47,23 +49,20 @@ def fitting_metrics(cell: Cell, catalog: Catalog) -> list[Metric]:
 
 
 def best(trials: Sequence[Trial], direction: str) -> Trial | None:
-    """The best trial that ended well; the earliest of equals."""
-    ended = [trial for trial in trials if trial.status == "ok" and trial.score is not None]
-    better = sign(direction)
-    return min(ended, key=lambda trial: (-better * (trial.score or 0.0), trial.number), default=None)
+    """The first trial of the configuration that won."""
+    return winner(trials, sign=sign(direction))
 
 
 def schedule(cell: Cell, trials: Sequence[Trial], catalog: Catalog, base: Params) -> list[tuple[Role, int, Params]]:
     """Which refits a cell needs: (role, seed number, parameters). The default is refitted too, unless it won. base:
     what a derived cell's configurations have of its parent's."""
-    winner = best(trials, cell.direction)
-    if winner is None:
+    first = best(trials, cell.direction)
+    if first is None:
         return []
-    seeds = range(cell.budget.refit_seeds)
-    wanted: list[tuple[Role, int, Params]] = [("tuned", seed, winner.params) for seed in seeds]
-    if winner.number != 0:
+    wanted: list[tuple[Role, int, Params]] = [("tuned", seed, first.params) for seed in cell.budget.seeds("tuned")]
+    if first.number != 0:
         default = {**base, **default_params(cell, catalog)}
-        wanted += [("default", seed, default) for seed in seeds]
+        wanted += [("default", seed, default) for seed in cell.budget.seeds("default")]
     return wanted
 
 
@@ -101,14 +100,14 @@ def refits(
 
 
 def _tested(workspace: "Workspace", role: Role, number: int, attempt: "Attempt") -> tuple[Refit, Predictions]:
-    cell, fine = workspace.cell, attempt.status == "ok"
+    cell = workspace.cell
     predictions: Predictions = {}
-    if fine:
-        predictions[TEST] = _predict(workspace, attempt.params, attempt.model, None, 0.0)
-        for spec in cell.corruptions if role == "tuned" else ():
-            for severity in spec.severities:
-                damaged = _predict(workspace, attempt.params, attempt.model, spec, severity)
-                predictions[_name(spec, severity)] = damaged
+    if attempt.status == "ok":
+        try:
+            predictions = _predictions(workspace, role, attempt)
+        except TrainingError as error:
+            attempt.end("error", blamed(error))
+    fine = attempt.status == "ok"
     return Refit(
         cell=cell.key,
         role=role,
@@ -124,6 +123,32 @@ def _tested(workspace: "Workspace", role: Role, number: int, attempt: "Attempt")
         seconds=attempt.seconds,
         train_throughput=attempt.fit.throughput if fine else None,
     ), predictions
+
+
+def unlike(cell: Cell, refit: Refit, sent: Collection[str]) -> str | None:
+    """Why a worker can't have sent this refit with predictions of these names, or None. Scores are not its to give."""
+    if refit.role not in get_args(Role) or refit.seed not in cell.budget.seeds(refit.role):
+        return f"a refit {refit.seed} of {refit.role} that it should not do"
+    if refit.metrics or refit.curves or refit.unscored or refit.predictions or refit.weights:
+        return "scores of its own making"
+    damaged = {_name(spec, severity) for spec in cell.corruptions for severity in spec.severities}
+    due = {TEST, *(damaged if refit.role == "tuned" else ())} if refit.status == "ok" else set()
+    return None if due == set(sent) else f"a refit that ended as {refit.status} with predictions {sorted(sent)[:3]}"
+
+
+def _predictions(workspace: "Workspace", role: Role, attempt: "Attempt") -> Predictions:
+    """Of test and its damaged copies, by a model that is built anew and has the weights of the trained one."""
+    from mmbench.engine.learn.evaluation import left_as_it_was, loaded_from
+
+    model, params = attempt.model, attempt.params
+    if workspace.is_trained(params) and not workspace.origin:
+        model = loaded_from(model, workspace.model(params, attempt.seed))
+    with left_as_it_was(model, closely=True) if workspace.is_trained(params) else nullcontext():
+        found = {TEST: _predict(workspace, params, model, None, 0.0)}
+        for spec in workspace.cell.corruptions if role == "tuned" else ():
+            for severity in spec.severities:
+                found[_name(spec, severity)] = _predict(workspace, params, model, spec, severity)
+    return found
 
 
 @dataclass(frozen=True)

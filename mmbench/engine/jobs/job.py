@@ -8,7 +8,7 @@ from typing import Any, TypeAlias, TypeVar
 from mmbench.api.record import Refit, Trial
 from mmbench.api.space import Params
 from mmbench.engine.data.view import View
-from mmbench.engine.space import Cell
+from mmbench.engine.space import Cell, Fold
 from mmbench.plugins import Catalog
 
 
@@ -18,8 +18,8 @@ class LoadData:
 
     dataset: str
     fingerprint: str
-    folds: int | None = None
-    """Into how many its rows are cut."""
+    folds: Fold | None = None
+    """The first of those that its rows are cut into."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,6 +19,7 @@ from mmbench.api.parts import Epoch, Features, Fused
 from mmbench.api.torch_private import Places
 from mmbench.engine import clock
 from mmbench.engine.learn.dropout import Chances
+from mmbench.engine.learn.evaluation import Watch
 from mmbench.engine.learn.likeness import difference, obstacle
 from mmbench.engine.learn.model import CONVOLUTIONS, Batch, Inputs, Model, kernels, put_in
 from mmbench.engine.learn.optimizer import RowUpdater, factors, groups_of, in_order
@@ -195,8 +196,11 @@ class Cohort:
         """Score every living member on validation, keep the best weights, let go of those that end here."""
         lesson, epoch = self.lesson, self._done
         self._shell.eval()
+        watch = Watch(self._rest | {"what learns": self._flat}, closely=epoch == 0)
         with torch.no_grad():
             parts = [self._run(self._predict, (None,), lesson.valid.batch(block)) for block in lesson.valid.blocks()]
+        if changed := watch.changed(self._rest | {"what learns": self._flat}):
+            raise NoCohortError(f"evaluation changes {changed}")
         if epoch == 0:
             self._look_for_traces()
         predictions, rows = torch.cat(parts, dim=1).float().cpu().numpy(), list(self.alive)

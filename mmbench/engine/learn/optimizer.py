@@ -7,7 +7,7 @@ cohort.
 
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import torch
@@ -196,6 +196,10 @@ class RowUpdater:
     def __init__(self, rule: Rule, groups: Mapping[str, Group]) -> None:
         self.rule, self._groups = rule, groups
         self._whole = False
+        optimizer = rule.optimizer
+        self._apart = optimizer.decoupled and optimizer.elementwise and "weight_decay" in rule.settings
+        """Whether decay is a step of its own, so that what decays and what doesn't take the other in one."""
+        self._decaying: list[tuple[Tensor, float]] = []
         self._pieces: dict[Group, list[tuple[slice, torch.Size]]] = {}
         self._views: list[tuple[Group, list[Tensor]]] = []
         self._state: list[dict[str, list[Tensor]]] = []
@@ -204,14 +208,19 @@ class RowUpdater:
     def hold(self, row: Tensor, names: Mapping[str, torch.Size], idle: Collection[str]) -> None:
         """Look at the row where it lies from here on. names: what is in it; idle: what of that never moves."""
         self._pieces, start = {}, 0
+        decaying: dict[float, list[tuple[slice, torch.Size]]] = {}
         for name, shape in names.items():
-            end = start + shape.numel()
-            pieces = self._pieces.setdefault(self._groups[name], []) if name not in idle else []
-            if self.rule.optimizer.elementwise and pieces and pieces[-1][0].stop == start:
-                start = pieces.pop()[0].start
-            flat = self.rule.optimizer.elementwise
-            pieces.append((slice(start, end), torch.Size([end - start]) if flat else shape))
+            end, group = start + shape.numel(), self._groups[name]
+            if self._apart and group.decays and name not in idle:
+                _join(decaying.setdefault(group.factor, []), start, end)
+            group = replace(group, decays=group.decays and not self._apart)
+            pieces = self._pieces.setdefault(group, []) if name not in idle else []
+            if self.rule.optimizer.elementwise:
+                _join(pieces, start, end)
+            else:
+                pieces.append((slice(start, end), shape))
             start = end
+        self._decaying = [(view, factor) for factor, own in decaying.items() for view in _cut(row, own)]
         places = [place for pieces in self._pieces.values() for place, _ in pieces]
         self._whole = places == [slice(0, start)] and self.rule.optimizer.elementwise
         self._views = [(group, [row] if self._whole else _cut(row, pieces)) for group, pieces in self._pieces.items()]
@@ -219,6 +228,8 @@ class RowUpdater:
     def step(self, slopes: Tensor, taken: Tensor, scale: float) -> None:
         """One step in place; `slopes` is the row's gradient, `taken` counts its steps."""
         optimizer = self.rule.optimizer
+        for view, factor in self._decaying:
+            view.mul_(1 - self.rule.settings["lr"] * scale * factor * self.rule.settings["weight_decay"])
         for number, (group, parameters) in enumerate(self._views):
             if number == len(self._state):
                 each = [optimizer.state(parameter, self.rule.settings) for parameter in parameters]
@@ -231,7 +242,14 @@ class RowUpdater:
 
     def forget(self) -> None:
         """Let go of the row and of its state."""
-        self._views, self._state, self._told = [], [], []
+        self._views, self._state, self._told, self._decaying = [], [], [], []
+
+
+def _join(pieces: list[tuple[slice, torch.Size]], start: int, end: int) -> None:
+    """Add what lies there as a vector, to the last one if it ends where this begins."""
+    if pieces and pieces[-1][0].stop == start:
+        start = pieces.pop()[0].start
+    pieces.append((slice(start, end), torch.Size([end - start])))
 
 
 def _cut(row: Tensor, pieces: Sequence[tuple[slice, torch.Size]]) -> list[Tensor]:

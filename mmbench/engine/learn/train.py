@@ -18,6 +18,7 @@ from torch import Tensor
 from mmbench.api.parts import Epoch, Features, Fused, gather
 from mmbench.api.parts.scores import sign
 from mmbench.engine import clock
+from mmbench.engine.learn.evaluation import left_as_it_was
 from mmbench.engine.learn.model import BLOCK, Batch, Inputs, Model, kernels, predict
 from mmbench.engine.learn.optimizer import Rule, Updater, groups_of
 from mmbench.errors import TrainingError
@@ -111,14 +112,17 @@ class Training:
     def advance(self) -> None:
         """Train one epoch and score it.
 
-        Raises TrainingError if the loss or a prediction is not finite, TimeUpError when the seconds are spent.
+        Raises TrainingError if the loss or a prediction is not finite or validation changes the model, TimeUpError when
+        the seconds are spent.
         """
         started = clock.seconds()
         with self._randomness, kernels(self.model):
             loss = self._epoch(started)
             self.fit.train_seconds += clock.seconds() - started
             self.fit.rows += self.lesson.train.n
-            score = judge(predict(self.model, self.lesson.valid, pool=POOL), self.lesson, self._done)
+            with left_as_it_was(self.model, closely=self._done == 0):
+                predictions = predict(self.model, self.lesson.valid, pool=POOL)
+            score = judge(predictions, self.lesson, self._done)
             if self.fit.add(score, sign=self.lesson.sign):
                 self._best = _copy(self.model)
             tell(self.model, Epoch(self._done - 1, self.recipe.epochs, {"loss": loss, "score": score}))

@@ -18,7 +18,9 @@ def features(cell: Cell, modality: str, encoder: str, catalog: Catalog, cache: P
     """Where the features of an encoder's default preparation are kept."""
     dataset, part = catalog.datasets[cell.task.dataset], catalog.encoders[encoder]
     table = planned(View.of(cell), dataset, cache)
-    return Prepared(table, modality, part, defaults(part.space, "prepare"), cache, encoder_code(cell, encoder)).folder
+    return Prepared(
+        table, modality, part, defaults(part.space, "prepare"), cache, encoder_code(cell, encoder)
+    ).stored.folder
 
 
 def parts_of(job: Job, catalog: Catalog) -> list[tuple[str, str]]:

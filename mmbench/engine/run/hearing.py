@@ -25,7 +25,7 @@ from mmbench.engine.executors.messages import (
     UnitsCounted,
 )
 from mmbench.engine.executors.wire import GarbledError
-from mmbench.engine.jobs.evaluate import Judge, Referee
+from mmbench.engine.jobs.evaluate import Judge, Referee, unlike
 from mmbench.engine.jobs.job import Assist, Job, LoadData, Measure, Origin, Prepare, Search
 from mmbench.engine.outcome import Progressing
 from mmbench.engine.run.charging import blame, give_up
@@ -140,6 +140,8 @@ class Hearing:
         """What a search says. Raises GarbledError if it can't be true."""
         match message:
             case TrialsBegun(trials):
+                if beyond := [number for number, _ in trials if not 0 <= number < state.cell.budget.trials]:
+                    raise GarbledError(f"it began a trial {beyond[0]} of {state.cell.budget.trials}")
                 state.begin(trials, len(trials))
             case RefitsBegun(together):
                 state.begin((), together)
@@ -154,7 +156,7 @@ class Hearing:
             case RefitEnded(refit, sent, weights):
                 referee = self.referees[state.cell.task.name]
                 predictions = self._received(sent)
-                self._check_refit(state, refit)
+                self._check_refit(state, refit, predictions)
                 if any(len(array) != len(referee.truth) for array in predictions.values() if array.ndim):
                     raise GarbledError(f"it sent predictions for other than the {len(referee.truth)} rows of test")
                 state.rest()
@@ -174,10 +176,12 @@ class Hearing:
         if trial.cell != state.cell.key or trial.number not in state.owed:
             raise GarbledError(f"it sent a trial {trial.number} that it had not begun")
 
-    def _check_refit(self, state: Progressing, refit: Refit) -> None:
+    def _check_refit(self, state: Progressing, refit: Refit, predictions: "Mapping[str, np.ndarray[Any, Any]]") -> None:
         known = {(one.role, one.seed) for one in state.refits}
         if refit.cell != state.cell.key or (refit.role, refit.seed) in known:
             raise GarbledError(f"it sent a refit {refit.seed} of {refit.role} that it should not do")
+        if what := unlike(state.cell, refit, predictions):
+            raise GarbledError(f"it sent {what}")
 
     def ended(self, running: Running, end: End) -> Iterator[Event]:
         """A worker is gone: its job is done, tried again, or charged."""

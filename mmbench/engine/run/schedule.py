@@ -1,6 +1,7 @@
 """Orders the jobs: data first, then features, then first trials, then the searches, the longest first."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from mmbench.engine.data.shelf import Hold
@@ -23,6 +24,8 @@ class Schedule:
         """Long preparations at work, and with how many more workers each could share its units."""
         self.derived: dict[str, list[Cell]] = {}
         """Cells whose search begins when that of their parent is over, by the parent's key."""
+        self._preparing: dict[Path, Prepare] = {}
+        """By where the features are kept: cells whose views have theirs in common wait for one."""
         self.holds: list[Hold] = []
         """Keep the run's own features in the store until it ends."""
 
@@ -32,16 +35,18 @@ class Schedule:
     def add_search(self, cell: Cell) -> None:
         """A cell's first trials, and before them the data and features that it needs; or its search, if its first
         trials were done before."""
-        load = LoadData(cell.task.dataset, cell.fingerprint, cell.fold.of if cell.fold else None)
+        load = _load(cell)
         self.waiting.setdefault(load, set())
         needs: set[Job] = {load}
         for modality, encoders in cell.encoders.items():
             for encoder in encoders:
-                new = Prepare(cell, modality, encoder)
-                job = next((j for j in self.waiting if isinstance(j, Prepare) and same(j, new)), new)
-                if job is new:
-                    self.add(job, {load})
-                    self.holds.append(Hold(features(cell, modality, encoder, self.catalog, self.cache)))
+                folder = features(cell, modality, encoder, self.catalog, self.cache)
+                job = self._preparing.get(folder)
+                if job is None or job not in self.waiting:
+                    job = self._preparing[folder] = Prepare(cell, modality, encoder)
+                    self.add(job, set())
+                    self.holds.append(Hold(folder))
+                self.waiting[job].add(load)  # of the whole data set, or of each of its folds
                 needs.add(job)
         self.add(Search(cell, scout=cell.key not in self.expected), needs)
 
@@ -57,7 +62,7 @@ class Schedule:
             self.expected[cell.key] = 0.0
             needs: set[Job] = set()
             if load:
-                data = LoadData(cell.task.dataset, cell.fingerprint, cell.fold.of if cell.fold else None)
+                data = _load(cell)
                 self.waiting.setdefault(data, set())
                 needs = {data}
             self.add(Search(cell), needs)
@@ -105,3 +110,8 @@ class Schedule:
     def again(self, job: Job) -> None:
         """It is to be done once more, before all others."""
         self.waiting = {job: set(), **self.waiting}
+
+
+def _load(cell: Cell) -> LoadData:
+    """The job that makes the cell's data ready."""
+    return LoadData(cell.task.dataset, cell.fingerprint, replace(cell.fold, number=1) if cell.fold else None)

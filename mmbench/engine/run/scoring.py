@@ -1,17 +1,15 @@
 """Has refits scored: by mmbench's own metrics here, by those of others in a process of their own.
 
 A metric of somebody else may hang, end its process, crash it or take all memory. It is then said to have no score, and
-why, and the run continues with a fresh process. Used by runner and hearing; the referee asks for scores.
+why, and the run continues with a fresh process. Used by runner and hearing, where the referee asks for scores, and by
+whoever scores again what is stored: `verify`, and boards for their intervals (`apart`).
 """
 
 import multiprocessing
 import os
 import pickle
-import signal
-import sys
-import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
@@ -21,20 +19,18 @@ from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 import msgspec
 
-from mmbench import plugins
-from mmbench.api.executor import End, Ending, Send, exited
+from mmbench.api.executor import End, Ending, Send
 from mmbench.api.parts import Metric
-from mmbench.api.parts.scores import FAILED, scored
+from mmbench.api.parts.scores import FAILED, UNDEFINED, quiet, read_only, reason, scored
 from mmbench.engine import clock
 from mmbench.engine.executors.endings import sentence
-from mmbench.engine.executors.local import PATIENCE, SERVER_GONE
+from mmbench.engine.executors.processes import METHOD, end_of, exit_code, start
 from mmbench.engine.executors.starting import starting
 from mmbench.engine.executors.wire import Frames, GarbledError, read
-from mmbench.engine.executors.worker import main
 from mmbench.engine.jobs.evaluate import Score
 from mmbench.engine.run.charging import ATTEMPTS
-from mmbench.errors import MMBenchError
-from mmbench.plugins import Catalog, Needed, needed
+from mmbench.errors import TrainingError, UndefinedError
+from mmbench.plugins import Catalog, Needed, Shelf, needed
 
 if TYPE_CHECKING:
     import numpy as np
@@ -43,7 +39,10 @@ if TYPE_CHECKING:
 
 START = 300.0  # seconds in which the process must be there: it imports the metrics' plugins
 LOOK = 0.5
-_ANSWER = msgspec.json.Decoder(tuple[str, float | str])
+AGAIN = 300.0  # seconds for each call where what is stored is scored again
+Answer: TypeAlias = float | str | bytes | None
+_ANSWER = msgspec.msgpack.Decoder(tuple[str, str, float | bytes | None])
+"""The metric, why it has no answer, and its answer."""
 
 
 @dataclass(frozen=True)
@@ -56,18 +55,47 @@ class Scorer:
     def __call__(self, send: Send) -> None:
         with suppress(OSError):  # where memory runs out the kernel is to end this process, and not the run
             Path("/proc/self/oom_score_adj").write_text("1000")
-        catalog, pid = plugins.load(self.needed.sources, self.needed.installed), os.getpid()
+        catalog, pid = self.needed.load(), os.getpid()
         send(b"")
         while True:
             try:
-                names, truth, prediction = pickle.loads(self.requests.recv_bytes())  # noqa: S301  the run has sent it
+                what, names, given = pickle.loads(self.requests.recv_bytes())  # noqa: S301  the run has sent it
             except EOFError:
                 return
             for name in names:
-                found = scored(catalog.metrics[name], truth, prediction)
+                found = ASKED[what](catalog.metrics[name], *given)
                 if os.getpid() != pid:  # the metric has forked, and this is the copy
                     os._exit(1)
-                send(msgspec.json.encode((name, found)))
+                why = found if isinstance(found, str) else ""
+                send(msgspec.msgpack.encode((name, why, None if why else found)))
+
+
+def _resampled(metric: Metric, truth: "Array", prediction: "Array", rows: "Array") -> bytes | str:
+    """The score of each resample as float64, or why there are none."""
+    import numpy as np
+
+    try:
+        with quiet():
+            found = np.asarray(metric.resampled(read_only(truth), read_only(prediction), read_only(rows)), np.float64)
+        return found.tobytes()
+    except (Exception, SystemExit) as error:  # anyone's code
+        return reason(error)
+
+
+def _right(metric: Metric, truth: "Array", prediction: "Array") -> bytes | str | None:
+    import numpy as np
+
+    try:
+        with quiet():
+            found = metric.right(read_only(truth), read_only(prediction))
+        return None if found is None else np.asarray(found, np.float64).tobytes()
+    except (Exception, SystemExit) as error:  # anyone's code
+        return reason(error)
+
+
+KINDS: dict[str, tuple[type, ...]] = {"score": (float, int), "resampled": (bytes,), "right": (bytes, type(None))}
+"""What may be answered, beside why there is no answer."""
+ASKED: dict[str, Callable[..., Answer]] = {"score": scored, "resampled": _resampled, "right": _right}
 
 
 @dataclass(eq=False)
@@ -111,15 +139,24 @@ class Scoring:
     def score(self, metrics: Sequence[Metric], truth: "Array", prediction: "Array", limit: float) -> dict[str, Score]:
         """{metric: its score, or why it has none}; each of the others may take `limit` seconds."""
         own = [metric for metric in metrics if metric.name not in self._foreign]
-        found = {metric.name: scored(metric, truth, prediction) for metric in own}
-        found |= {metric.name: self._hung[metric.name] for metric in metrics if metric.name in self._hung}
-        waiting, lost = [metric.name for metric in metrics if metric.name not in found], Counter[str]()
+        found: dict[str, Score] = {metric.name: scored(metric, truth, prediction) for metric in own}
+        others = [metric.name for metric in metrics if metric.name in self._foreign]
+        answers = self.ask("score", others, (truth, prediction), limit).items()
+        return found | {
+            name: said if isinstance(said, str) else float(said)  # type: ignore[arg-type]
+            for name, said in answers
+        }
+
+    def ask(self, what: str, names: Sequence[str], given: Sequence[Any], limit: float) -> dict[str, Answer]:
+        """{metric: what it answers, or in words why it doesn't}; each may take `limit` seconds."""
+        found: dict[str, Answer] = {name: self._hung[name] for name in names if name in self._hung}
+        waiting, lost = [name for name in names if name not in found], Counter[str]()
         while waiting:
             try:
                 running = self._running or self._start()
-                running.requests.send_bytes(pickle.dumps((waiting, truth, prediction), protocol=5))
+                running.requests.send_bytes(pickle.dumps((what, waiting, given), protocol=5))
                 while waiting:
-                    found[waiting[0]] = self._answer(running, waiting[0], limit)
+                    found[waiting[0]] = self._answer(running, waiting[0], limit, KINDS[what])
                     del waiting[0]
             except (EndedError, OSError) as error:
                 ended = error if isinstance(error, EndedError) else EndedError(self._end())
@@ -131,39 +168,32 @@ class Scoring:
 
     def _start(self) -> Running:
         """Begin the process. Raises MMBenchError if the machine lets none start."""
-        context: Any = multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn")
+        context: Any = multiprocessing.get_context(METHOD)
         own = needed(self._catalog, [("metric", name) for name in self._foreign])
-        for attempt in range(ATTEMPTS):
-            with starting():
-                (inward, requests), (answers, outward) = context.Pipe(duplex=False), context.Pipe(duplex=False)
-            arguments = (Scorer(own, inward), self._environ, outward)
-            process = context.Process(target=main, args=arguments, daemon=True)
-            try:
-                with starting():
-                    process.start()
-            except (EOFError, ConnectionError):  # the server that it is forked from was killed this very moment
-                requests.close()
-                answers.close()
-                if attempt == ATTEMPTS - 1:
-                    raise MMBenchError("no process for metrics can be started; type: mmbench doctor") from None
-                time.sleep(0.1)
-                continue
-            finally:
-                inward.close()
-                outward.close()
-            self._running = Running(process, requests, answers)
-            self._next(self._running, START)
-            return self._running
-        raise AssertionError("the last try returns or raises")
+        with starting():
+            inward, requests = context.Pipe(duplex=False)
+        try:
+            process, answers = start(context, Scorer(own, inward), self._environ, what="no process for metrics")
+        except BaseException:
+            requests.close()
+            raise
+        finally:
+            inward.close()
+        self._running = Running(process, requests, answers)
+        self._next(self._running, START)
+        return self._running
 
-    def _answer(self, running: Running, name: str, limit: float) -> Score:
+    def _answer(self, running: Running, name: str, limit: float, kinds: tuple[type, ...]) -> Answer:
         content = self._next(running, limit, name)
         try:
-            said, found = _ANSWER.decode(content)
+            said, why, value = _ANSWER.decode(content)
         except (msgspec.MsgspecError, ValueError) as error:
             raise EndedError(self._unruly(str(error))) from error
         if said != name:
             raise EndedError(self._unruly(f"a score of {said!r}"))
+        found: Answer = why or value
+        if not isinstance(found, (str, *kinds)):
+            raise EndedError(self._unruly(f"{type(found).__name__} in place of a score"))
         return found
 
     def _next(self, running: Running, limit: float, name: str = "") -> bytes:
@@ -199,18 +229,11 @@ class Scoring:
         """How the process, which is gone, has ended."""
         if self._running is None:
             return End(Ending.LOST)
-        process = self._running.process
-        process.join(PATIENCE)
-        code = process.exitcode
-        if code == SERVER_GONE:
-            with suppress(ProcessLookupError):
-                os.kill(process.pid or 0, signal.SIGKILL)
+        code = exit_code(self._running.process)
         self._stop()
         if code is None:
             return End(Ending.UNRULY, detail="it closed the pipe of its scores, and went on")
-        if code == SERVER_GONE:
-            return End(Ending.LOST, detail="the server that it was forked from was killed")
-        return exited(code) if code else End(Ending.EXITED, code=0)
+        return end_of(code) if code else End(Ending.EXITED, code=0)
 
     def _stop(self) -> None:
         if self._running is not None:
@@ -219,3 +242,43 @@ class Scoring:
             self._running.requests.close()
             self._running.answers.close()
             self._running = None
+
+
+class Apart(Metric):
+    """A plugin's metric that scores in a process of its own; what it says of itself is as it was."""
+
+    def __init__(self, metric: Metric, scoring: Scoring) -> None:
+        self.metric, self._scoring = metric, scoring
+        vars(self).update({name: getattr(metric, name) for name in TOLD})
+
+    def score(self, truth: "Array", prediction: "Array") -> float:
+        return float(self._ask("score", truth, prediction))
+
+    def resampled(self, truth: "Array", prediction: "Array", rows: "Array") -> "Array":
+        import numpy as np
+
+        return np.frombuffer(self._ask("resampled", truth, prediction, rows), np.float64)
+
+    def right(self, truth: "Array", prediction: "Array") -> "Array | None":
+        import numpy as np
+
+        found = self._ask("right", truth, prediction)
+        return None if found is None else np.frombuffer(found, np.float64)
+
+    def _ask(self, what: str, *given: "Array") -> Any:
+        """Its answer. Raises UndefinedError or TrainingError, with its reason, if it has none."""
+        found = self._scoring.ask(what, [self.name], given, AGAIN)[self.name]
+        if isinstance(found, str):
+            how, _, why = found.partition(": ")
+            raise (UndefinedError if how == UNDEFINED else TrainingError)(why)
+        return found
+
+
+TOLD = ("name", "targets", "direction", "share", "column", "interval", "short", "source", "space", "libraries")
+
+
+def apart(catalog: Catalog) -> Shelf[Metric]:
+    """The metrics, those of plugins each in a process that they share, which begins when one of them is asked."""
+    scoring, shelf = Scoring(catalog, os.environ), catalog.metrics
+    own = {name: metric if shelf.origins[name].is_own else Apart(metric, scoring) for name, metric in shelf.items()}
+    return Shelf(shelf.role, own, shelf.origins)

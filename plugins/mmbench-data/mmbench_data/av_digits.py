@@ -46,6 +46,7 @@ class AvDigits(Dataset):
     name = "av_digits"
     columns = {"image": "image", "audio": "audio"}
     target = Label("digit")
+    groups = "voice"
     licence = "CC BY-SA 3.0 (MNIST pictures); the sounds are made on this machine by espeak-ng (GPL-3.0)"
     source = "https://doi.org/10.1109/5.726791"
     citation = (
@@ -58,7 +59,7 @@ class AvDigits(Dataset):
 
     def load(self, cache: Path) -> "DatasetDict":
         import numpy as np
-        from datasets import Audio, ClassLabel, Image
+        from datasets import Audio, ClassLabel, Image, Value
 
         folder = for_this_machine(ESPEAK).extract("espeakng_loader/") / "espeakng_loader"
         voices = sorted(path.name for path in (folder / "espeak-ng-data" / "voices" / "!v").iterdir())
@@ -71,9 +72,19 @@ class AvDigits(Dataset):
         ]
         pictures = [_picture(pixels, generator) for pixels in _handwritten(digits, generator)]
         sounds = [_sound(word, generator) for word in _speak(folder, lines)]
-        columns: dict[str, list[Any]] = {"image": pictures, "audio": sounds, "digit": digits}
-        features = {"image": Image(), "audio": Audio(decode=False), "digit": ClassLabel(names=list(WORDS))}
-        return tables(columns, by_group([voice for voice, _ in said]), features)
+        columns: dict[str, list[Any]] = {
+            "image": pictures,
+            "audio": sounds,
+            "digit": digits,
+            "voice": [voice for voice, _ in said],
+        }
+        features = {
+            "image": Image(),
+            "audio": Audio(decode=False),
+            "digit": ClassLabel(names=list(WORDS)),
+            "voice": Value("string"),
+        }
+        return tables(columns, by_group(columns["voice"]), features)
 
 
 def _handwritten(digits: list[int], generator: "np.random.Generator") -> "list[Array]":

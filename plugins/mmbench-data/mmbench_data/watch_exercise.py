@@ -28,6 +28,7 @@ class WatchExercise(Dataset):
     name = "watch_exercise"
     columns = {"accelerometer": "series", "gyroscope": "series"}
     target = Label("exercise")
+    groups = "person"
     version = "2"
     licence = "BSD-3-Clause"
     source = "arXiv:1802.01489"
@@ -44,8 +45,7 @@ class WatchExercise(Dataset):
         from datasets import ClassLabel, List, Value
 
         data = load_npy(SEGLEARN.read("seglearn/data/watch_dataset.npy"))
-        columns: dict[str, list[Any]] = {"accelerometer": [], "gyroscope": [], "exercise": []}
-        people: list[int] = []
+        columns: dict[str, list[Any]] = {"accelerometer": [], "gyroscope": [], "exercise": [], "person": []}
         for recording, exercise, person in zip(data["X"], data["y"], data["subject"], strict=True):
             steps = recording.astype("float32")
             for start in range(0, len(steps) - WINDOW + 1, WINDOW):
@@ -53,10 +53,11 @@ class WatchExercise(Dataset):
                 columns["accelerometer"].append(window[:, :3])
                 columns["gyroscope"].append(window[:, 3:])
                 columns["exercise"].append(int(exercise))
-                people.append(int(person))
+                columns["person"].append(int(person))
         features = {
             "accelerometer": List(List(Value("float32"))),
             "gyroscope": List(List(Value("float32"))),
             "exercise": ClassLabel(names=list(data["y_labels"])),
+            "person": Value("int64"),
         }
-        return tables(columns, by_group(people, order=PEOPLE), features)
+        return tables(columns, by_group(columns["person"], order=PEOPLE), features)

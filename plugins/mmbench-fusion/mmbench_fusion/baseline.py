@@ -14,8 +14,16 @@ MATCH = "predicts a target from one row, and a match is a question about two"
 TEXT = "predicts classes and numbers, and writes no text"
 
 
-def _misfit(task: mb.Task) -> str | None:
-    return {"match": MATCH, "text": TEXT}.get(task.target.type)
+GUESSES = {"label": "", "labels": "", "number": "", "text": "", "match": MATCH}
+"""What a guess can be made of, and why not."""
+LEARNS = GUESSES | {"text": TEXT}
+
+
+def _misfit(task: mb.Task, reasons: Mapping[str, str] = LEARNS) -> str | None:
+    """Why the target can't be predicted. Its type tells what y means: of an unknown one nothing is guessed."""
+    known = ", ".join(name for name, reason in reasons.items() if not reason)
+    unknown = f"predicts {known}; what a {task.target.type} is it can't know, unless its target says what it is `like`"
+    return reasons.get(task.target.form, unknown) or None
 
 
 class Majority(mb.Fusion):
@@ -32,7 +40,7 @@ class Majority(mb.Fusion):
     libraries = ("sklearn.linear_model", "sklearn.ensemble")
 
     def supports(self, task: mb.Task) -> str | None:
-        return MATCH if task.target.type == "match" else None
+        return _misfit(task, GUESSES)
 
     def build(self, inputs: Mapping[str, mb.FeatureSpec], width: int, params: Params) -> Any:
         from mmbench_fusion.modules import baseline

@@ -38,6 +38,8 @@ class OgmGe(mb.Objective):
             return "compares how well each modality alone tells the target, and no side alone tells a match"
         if task.target.type == "text":
             return "asks a linear layer of each modality for the target, and none writes a text"
+        if task.target.form not in ("label", "labels", "number"):
+            return f"knows how likely a label, labels or a number are, not a {task.target.type}"
         return _needs_two(task)
 
     def build(self, inputs: Mapping[str, mb.FeatureSpec], outputs: int, params: Params) -> Any:

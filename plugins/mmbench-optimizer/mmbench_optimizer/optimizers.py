@@ -43,6 +43,7 @@ class AdamW(_Moments):
     name = "adamw"
     source = "arXiv:1711.05101"
     usual = True
+    decoupled = True
     space = {
         "lr": mb.Float(3e-4, 1e-2, log=True, default=2e-3, within=LR),
         "weight_decay": mb.Float(1e-5, 0.3, log=True, default=1e-2, within=DECAY),

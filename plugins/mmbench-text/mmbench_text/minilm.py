@@ -39,6 +39,7 @@ class MiniLM(mb.Encoder):
 
     name = "minilm"
     kind = "text"
+    frozen = True
     carriers = (WEIGHTS,)
     source = "https://arxiv.org/abs/2002.10957"
     space = {

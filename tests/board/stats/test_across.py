@@ -52,8 +52,11 @@ def test_the_diagram_in_words() -> None:
     found = told_apart([row(f"{t}", f"c{i}", float(-i)) for t in range(20) for i in range(5)])
     assert found is not None
     assert found["groups"] == [["c0", "c1"], ["c1", "c2"], ["c2", "c3"], ["c3", "c4"]]
+    assert found["best"] == ["c0", "c1"]
+    assert found["from_best"] < found["critical_difference"]
     lines = figures.told(found)
     assert "p < .001" in lines[0]
+    assert "With 95% confidence the best over tasks like these is within" in lines[0]
     assert lines[1:] == [f"{i + 1}. not told apart: c{i}, c{i + 1}" for i in range(4)]
     few = told_apart(BOARD)
     assert few is not None

@@ -44,6 +44,23 @@ def test_the_groups_are_the_bars_of_the_diagram() -> None:
     assert friedman.Places((1.5, 1.5), 1.0, 2.0).groups() == [(0, 1)]
 
 
+def test_the_set_of_the_best_is_what_dunnetts_one_sided_value_leaves() -> None:
+    """Dunnett (1955), table 1a: 2.16 for four groups with endless degrees of freedom against one control."""
+    assert friedman._lead(5) == pytest.approx(2.16, abs=0.005)
+    assert friedman._lead(2) == pytest.approx(scipy.stats.norm.ppf(0.95), abs=1e-3)
+    found = friedman.compare(friedman.places(AUC))
+    assert found is not None
+    assert found.from_best == pytest.approx(2.062 * (4 * 5 / (6 * 14)) ** 0.5, abs=0.002)
+    assert found.best() == (3, 1, 2)
+
+
+def test_the_set_of_the_best_holds_it_95_times_in_100() -> None:
+    """Of equals, any one is a best one; with six tasks, each errs by chance of its ranks alone."""
+    draw = np.random.default_rng(0)
+    found = [friedman.compare(friedman.places(draw.normal(size=(6, 8)))) for _ in range(400)]
+    assert 0.01 < np.mean([0 not in places.best() for places in found if places is not None]) < 0.075
+
+
 def test_it_rejects_5_times_in_100_where_all_are_alike() -> None:
     draw = np.random.default_rng(0)
     found = [friedman.compare(friedman.places(draw.normal(size=(6, 5)))) for _ in range(400)]

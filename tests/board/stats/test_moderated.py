@@ -9,7 +9,7 @@ from hypothesis import strategies as some
 
 from mmbench.board.stats import resampling as stats
 from mmbench.board.stats.family import Family
-from mmbench.board.stats.moderated import FEWEST, PRIOR, moderated
+from mmbench.board.stats.moderated import FEWEST, PRIOR, far_seed, moderated
 from mmbench.board.stats.resampling import Draws
 from tests.board.stats.test_resampling import Share, drawn
 
@@ -114,7 +114,7 @@ def test_the_metrics_scale_changes_nothing(scale: float) -> None:
 
 
 def test_with_two_seeds_what_is_far_apart_is_told_apart() -> None:
-    """Ten contenders at .80 or so and one that guesses: with a t of one degree of freedom all would share a rank."""
+    """Ten contenders at .80 or so and one that guesses: by a t of one degree of freedom no pair is told apart."""
     draw = np.random.default_rng(0)
     shares = [0.1, *(0.8 + draw.normal(0, 0.02) for _ in range(10))]
     ease = draw.random(300)
@@ -123,11 +123,33 @@ def test_with_two_seeds_what_is_far_apart_is_told_apart() -> None:
     for share in shares:
         hits = [(0.5 * (ease + draw.random(300)) < share + draw.normal(0, 0.02)).astype(float) for _ in range(2)]
         alone.append(stats.draw(Share(), ease, hits, rows, scores=[float(own.mean()) for own in hits]))
-    assert len(set(ranks(alone).values())) == 1
-    found = ranks([draws for draws in moderated(alone) if draws is not None])
-    assert found["0"] == 11
+    assert _of_pair(alone) > 0.05
+    assert _of_pair([draws for draws in moderated(alone) if draws is not None]) < 0.05
 
 
-def ranks(board: list[Draws]) -> dict[str, int]:
+def _of_pair(board: list[Draws]) -> float:
+    """The corrected p of the best against the first."""
     names = sorted(map(str, range(len(board))), key=lambda name: -board[int(name)].mean)
-    return Family(names, lambda a, b: stats.difference(board[int(a)], board[int(b)]).p).ranks()
+    return Family(names, lambda a, b: stats.difference(board[int(a)], board[int(b)]).p).p(names[0], "0")
+
+
+def test_a_seed_that_collapsed_lies_far_from_its_others() -> None:
+    others: list[Draws | None] = [*scattering(4), None]
+
+    def place(*levels: float) -> int | None:
+        draw = np.random.default_rng(3)
+        values = [draw.normal(level, 1, 100) for level in levels]
+        return far_seed([float(value.mean()) for value in values], drawn(values, ROWS), others)
+
+    assert place(0.0, -3.0, 0.0) == 1
+    assert place(0.0, 0.0, 3.0) == 2
+    assert place(0.0, 0.0, 0.0) is None
+    assert place(0.0, -3.0, -3.0) == 0, "far above is far, too"
+    assert place(0.0, -3.0) is None, "of two nobody knows which it is"
+
+
+def test_without_a_yardstick_no_seed_is_far() -> None:
+    draw = np.random.default_rng(3)
+    values = [draw.normal(level, 1, 100) for level in (0.0, -3.0, 0.0)]
+    scores = [float(value.mean()) for value in values]
+    assert far_seed(scores, drawn(values, ROWS), [*scattering(2), settled(), None]) is None

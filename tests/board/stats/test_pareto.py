@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,6 +17,34 @@ def test_on_the_front_are_those_that_no_other_beats(points: list[tuple[float, fl
         return any(a >= score and b <= cost and (a, b) != (score, cost) for a, b in points)
 
     assert pareto.front(points) == [not beaten(*point) for point in points]
+
+
+def test_costs_within_their_noise_are_equal() -> None:
+    """Then the better score counts: it is on the front alone, whichever happened to be measured as the cheaper."""
+    points = [(0.8, 1.00), (0.9, 1.04), (0.7, 0.9)]
+    assert pareto.front(points) == [True, True, True]
+    assert pareto.front(points, [0.02, 0.03, 0.01]) == [False, True, True]
+    assert pareto.front([(0.9, 1.0), (0.9, 1.01)], [0.01, 0.01]) == [True, True]
+    assert pareto.front([(0.9, 1.0), (0.9, 1.01)]) == [True, False]
+
+
+def test_the_noise_is_what_was_measured_and_at_least_that_between_processes() -> None:
+    calm, loud = row("a", 0.5, 2.0), row("b", 0.5, 2.0)
+    calm["cost"]["spread"], loud["cost"]["spread"] = {"latency_ms_p50": 0.001}, {"latency_ms_p50": 0.2}
+    assert pareto.noise(calm, "latency_ms_p50") == pytest.approx(2.0 * pareto.BETWEEN / 2)
+    assert pareto.noise(loud, "latency_ms_p50") == pytest.approx(0.4)
+    for odd in (None, "wide", {"latency_ms_p50": "wide"}, {"latency_ms_p50": float("nan")}):
+        loud["cost"]["spread"] = odd
+        assert pareto.noise(loud, "latency_ms_p50") == 0.0
+
+
+def test_the_cheapest_is_the_first_of_equals() -> None:
+    rows = [row("a", 0.9, 1.04), row("b", 0.8, 1.0), row("c", 0.7, 1.3), row("d", 0.7, None)]
+    assert (pareto.cheapest(rows, "latency_ms_p50") or {})["contender"] == "b"
+    for own in rows:
+        own["cost"]["spread"] = {"latency_ms_p50": 0.001}
+    assert (pareto.cheapest(rows, "latency_ms_p50") or {})["contender"] == "a", "no dearer by more than the noise"
+    assert pareto.cheapest(rows[3:], "latency_ms_p50") is None
 
 
 def row(contender: str, score: float, cost: Any, *, direction: str = "max", rank: int | None = 1) -> dict[str, Any]:

@@ -195,3 +195,50 @@ def test_few_items_tell_nothing(items: int, known: bool) -> None:
         return
     with pytest.raises(stats.UnsureError, match="fewer than 6 test rows"):
         drawn([values], stats.item_rows(items))
+
+
+def test_the_errors_of_two_means_go_together_by_their_items_alone() -> None:
+    """The covariance gives each difference the variance that its own test has."""
+    draw = np.random.default_rng(4)
+    found: list[stats.Draws | None] = [drawn(own, ROWS) for own in world(draw, seeds=3, spread=0.05, contenders=3)]
+    matrix = stats.covariance([*found, None])
+    items = np.array([own.values for own in found if own is not None])
+    assert matrix[0, 1] == pytest.approx(np.cov(items[0], items[1], bias=True)[0, 1] * ITEMS / (ITEMS - 1))
+    assert not matrix[3].any()
+    for a, b in ((0, 1), (1, 2)):
+        one, other = found[a], found[b]
+        assert one is not None
+        assert other is not None
+        variance = matrix[a, a] + matrix[b, b] - 2 * matrix[a, b]
+        apart = stats.difference(one, other)
+        assert one.mean - other.mean == pytest.approx(apart.mean)
+        items_apart = float((one.values - other.values).var()) * ITEMS / (ITEMS - 1)
+        chance = one.spread.chance + other.spread.chance
+        assert variance == pytest.approx(items_apart - chance + one.spread.seeds + other.spread.seeds)
+
+
+def test_a_resample_that_one_lacks_tells_nothing_of_it() -> None:
+    draw = np.random.default_rng(4)
+    one, other = (drawn(own, ROWS) for own in world(draw, seeds=1, spread=0.0, contenders=2))
+    some = replace(other, values=np.where(draw.random(len(other.values)) < 0.2, np.nan, other.values))
+    whole, partly = stats.covariance([one, other]), stats.covariance([one, some])
+    assert np.isfinite(partly).all()
+    assert partly[0, 1] == pytest.approx(whole[0, 1], rel=0.2)
+
+
+def test_training_sets_widen_what_items_say_of_a_score_and_of_a_difference() -> None:
+    draw = np.random.default_rng(4)
+    one, other = world(draw, seeds=1, spread=0.0, contenders=2)
+
+    def made(training: float) -> list[stats.Draws]:
+        zeros = np.zeros(ITEMS)
+        return [
+            stats.draw(Mean(), zeros, own, ROWS, scores=[float(own[0].mean())], training=training)
+            for own in (one, other)
+        ]
+
+    plain, folds = made(0.0), made(0.3)
+    assert [own.spread.total for own in folds] == pytest.approx([1.3 * own.spread.total for own in plain])
+    assert stats.covariance([*folds]) == pytest.approx(1.3 * stats.covariance([*plain]))
+    apart, wider = stats.difference(*plain), stats.difference(*folds)
+    assert wider.high - wider.low == pytest.approx(1.3**0.5 * (apart.high - apart.low))

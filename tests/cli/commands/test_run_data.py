@@ -166,6 +166,7 @@ def test_warnings_stand_on_every_board_and_in_prepare_and_info(tmp_path: Path, r
     assert run("leak", "verify", "leak").returncode == 0
 
 
+@pytest.mark.slow
 def test_modalities_of_any_name_go_all_the_way(tmp_path: Path, run: Run) -> None:
     """Through a search, two kinds of fusion, an objective, a damaged input, the boards, the site and the verifier."""
     task = """

@@ -51,6 +51,7 @@ Rows = dict[tuple[str, str], dict[str, Any]]
 LACKS = "failed: KeyError: 'no class 2' (scarce.py, line "
 
 
+@pytest.mark.slow
 def test_a_metric_that_fails_on_test_leaves_all_others(rows: Rows) -> None:
     for contender in ("concat", "majority"):
         row = rows["rare0", contender]

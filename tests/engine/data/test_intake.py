@@ -80,6 +80,17 @@ def test_a_file_that_changes_later_changes_no_row(tmp_path: Path, kind: str) -> 
     ]
 
 
+@pytest.mark.parametrize("kind", ["image", "struct", "path"])
+def test_what_a_file_was_called_is_kept_nowhere(tmp_path: Path, kind: str) -> None:
+    """Who tunes may read the rows: a picture of a folder `cats` would say its class, of test too."""
+    (tmp_path / "cats").mkdir()
+    table = tables.materialise(of(tmp_path / "cats", kind=kind), tmp_path / "cache")
+    assert read(table, "test") == GREY["test"]
+    files = [path for path in table.folder.rglob("*") if path.is_file()]
+    assert len(files) > 4
+    assert not [path.name for path in files if b"cats" in path.read_bytes()]
+
+
 def broken(place: Path) -> dict[int, Any]:
     (place / "text.png").write_text("<html>404</html>")
     (place / "cut.png").write_bytes(png(1)[:50])

@@ -13,6 +13,7 @@ from PIL import Image as Pillow
 import mmbench as mb
 from mmbench.api.data import Target
 from mmbench.engine.data import report, tables
+from mmbench.engine.space import Fold
 from mmbench.errors import DataError
 
 Splits = dict[str, dict[str, list[Any]]]
@@ -75,6 +76,22 @@ def test_a_data_set_without_faults_has_no_warnings(tmp_path: Path) -> None:
     assert found["modalities"]["icon"]["distinct"] == 40
     assert report.lines(found)[0] == "rows: train 20, validation 10, test 10"
     assert "icon (image): 40 different values" in report.lines(found)
+
+
+def test_groups_and_times_that_the_own_splits_do_not_keep_are_said(tmp_path: Path) -> None:
+    apart = made(tmp_path / "apart", groups="number", time="number")
+    assert apart.warnings(["icon"]) == []
+    met = made(
+        tmp_path / "met", lambda s: put("test", "number", {0: 3.0, 1: 4.0, 2: 4.0})(s), groups="number", time="number"
+    )
+    said = [
+        "2 of 9 groups ('number') of test are in train too",
+        "17 of 20 train rows are not earlier ('number') than all test rows",
+    ]
+    assert met.warnings(["icon"]) == said
+    assert [f"warning: {text}" for text in said] == report.lines(met.report or {})[-2:]
+    folded = tables.Table(met.dataset, met.folder, fold=Fold(1, 3))
+    assert folded.warnings(["icon"]) == [], "folds keep groups apart"
 
 
 def put(split: str, column: str, rows: dict[int, Any]) -> Callable[[Splits], None]:

@@ -144,6 +144,7 @@ def test_what_a_killed_process_had_done_is_not_done_again(cache: Path, monkeypat
     check(made)
 
 
+@pytest.mark.slow
 def test_a_helper_goes_when_nothing_is_left_and_the_last_unit_is_taken_over(
     cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -21,6 +21,7 @@ class EmojiMatch(Dataset):
     name = "emoji_match"
     columns = {"image": "image", "text": "text"}
     target = Match(left=("image",), right=("text",))
+    stratify = "group"
     licence = LICENCE
     source = "https://openmoji.org"
     citation = CITATION
@@ -35,5 +36,7 @@ class EmojiMatch(Dataset):
         columns: dict[str, list[Any]] = {
             "image": [{"bytes": row.png, "path": None} for row in rows],
             "text": [row.text for row in rows],
+            "group": [row.group for row in rows],
         }
-        return tables(columns, stratified([row.group for row in rows]), {"image": Image(), "text": Value("string")})
+        features = {"image": Image(), "text": Value("string"), "group": Value("string")}
+        return tables(columns, stratified(columns["group"]), features)

@@ -23,6 +23,7 @@ class EmojiName(Dataset):
     name = "emoji_name"
     columns = {"image": "image", "subgroup": "text"}
     target = Text("name")
+    stratify = "group"
     licence = LICENCE
     source = "https://openmoji.org"
     citation = CITATION
@@ -40,6 +41,7 @@ class EmojiName(Dataset):
             "image": [{"bytes": row.png, "path": None} for row in rows],
             "subgroup": [subgroups[row.text] for row in rows],
             "name": [row.text for row in rows],
+            "group": [row.group for row in rows],
         }
-        features = {"image": Image(), "subgroup": Value("string"), "name": Value("string")}
-        return tables(columns, stratified([row.group for row in rows]), features)
+        features = {"image": Image(), **dict.fromkeys(("subgroup", "name", "group"), Value("string"))}
+        return tables(columns, stratified(columns["group"]), features)

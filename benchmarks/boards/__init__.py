@@ -1,0 +1,1 @@
+"""What boards say, held against what is known."""

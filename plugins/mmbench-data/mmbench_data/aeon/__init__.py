@@ -1,0 +1,1 @@
+"""Data sets from the wheel aeon, which holds collections of time series."""

