@@ -59,8 +59,9 @@ class _Diagnostic(Dataset):
 class Synergy(_Diagnostic):
     """XOR of two modalities: neither alone says anything; ceiling 0.95 together, 0.5 alone.
 
-    The label is 1 where the signs of a and b differ. A fusion that only adds what each modality says can't do better
-    than chance.
+    The label is 1 where the signs of a and b differ. Adding a score of each
+    modality gets at most three of the four combinations of signs right: 0.725. Behind a sum of vectors the head, which
+    is not linear, can do better.
     """
 
     name = "synergy"

@@ -7,7 +7,10 @@ file of the same name, imported only when a part is built.
 import mmbench as mb
 from mmbench_fusion.baseline import Forest, Logistic, Majority
 from mmbench_fusion.decision import Dot, MeanLogits, Tmc
+from mmbench_fusion.ensemble import Etmc, Ume
+from mmbench_fusion.feature import Film, Max, Multiplicative, Product
 from mmbench_fusion.latent import Misa
+from mmbench_fusion.tensor import Mcb, Mfb, Mfh, Mlb, Mutan, TensorFusion
 from mmbench_fusion.tokens import Bottleneck, CrossAttention, LateTransformer
 from mmbench_fusion.vector import Attention, Concat, Gated, LowRank, Mean, Sum, Weighted
 
@@ -15,5 +18,6 @@ from mmbench_fusion.vector import Attention, Concat, Gated, LowRank, Mean, Sum, 
 @mb.hookimpl
 def mmbench_fusions() -> list[type[mb.Fusion]]:
     vector: list[type[mb.Fusion]] = [Concat, Sum, Mean, Weighted, Gated, Attention, LowRank]
+    products: list[type[mb.Fusion]] = [Max, Product, Film, Multiplicative, TensorFusion, Mlb, Mutan, Mfb, Mfh, Mcb]
     tokens: list[type[mb.Fusion]] = [CrossAttention, LateTransformer, Bottleneck]
-    return [*vector, *tokens, Misa, MeanLogits, Tmc, Dot, Majority, Logistic, Forest]
+    return [*vector, *products, *tokens, Misa, MeanLogits, Ume, Tmc, Etmc, Dot, Majority, Logistic, Forest]

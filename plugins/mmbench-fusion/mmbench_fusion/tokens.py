@@ -24,11 +24,12 @@ class CrossAttention(mb.Fusion):
         h = mean over present m of the mean of norm(t_m) over its tokens
 
     The layers are shared by the modalities; W_m and b_m tell these apart. Masked tokens are never attended to and
-    never averaged, so a missing modality has no part in h. A modality that is alone attends to nothing.
+    never averaged, so a missing modality has no part in h. A modality that is alone attends to nothing. This is not
+    MulT (arXiv:1906.00295), which has a Transformer for each directed pair of modalities.
     """
 
     name = "cross_attention"
-    source = "arXiv:1906.00295"
+    source = "arXiv:1706.03762"
     space = {"layers": mb.Int(1, 3, default=1), "heads": HEADS, "dropout": DROPOUT}
 
     def build(self, inputs: Mapping[str, mb.FeatureSpec], width: int, params: Params) -> Any:
