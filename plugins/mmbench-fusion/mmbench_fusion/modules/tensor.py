@@ -115,4 +115,4 @@ def root(x: Tensor) -> Tensor:
 
 def unit(x: Tensor) -> Tensor:
     """Rows [B, N] scaled to length sqrt(N), so that their numbers are near 1."""
-    return F.normalize(x, dim=1) * x.shape[1] ** 0.5
+    return cast(Tensor, F.normalize(x, dim=1) * x.shape[1] ** 0.5)

@@ -93,7 +93,8 @@ class MMCosine(nn.Module):
 
     def loss(self, features: Mapping[str, Features], fused: Fused, target: Tensor) -> dict[str, Tensor]:
         cosines = [
-            F.normalize(features[m].pooled.float(), dim=1) @ F.normalize(self.heads[m].weight.float(), dim=1).T
+            F.normalize(features[m].pooled.float(), dim=1)
+            @ F.normalize(cast(Tensor, self.heads[m].weight).float(), dim=1).T
             for m in self.names
         ]
         return {"mmcosine": self.weight * error(self.scale * torch.stack(cosines).sum(0), target).mean()}

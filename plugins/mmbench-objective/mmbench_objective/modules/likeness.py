@@ -151,7 +151,7 @@ class GRAM(Projected):
         top = torch.cat([corner, first.unsqueeze(2)], dim=3)
         below = torch.cat([first.unsqueeze(3), rest], dim=3)
         gram = torch.cat([top, below], dim=2) + self.ridge * torch.eye(count, device=z.device)
-        return torch.linalg.det(gram).clamp(min=SMALLEST).sqrt()
+        return cast(Tensor, torch.linalg.det(gram)).clamp(min=SMALLEST).sqrt()
 
 
 class Adversarial(Projected):
