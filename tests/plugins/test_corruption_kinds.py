@@ -48,7 +48,7 @@ def test_more_severity_is_more_damage(part: type[mb.Corruption]) -> None:
         if "text" in part.kinds:
             damaged = one(part, TEXT, severity)
             same = sum(a == b for a, b in zip(damaged, TEXT, strict=False))
-            return len(TEXT) - same + abs(len(TEXT) - len(damaged))
+            return float(len(TEXT) - same + abs(len(TEXT) - len(damaged)))
         values = [draw(i).normal(size=6).astype(np.float32) for i in range(40)]
         values = values if "tabular" in part.kinds else [VALUES[part.kinds[0]]]
         found = part().apply(values, severity, draw(), defaults(part.space))

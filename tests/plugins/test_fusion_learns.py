@@ -40,7 +40,7 @@ def accuracy(part: type[mb.Fusion], data: Any, folder: Path, epochs: int = 60, s
     model = nn.ModuleList([encoders, fusion, head])
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3, weight_decay=0.01)
 
-    def logits(x: dict[str, Tensor]) -> tuple[mb.Fused, Tensor]:
+    def logits(x: dict[str, Tensor]) -> tuple[mb.Fused, Any]:
         made = fusion({m: mb.Features(encoders[m](x[m])) for m in "ab"})
         fused = made if isinstance(made, mb.Fused) else mb.Fused(vector=made)
         return fused, fused.logits if decides else head(fused.vector)

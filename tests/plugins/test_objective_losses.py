@@ -21,7 +21,7 @@ LOGITS = 2 * torch.randn(ROWS, CLASSES, generator=torch.Generator().manual_seed(
 
 
 def loss(part: type[mb.Objective], target: torch.Tensor, logits: torch.Tensor = LOGITS, **params: Any) -> float:
-    module = part().build(INPUTS, logits.shape[1], {**defaults(part.space), **params})
+    module: Any = part().build(INPUTS, logits.shape[1], {**defaults(part.space), **params})
     if hasattr(module, "on_start"):
         module.on_start(target)
     found: float = module.task_loss(mb.Fused(logits=logits), target).item()
@@ -41,7 +41,7 @@ def test_focal() -> None:
 def test_a_row_that_is_sure_has_a_finite_gradient() -> None:
     for part, target in ((losses.Focal, TRUTH), (losses.Focal, FLAGS), (losses.Asymmetric, FLAGS)):
         sure = (1000 * LOGITS).requires_grad_()
-        module = part().build(INPUTS, CLASSES, defaults(part.space))
+        module: Any = part().build(INPUTS, CLASSES, defaults(part.space))
         module.task_loss(mb.Fused(logits=sure), target).backward()
         assert sure.grad is not None
         assert sure.grad.isfinite().all()

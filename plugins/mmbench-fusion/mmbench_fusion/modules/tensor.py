@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from functools import reduce
+from typing import cast
 
 import torch
 from torch import Tensor, nn

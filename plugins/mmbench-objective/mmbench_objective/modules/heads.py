@@ -1,6 +1,7 @@
 """Modules of `mmbench_objective.heads`: what begins with a linear head for each modality. The equations stand there."""
 
 from collections.abc import Mapping
+from typing import cast
 
 import torch
 from torch import Tensor, nn
