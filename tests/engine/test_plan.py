@@ -219,7 +219,7 @@ def test_the_shipped_suites_resolve(name: str, catalog: Catalog) -> None:
         assert len(tasks) == 3
         assert all(sum(cell.task.name == task for cell in plan.cells) >= 9 for task in tasks)
         assert plan.suite.budget.trials >= 8
-        assert plan.suite.budget.refit_seeds == 3
+        assert (plan.suite.budget.refit_seeds, plan.suite.budget.default_seeds) == (9, 3)
 
 
 def test_what_does_not_fit_a_text_is_skipped_with_its_reason(suite: Suite, catalog: Catalog) -> None:

@@ -208,7 +208,7 @@ def test_a_hung_trial_is_killed_and_charged(execute: Execute, suite: Suite) -> N
 
 
 def test_a_killed_worker_is_not_charged(execute: Execute, suite: Suite, cache: Path) -> None:
-    (cache / "died").unlink(missing_ok=True)
+    (cache / "scratch" / "died").unlink(missing_ok=True)
     events: list[Any] = []
     run = execute(only(suite, "dies"), on_event=events.append)
     assert any(isinstance(e, WorkerLost) for e in events)

@@ -218,7 +218,7 @@ def test_emoji_text_is_the_name_alone_and_says_much_but_not_all() -> None:
 
 def test_emoji_match_has_the_rows_of_emoji_group() -> None:
     group, match = loaded(EmojiGroup), loaded(EmojiMatch)
-    assert match.column_names["train"] == ["image", "text"]
+    assert match.column_names["train"] == ["image", "text", "group"]  # what folds are stratified by
     names = [text for name in match for text in match[name]["text"]]
     assert len(names) == len(set(names)) == 1615
     for name in group:

@@ -67,13 +67,14 @@ def test_objectives_in_half_precision(part: type[mb.Objective]) -> None:
     features = {m: mb.Features(f.tokens.bfloat16(), f.mask) for m, f in features.items()}
     module: Any = part().build(INPUTS, 4, defaults(part.space)).train()
     generator, target = torch.Generator().manual_seed(0), torch.arange(9) % 4
+    fused = mb.Fused(logits=torch.randn(9, 4).bfloat16())
     if hasattr(module, "loss"):
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            terms = module.loss(features, mb.Fused(), target)
+            terms = module.loss(features, fused, target)
         assert all(term.dtype == torch.float32 and term.isfinite() for term in terms.values())
     if hasattr(module, "on_gradients"):  # the engine calls it outside of autocast
         given = {f"encoders.{m}.weight": torch.randn(3, 3) for m in INPUTS}
-        found = module.on_gradients(given, features, mb.Fused(), target, generator)
+        found = module.on_gradients(given, features, fused, target, generator)
         assert all(gradient.dtype == torch.float32 for gradient in found.values())
     if hasattr(module, "on_features"):
         assert all(f.tokens.dtype == torch.bfloat16 for f in module.on_features(features, generator).values())

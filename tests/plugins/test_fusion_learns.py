@@ -23,8 +23,8 @@ ALL = [
 ]
 
 
-def accuracy(part: type[mb.Fusion], data: Any, folder: Path, epochs: int = 60, seed: int = 0) -> float:
-    """On test, of the default configuration behind one small encoder a modality, before the engine's kind of head."""
+def accuracies(part: type[mb.Fusion], data: Any, folder: Path, epochs: int, seed: int = 0) -> tuple[float, float]:
+    """On validation and on test, of the default configuration behind small encoders, before the engine's kind of head."""
     torch.manual_seed(seed)
     splits = data().load(folder)
 
@@ -58,9 +58,12 @@ def accuracy(part: type[mb.Fusion], data: Any, folder: Path, epochs: int = 60, s
             torch.stack(list(terms.values())).sum().backward()
             optimizer.step()
     model.eval()
-    x, y = given("test")
-    with torch.no_grad():
-        return float((logits(x)[1].argmax(1) == y).float().mean())
+    found = []
+    for split in ("validation", "test"):
+        x, y = given(split)
+        with torch.no_grad():
+            found.append(float((logits(x)[1].argmax(1) == y).float().mean()))
+    return found[0], found[1]
 
 
 def task(name: str) -> Any:
@@ -69,19 +72,19 @@ def task(name: str) -> Any:
 
 @pytest.mark.parametrize("name", ["tensor_fusion", "ume"])
 def test_a_few_learn(name: str, tmp_path: Path) -> None:
-    assert accuracy(PARTS[name], task(name), tmp_path, epochs=15) > 0.87
+    assert accuracies(PARTS[name], task(name), tmp_path, epochs=15)[1] > 0.87
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ALL)
 def test_comes_near_the_ceiling(name: str, tmp_path: Path) -> None:
-    """The best of two seeds and two lengths, as a search would find it, less .05."""
+    """On test, of the two lengths the one that validation chooses: less .04, as 15 and 30 epochs are not a search."""
     data = task(name)
-    found = max(accuracy(PARTS[name], data, tmp_path, epochs, seed=epochs) for epochs in (15, 30))
-    assert found > data.ceiling - 0.05, f"{found:.3f} of {data.ceiling}"
+    _, found = max(accuracies(PARTS[name], data, tmp_path, epochs, seed=epochs) for epochs in (15, 30))
+    assert found > data.ceiling - 0.04, f"{found:.3f} of {data.ceiling}"
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["max", "ume", "etmc"])
 def test_keeps_what_both_say(name: str, tmp_path: Path) -> None:
-    assert accuracy(PARTS[name], Redundant, tmp_path, epochs=15) > 0.92
+    assert accuracies(PARTS[name], Redundant, tmp_path, epochs=15)[1] > 0.92

@@ -115,6 +115,8 @@ def mmbench_encoders():
 CODE = sorted([*(ROOT / "mmbench").rglob("*.py"), *(ROOT / "plugins").rglob("*.py")])
 UNPICKLES = {
     "pickled.py",  # through an unpickler that lets arrays pass and nothing else
+    "measure.py",  # writes one, to weigh an estimator; reads none
+    "frames.py",  # reads data frames by an unpickler that knows what they are made of, and nothing else
     "scoring.py",  # what the run itself sends to the process that scores for it; the answers are JSON
 }
 

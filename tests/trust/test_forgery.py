@@ -4,7 +4,7 @@ named, as the parts no longer agree; what is consistent throughout shows against
 
 import hashlib
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -235,7 +235,13 @@ def test_a_perfect_forgery_shows_against_the_published_seal_only(forger: "Forger
 
 def test_a_metric_whose_source_has_changed_is_said(forger: "Forger", examine: "Examine") -> None:
     other = {"metric.accuracy": "0" * 16}
-    forger.change(RECORDS, lambda kind, row: row["parts"].update(other) if kind == "record" else None)
+
+    def change(kind: str, row: dict[str, Any]) -> None:
+        if kind == "record":
+            row["parts"].update(other)
+            row["identity"].get("metrics", {}).update(accuracy="0" * 16)
+
+    forger.change(RECORDS, change)
     better(forger)
     forger.seal()
     report = examine(forger.folder)

@@ -53,7 +53,7 @@ def test_the_published_run_is_clean() -> None:
 
 def test_a_metric_whose_plugin_is_missing_is_said(honest: Path, catalog: Any) -> None:
     fewer = {name: part for name, part in catalog.metrics.items() if name != "ece"}
-    without = replace(catalog, metrics=Shelf("metric", fewer, {}))
+    without = replace(catalog, metrics=Shelf("metric", fewer, {name: catalog.metrics.origins[name] for name in fewer}))
     told = {str(finding) for finding in verify(honest, without).findings}
     assert any("ece can't be recomputed: no plugin here has the metric 'ece'" in line for line in told)
 

@@ -101,7 +101,8 @@ def cheapest(rows: Sequence[Row], key: str) -> Row | None:
     if not known:
         return None
     least, one = min(known, key=lambda found: found[0])
-    return next(row for value, row in known if value <= least + noise(row, key, rows) + noise(one, key, rows))
+    near = (row for value, row in known if value <= least + noise(row, key, rows) + noise(one, key, rows))
+    return next(near, one)  # one: where a stranger's figures have no sum
 
 
 def _in(row: Row, *keys: str) -> float | None:

@@ -4,15 +4,16 @@ A part that changes its weights or buffers while it predicts learns from rows th
 outside of them would be lost with the process. Used by train, cohort, evaluate and measure.
 """
 
+import hashlib
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from threading import Thread
 
 import torch
 from torch import Tensor, nn
 
 from mmbench.engine.learn.model import Batch, Model, kernels
-from mmbench.errors import TrainingError
+from mmbench.errors import TrainingError, blamed
 
 
 @contextmanager
@@ -34,7 +35,7 @@ class Watch:
     def __init__(self, tensors: Mapping[str, Tensor], *, closely: bool = False) -> None:
         self._before = dict(tensors)  # held, so that no other takes its identity
         self._counts = {name: tensor._version for name, tensor in tensors.items()}
-        self._values = {name: tensor.detach().clone() for name, tensor in tensors.items()} if closely else {}
+        self._values = {name: _digest(tensor) for name, tensor in tensors.items()} if closely else {}
 
     def changed(self, tensors: Mapping[str, Tensor]) -> str | None:
         """The first that is another, has other values or was written to."""
@@ -42,9 +43,15 @@ class Watch:
             now = tensors.get(name)
             if now is None or now is not self._before.get(name) or now._version != self._counts[name]:
                 return name
-            if name in self._values and not torch.equal(now.detach().nan_to_num(), self._values[name].nan_to_num()):
+            if name in self._values and _digest(now) != self._values[name]:
                 return name
         return None
+
+
+def _digest(tensor: Tensor) -> bytes:
+    """A hash of its values: a copy would be counted as memory that the model takes."""
+    flat = tensor.detach().cpu().contiguous().reshape(-1)
+    return hashlib.blake2b(flat.view(torch.uint8).numpy()).digest()
 
 
 def loaded_from(model: nn.Module, fresh: nn.Module) -> nn.Module:
@@ -67,18 +74,21 @@ def loaded_from(model: nn.Module, fresh: nn.Module) -> nn.Module:
 
 def unobserved(model: Model, batch: Batch) -> Tensor:
     """What the model decides on a thread of its own, whose stack doesn't tell who asks."""
-    found: list[Tensor] = []
+    found: list[Tensor | Exception] = []
     thread = Thread(target=_decide, args=(model, batch, found))
     thread.start()
     thread.join()
-    if not found:
-        raise TrainingError("it raises where nobody measures it")
+    if isinstance(found[0], Exception):
+        raise TrainingError(f"on a thread, where nobody measures it, it raises {blamed(found[0])}")
     return found[0]
 
 
-def _decide(model: Model, batch: Batch, found: list[Tensor]) -> None:
-    with suppress(Exception), torch.inference_mode(), kernels(model):
-        found.append(model(batch))
+def _decide(model: Model, batch: Batch, found: list[Tensor | Exception]) -> None:
+    try:
+        with torch.inference_mode(), kernels(model):
+            found.append(model(batch))
+    except Exception as error:  # a part's own
+        found.append(error)
 
 
 def _tensors(model: nn.Module) -> dict[str, Tensor]:

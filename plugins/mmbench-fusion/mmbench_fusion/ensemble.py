@@ -20,7 +20,8 @@ class Ume(mb.Fusion):
 
     where loss is the cross-entropy for a label, the binary one for labels, the squared error for a number. No gradient
     passes from one modality to another: encoders and heads are as if each had been trained by itself. A missing
-    modality has no vote; with none there the logits are 0.
+    modality has no vote; with none there the logits are 0. What only the modalities together say, as an exclusive or,
+    it can't learn: the strongest simple baseline where each of them says something.
     """
 
     name = "ume"

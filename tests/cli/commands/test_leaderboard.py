@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from mmbench.board.stats import pareto
 from mmbench.store.chain import to_line
 from tests.cli.commands.conftest import TOYS
 
@@ -131,10 +132,16 @@ def test_score_against_a_cost(mmbench: Type, toy: Toy) -> None:
     for cost, key in (("latency", "latency_ms_p50"), ("parameters", "parameters"), ("memory", "peak_memory_bytes")):
         text = mmbench("leaderboard", "toy", "--by", "pareto", "--cost", cost).out
         known = {n: r for n, r in by_name.items() if r["rank"] and r["cost"][key] is not None}
-        for name, row in known.items():
-            points = [(-r["metrics"]["accuracy"]["mean"], r["cost"][key]) for r in known.values()]
-            mine = -row["metrics"]["accuracy"]["mean"], row["cost"][key]
-            beaten = any(a <= mine[0] and b <= mine[1] and (a, b) != mine for a, b in points)
+        for name in known:
+            points = [
+                (r["metrics"]["accuracy"]["mean"], r["cost"][key], pareto.noise(r, key, list(by_name.values())))
+                for r in known.values()
+            ]
+            score, price, unsure = points[list(known).index(name)]
+            beaten = any(
+                (a >= score and b < price - own - unsure) or (a > score and b <= price + own + unsure)
+                for a, b, own in points
+            )
             starred = re.search(rf"^\* +{name} ", text, re.MULTILINE) is not None
             assert starred is not beaten, (cost, name)
         assert "nothing is imputed" in text

@@ -96,10 +96,11 @@ class Mcb(nn.Module):
         sketches = [
             features[m].pooled @ self.get_buffer(f"sketch_{m}").to(features[m].pooled.dtype) for m in self.names
         ]
-        # In float32 at least: there is no Fourier transform in bfloat16.
-        stacked = torch.stack([s.float() if s.dtype == torch.bfloat16 else s for s in sketches], dim=1)
+        # In float32 at least: on a CPU there is no Fourier transform in half precision.
+        stacked = torch.stack([s if s.dtype == torch.float64 else s.float() for s in sketches], dim=1)
         spectrum = product(torch.fft.rfft(stacked), present)
-        fused: Tensor = self.linear(unit(root(torch.fft.irfft(spectrum, n=self.size))))
+        joined = unit(root(torch.fft.irfft(spectrum, n=self.size)))
+        fused: Tensor = self.linear(joined.to(sketches[0].dtype))
         return fused
 
 
@@ -111,7 +112,7 @@ def product(factors: Tensor, present: Tensor) -> Tensor:
 
 def root(x: Tensor) -> Tensor:
     """The signed square root, with a finite slope at 0."""
-    return x / (x.abs() + 1e-6).sqrt()
+    return x / (x.abs() + 1e-3).sqrt()
 
 
 def unit(x: Tensor) -> Tensor:

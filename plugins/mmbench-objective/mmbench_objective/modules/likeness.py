@@ -43,7 +43,8 @@ class SupervisedContrastive(Projected):
         z = F.normalize(self.found(features), dim=2).flatten(0, 1)
         there, classes = self.present(features).flatten(), target.repeat(len(self.names))
         other = ~torch.eye(len(z), dtype=torch.bool, device=z.device) & there
-        scores = (z @ z.T / self.temperature).masked_fill(~other, torch.finfo(z.dtype).min)
+        scores = (z @ z.T).float() / self.temperature
+        scores = scores.masked_fill(~other, torch.finfo(scores.dtype).min)
         alike = other & (classes.unsqueeze(0) == classes.unsqueeze(1))
         found = torch.where(alike, scores.log_softmax(1), 0.0).sum(1) / alike.sum(1).clamp(min=1)
         counted = there & alike.any(1)
