@@ -257,6 +257,7 @@ def test_ruff_format() -> None:
     clean("ruff", "format", "--check", ".")
 
 
+@pytest.mark.slow  # over a minute where it has no cache of its own
 def test_mypy() -> None:
     clean("mypy", "mmbench", "plugins", "tests")
 

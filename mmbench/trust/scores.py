@@ -70,8 +70,9 @@ class Examiner:
             return
         then_of = {record.metric: record.parts.get(f"metric.{record.metric}"), **identity.judged_by(record)}
         for name, then in then_of.items():
-            part = self.metrics[name] if name in self.metrics else None
-            if part is not None and then is not None and (now := identity.source(part).hash) != then:
+            if name not in self.metrics or then is None:
+                continue
+            if (now := identity.source(self.metrics[name]).hash) != then:
                 self.changed[name] = f"its source has changed since (then {then}, now {now})"
 
     def _targets(self) -> Iterator[Finding]:

@@ -83,7 +83,7 @@ def recipes(count: int, optimizer: str = "adamw") -> list[Recipe]:
 
 
 USUAL = {"adamw": 2, "sgd": 1}
-ROUGH = ("mcb", "mfb", "mfh")
+ROUGH = ("mfb", "mfh")
 """Their signed roots are steep at 0, so that by Adam rounding errors become steps."""
 
 

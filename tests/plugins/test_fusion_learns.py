@@ -24,7 +24,7 @@ ALL = [
 
 
 def accuracies(part: type[mb.Fusion], data: Any, folder: Path, epochs: int, seed: int = 0) -> tuple[float, float]:
-    """On validation and on test, of the default configuration behind small encoders, before the engine's kind of head."""
+    """On validation and on test, by the default configuration, behind small encoders and before a small head."""
     torch.manual_seed(seed)
     splits = data().load(folder)
 

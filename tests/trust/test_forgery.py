@@ -239,7 +239,7 @@ def test_a_metric_whose_source_has_changed_is_said(forger: "Forger", examine: "E
     def change(kind: str, row: dict[str, Any]) -> None:
         if kind == "record":
             row["parts"].update(other)
-            row["identity"].get("metrics", {}).update(accuracy="0" * 16)
+            row["identity"] = {"metrics": {"accuracy": "0" * 16}}
 
     forger.change(RECORDS, change)
     better(forger)

@@ -124,6 +124,7 @@ class Mcb(mb.Fusion):
 
     name = "mcb"
     source = "arXiv:1606.01847"
+    cohort = False
     space = {"size": mb.Int(64, 16000, log=True, default=512)}
 
     def build(self, inputs: Mapping[str, mb.FeatureSpec], width: int, params: Params) -> Any:
