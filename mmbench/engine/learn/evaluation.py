@@ -51,7 +51,7 @@ class Watch:
 def _digest(tensor: Tensor) -> bytes:
     """A hash of its values: a copy would be counted as memory that the model takes."""
     flat = tensor.detach().cpu().contiguous().reshape(-1)
-    return hashlib.blake2b(memoryview(flat.view(torch.uint8).numpy())).digest()
+    return hashlib.blake2b(flat.view(torch.uint8).numpy().data).digest()
 
 
 def loaded_from(model: nn.Module, fresh: nn.Module) -> nn.Module:
