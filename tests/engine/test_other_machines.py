@@ -124,6 +124,7 @@ def test_a_file_system_without_locks(tmp_path: Path, no_locks: str, number: int)
         assert "broken: cache locks: set MMBENCH_CACHE to a folder on another disk" in found.stdout
 
 
+@pytest.mark.slow
 def test_a_path_too_long_for_a_socket(tmp_path: Path) -> None:
     place = tmp_path / ("x" * 120)
     place.mkdir()

@@ -234,6 +234,7 @@ def test_two_runs_in_one_folder(execute: Execute) -> None:
         execute(on_event=second)
 
 
+@pytest.mark.slow
 def test_a_number_as_target(execute: Execute, suite: Suite) -> None:
     task = TaskSpec(name="number", dataset="toy_number", metric="rmse")
     run = execute(replace(only(suite, "concat", "majority"), tasks=(task,)))
@@ -241,6 +242,7 @@ def test_a_number_as_target(execute: Execute, suite: Suite) -> None:
     assert max(record(run, "concat").scores("rmse")) < min(record(run, "majority").scores("rmse"))
 
 
+@pytest.mark.slow
 def test_retrieval_by_two_encoders_and_by_fused_pairs(execute: Execute, suite: Suite) -> None:
     task = TaskSpec(name="match", dataset="toy_match", metric="mrr")
     contenders = (

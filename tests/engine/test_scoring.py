@@ -36,6 +36,7 @@ REASONS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="needs fork and signals")
 def test_each_harmful_metric_is_unscored_and_all_others_score(
     execute: Execute, suite: Suite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -20,8 +20,8 @@ def affine(state: dict[str, Array], key: str, x: Array) -> Array:
 
 
 def rooted(x: Array) -> Array:
-    """The signed square root, scaled to a mean square of 1."""
-    root = np.sign(x) * np.sqrt(np.abs(x))
+    """The signed square root with a finite slope at 0, scaled to a mean square of 1."""
+    root = x / np.sqrt(np.abs(x) + 1e-3)
     return np.asarray(root / np.sqrt(np.mean(root**2)))
 
 

@@ -44,6 +44,7 @@ def test_a_worker_reads_the_targets_of_its_own_fold_only(tmp_path: Path, monkeyp
         assert {file.name for file in files} == {"targets-train.safetensors", "targets-validation.safetensors"}
 
 
+@pytest.mark.slow
 def test_without_it_a_worker_reads_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """So the test above can fail."""
     for report in reports(tmp_path, monkeypatch, MMBENCH_SANDBOX="off"):

@@ -34,9 +34,9 @@ from mmbench.engine.learn.train import Lesson, Recipe, fit
 from mmbench.engine.space import derive_seed
 from mmbench.errors import TrainingError
 
-SECONDS = 0.1  # how long each figure is sampled
+SECONDS = 0.05  # how long each figure is sampled
 ROUNDS = 5  # in how many parts at least
-LONGEST = 0.5  # seconds that it is sampled at most, until the calmest rounds agree
+LONGEST = 0.25  # seconds that it is sampled at most, until the calmest rounds agree
 CALM, AGREED = 3, 0.03  # how many of these there must be, and how close, as a share
 WARM_UP = 5
 BATCH = 64

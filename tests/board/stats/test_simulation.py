@@ -79,6 +79,7 @@ def test_the_truth_is_what_a_million_items_say(kind: simulation.Kind) -> None:
     assert np.std(of_seeds) == pytest.approx(wanted * np.std(items), rel=0.25)
 
 
+@pytest.mark.slow
 def test_the_command_prints_its_tables() -> None:
     command = [sys.executable, "-m", "benchmarks.statistics", "--quick", "--worlds", "4"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)

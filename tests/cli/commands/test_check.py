@@ -6,6 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from mmbench.cli.commands import check
 
 Type = Callable[..., Any]
@@ -50,6 +52,7 @@ def test_a_plugin_that_keeps_the_contract(plugin: Type, tmp_path: Path) -> None:
     assert "broken" not in done.stdout
 
 
+@pytest.mark.slow
 def test_a_broken_rule_is_named_with_its_reason(plugin: Type, tmp_path: Path) -> None:
     file = plugin(METRICS.format(more=", Torn"))
     done = command(file, cwd=tmp_path)

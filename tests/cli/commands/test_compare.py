@@ -66,6 +66,7 @@ def test_the_figures_are_those_of_the_predictions(mmbench: Type, toy: Toy) -> No
     )
 
 
+@pytest.mark.slow
 def test_turned_round_it_says_the_same(mmbench: Type, toy: Toy) -> None:
     toy("toy")
     (one,) = compared(mmbench, "concat", "only left")["tasks"]

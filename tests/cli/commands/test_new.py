@@ -124,6 +124,7 @@ CELLS = {"encoder": 8, "objective": 5, "optimizer": 5, "schedule": 5, "compresso
 """How many cells the suite has that comes with a part of each role."""
 
 
+@pytest.mark.slow
 def test_every_part_passes_its_own_tests_and_its_suite_is_planned(mmbench: Type, tmp_path: Path) -> None:
     """All in one process, which is spared importing torch for each."""
     folders = {what: tmp_path / f"mmbench-my-{what}" for what in CELLS}

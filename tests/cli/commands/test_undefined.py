@@ -68,6 +68,7 @@ def test_a_metric_that_fails_on_test_leaves_all_others(rows: Rows) -> None:
         assert row["metrics"]["reshapes"]["mean"] == row["metrics"]["accuracy"]["mean"]
 
 
+@pytest.mark.slow
 def test_a_metric_that_writes_changes_neither_truth_nor_predictions(scarce: Path) -> None:
     """`sorts` and `reshapes` are called first."""
     truth = load_file(scarce / "predictions" / "rare0.targets.safetensors")["target"]

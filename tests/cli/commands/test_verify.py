@@ -47,6 +47,7 @@ def copy(tmp_path: Path) -> Path:
     return Path(shutil.copytree("results/before", tmp_path / "toy"))
 
 
+@pytest.mark.slow
 def test_a_registered_run_verifies(mmbench: Type) -> None:
     answer = mmbench("verify", "before", *PLUGIN, "--plan", "plan.json")
     assert (answer.code, answer.err) == (0, ""), answer.out

@@ -109,6 +109,7 @@ def check(made: Prepared) -> None:
 PRESENT_ROWS = sum(n - len(range(3, n, 7)) for n in (1000, 300, 40))
 
 
+@pytest.mark.slow
 def test_three_processes_share_the_work(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TOGETHER", "3")
     materialise(Rows(), cache)

@@ -39,6 +39,7 @@ def table(run: session.Run) -> dict[str, Any]:
     }
 
 
+@pytest.mark.slow
 def test_the_table_is_the_same_whoever_runs_it(execute: Execute, suite: Suite, tmp_path: Path) -> None:
     """Also when the run was stopped in between, and when a node was lost: that is charged to nobody."""
     suite = small(suite)
