@@ -31,6 +31,7 @@ REASONS = {
 }
 
 
+@pytest.mark.slow
 def test_each_is_charged_to_its_contender_in_one_line(execute: Execute, suite: Suite) -> None:
     run = execute(small(suite, *REASONS, "concat", seconds=8.0), plugins=PLUGINS)
     records = by_contender(run)

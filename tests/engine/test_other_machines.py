@@ -59,6 +59,7 @@ def as_stranger(tmp_path: Path) -> tuple[str, ...]:
     return (*user, *reading)
 
 
+@pytest.mark.slow
 def test_nobody_knows_of_a_home(tmp_path: Path, as_stranger: tuple[str, ...]) -> None:
     env = {name: value for name, value in os.environ.items() if name not in ("HOME", "USER", "LOGNAME")}
     with_cache = env | {"MMBENCH_CACHE": str(tmp_path / "cache")}

@@ -86,6 +86,7 @@ def test_a_finished_run_is_not_run_again(whole: session.Run, execute: Execute, t
     assert not events
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_goes_on_to_the_same_table(whole: session.Run, execute: Execute, tmp_path: Path) -> None:
     for stop_after in (1, 6):
         seen = 0

@@ -108,6 +108,7 @@ def scene(tmp_path: Path) -> Scene:
     return Scene(tmp_path)
 
 
+@pytest.mark.slow
 def test_a_plugin_that_no_cell_needs_is_in_no_worker(scene: Scene) -> None:
     before = scene.run("--contender", "concat", installed=False)
     after = scene.run("--contender", "concat")

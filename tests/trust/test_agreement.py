@@ -132,6 +132,7 @@ def test_what_disagrees_is_found(forger: "Forger", examine: "Examine", attack: A
     assert [f for f in findings if f.check == check and said in str(f)], "\n".join(map(str, findings)) or "nothing"
 
 
+@pytest.mark.slow
 def test_a_longer_training_is_found(searcher: "Forger", examine: "Examine") -> None:
     check, said = a_longer_training(searcher)
     searcher.seal()

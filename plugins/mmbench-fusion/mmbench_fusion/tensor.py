@@ -1,7 +1,7 @@
 """Fusions by products: outer products of the pooled features x_m [B, D_m], whole, factored or sketched; h [B, width].
 
 The modules are in `mmbench_fusion.modules.tensor`. The papers join two modalities; for more of them the product runs
-over all, and a modality that is missing has the factor 1. root(s) = s / sqrt(|s| + 1e-6), the signed square root
+over all, and a modality that is missing has the factor 1. root(s) = s / sqrt(|s| + 1e-3), the signed square root
 without its infinite slope at 0; unit(s) = s sqrt(n) / |s| for s of n numbers, so that their mean square is 1.
 """
 
