@@ -38,6 +38,16 @@ def test_the_noise_is_what_was_measured_and_at_least_that_between_processes() ->
         assert pareto.noise(loud, "latency_ms_p50") == 0.0
 
 
+def test_a_machine_that_was_busy_throughout_is_told_by_the_reference() -> None:
+    """It took half as long again beside this row as beside another: so may the row have taken."""
+    calm, busy = row("a", 0.5, 2.0), row("b", 0.5, 2.0)
+    for own, reference in ((calm, 0.02), (busy, 0.03)):
+        own["cost"] |= {"spread": {"latency_ms_p50": 0.001}, "reference_ms": {"latency_ms_p50": reference}}
+    assert pareto.noise(busy, "latency_ms_p50", [calm, busy]) == pytest.approx(0.5 * 2.0)
+    assert pareto.noise(calm, "latency_ms_p50", [calm, busy]) == pytest.approx(2.0 * pareto.BETWEEN / 2)
+    assert pareto.noise(busy, "latency_ms_p50") == pytest.approx(2.0 * pareto.BETWEEN / 2), "beside no other"
+
+
 def test_the_cheapest_is_the_first_of_equals() -> None:
     rows = [row("a", 0.9, 1.04), row("b", 0.8, 1.0), row("c", 0.7, 1.3), row("d", 0.7, None)]
     assert (pareto.cheapest(rows, "latency_ms_p50") or {})["contender"] == "b"
