@@ -34,6 +34,7 @@ from mmbench.errors import UndefinedError
 from mmbench.hookspecs import hookimpl
 
 if TYPE_CHECKING:
+    from mmbench.exports.loading import load_export
     from mmbench.session import Run, run
 
 __version__ = "0.1.0"
@@ -67,6 +68,7 @@ __all__ = [
     "Text",
     "UndefinedError",
     "hookimpl",
+    "load_export",
     "run",
 ]
 
@@ -76,4 +78,8 @@ def __getattr__(name: str) -> Any:
         from mmbench import session
 
         return getattr(session, name)
+    if name == "load_export":
+        from mmbench.exports import loading
+
+        return loading.load_export
     raise AttributeError(f"module 'mmbench' has no attribute {name!r}")

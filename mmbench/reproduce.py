@@ -144,28 +144,25 @@ def reproduce(
 
     Raises SuiteError if a part that a record needs is not here, StoreError if the run lacks what it takes.
     """
-    here = {
-        name: replace(data, folder=str(Path.cwd())) for name, data in run.suite.own.items()
-    }  # not where the run lies
-    catalog = catalog.with_own(here)
+    catalog = with_data(run, catalog)
     for record in records:
         seeds = tuple(refit.seed for refit in _tuned(record) if seed in (None, refit.seed))
         if not seeds:
             have = ", ".join(str(refit.seed) for refit in _tuned(record))
             raise StoreError(f"{record.task}/{record.contender} has no refit of seed {seed}: there are {have}")
-        plan, cell = _planned(run, catalog, record, device)
+        plan, cell = planned(run, catalog, record, device)
         found = Reproduction(record, seeds, differences(record, cell, catalog, device))
         if cell.skip:
             found.failure = f"it can't run here: {cell.skip}"
             yield found
             continue
         try:
-            again = _train(run, catalog, record, replace(plan, cells=(cell,)), seeds, cache=cache, on_event=on_event)
+            again = train(run, catalog, record, replace(plan, cells=(cell,)), seeds, cache=cache, on_event=on_event)
         except FailedError as error:
             found.failure = str(error)
         else:
-            found.drifts = _drifts(run, catalog, record, {number: refit for number, (refit, _) in again.items()})
-            found.identical = all(_identical(run, record, number, again[number][1]) for number in seeds)
+            found.drifts = _drifts(run, catalog, record, {number: event.refit for number, event in again.items()})
+            found.identical = all(_identical(run, record, number, again[number].predictions) for number in seeds)
         yield found
 
 
@@ -173,7 +170,12 @@ class FailedError(Exception):
     """A training ended badly; the message says how."""
 
 
-def _planned(run: RunData, catalog: Catalog, record: Record, device: str) -> tuple[Plan, Cell]:
+def with_data(run: RunData, catalog: Catalog) -> Catalog:
+    """The Catalog with the data sets that the run's suite describes, their paths relative to the current folder."""
+    return catalog.with_own({name: replace(data, folder=str(Path.cwd())) for name, data in run.suite.own.items()})
+
+
+def planned(run: RunData, catalog: Catalog, record: Record, device: str) -> tuple[Plan, Cell]:
     """The record's cell as it is made of today's code, and the plan that it is of."""
     try:
         plan = planning.make(
@@ -204,7 +206,7 @@ def _value(value: Any) -> str:
     return "none" if value is None else str(value)
 
 
-def _train(
+def train(
     run: RunData,
     catalog: Catalog,
     record: Record,
@@ -213,8 +215,10 @@ def _train(
     *,
     cache: Path,
     on_event: Callable[[Event], None],
-) -> "dict[int, tuple[Refit, Predictions]]":
-    """{seed: the refit, its predictions} of the plan's one cell. Raises FailedError if one ended badly.
+    keep_weights: bool = False,
+) -> dict[int, RefitFinished]:
+    """{seed: the refit, its predictions, and its weights if these are asked for} of the plan's one cell. Raises
+    FailedError if one ended badly.
 
     The runner is given a cell whose one trial is done, that of the recorded parameters: what is left to do is its
     refits. The costs, which it would measure after them, are not waited for.
@@ -233,13 +237,14 @@ def _train(
             raise StoreError(f"{run.path}: {record.task}/{record.contender} is derived from what has no record")
         history[first.key] = History([_chosen(run, parent, first)], [])
         cells = [first, replace(cells[0], parent=first)]
-    found: dict[int, tuple[Refit, Predictions]] = {}
+    found: dict[int, RefitFinished] = {}
     events = runner.run(
         replace(plan, cells=tuple(cells)),
         catalog,
         cache=cache,
         history=history,
         hidden=partial(reading.runs_around, run.path),
+        keep_weights=keep_weights,
     )
     with closing(events):
         for event in events:
@@ -249,7 +254,7 @@ def _train(
             if isinstance(event, RefitFinished) and event.cell.key == cell.key:
                 if event.refit.status != "ok":
                     raise FailedError(f"seed {event.refit.seed}: {event.refit.status}: {event.refit.reason}")
-                found[event.refit.seed] = event.refit, event.predictions
+                found[event.refit.seed] = event
                 if set(found) == set(seeds):
                     return found
     raise MMBenchError(f"{record.task}/{record.contender}: the runner ended before all seeds were trained")

@@ -228,7 +228,8 @@ def open_run(
     before = registrations.load(Path(registered)) if registered else None
     if before:
         registrations.check(before, spec, () if fresh else registrations.read(folder), begun=bool(done))
-    return Session(catalog, spec, plan, folder, note, done, fresh, before, donors, executor, keep_weights)
+    keep = keep_weights or spec.keep_weights
+    return Session(catalog, spec, plan, folder, note, done, fresh, before, donors, executor, keep)
 
 
 def run(

@@ -33,8 +33,9 @@ FLOORS = {
     "preparing": 9,
     "reproduce": 9,
     "testing": 9,
-    "cli": 10,
-    "__main__": 11,
+    "exports": 10,
+    "cli": 11,
+    "__main__": 12,
 }
 ENGINE = {
     "clock": 0,

@@ -11,7 +11,7 @@ What a value of each kind of modality is, as an encoder's `fit` and `transform` 
     video     uint8 array [T, H, W, 3], T may vary
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeAlias, get_args
 
@@ -108,6 +108,14 @@ class Target:
         """What is wrong with the truth of a whole split, None if nothing. For the contract of datasets."""
         return None
 
+    def answers(self, predictions: "Array", names: Sequence[str] | None) -> dict[str, list[Any]]:
+        """Predictions, as metrics take them, as columns of a table; `names` are those of the classes. Unless
+        overridden: a column, or one for each number of a row."""
+        if predictions.ndim == 1:
+            return {"prediction": predictions.tolist()}
+        flat = predictions.reshape(len(predictions), -1)
+        return {f"prediction {place}": flat[:, place].tolist() for place in range(flat.shape[1])}
+
 
 @dataclass(frozen=True)
 class _OneColumn(Target):
@@ -160,6 +168,13 @@ class Label(_OneColumn):
         absent = sorted(every - there) if split == "train" else []
         return f"it has no row of the classes {absent}" if absent else None
 
+    def answers(self, predictions: "Array", names: Sequence[str] | None) -> dict[str, list[Any]]:
+        """The likeliest class, and the probability of each."""
+        known = names or [str(place) for place in range(predictions.shape[1])]
+        chosen = [known[place] for place in predictions.argmax(axis=1)]
+        shares = {f"probability {name}": predictions[:, place].tolist() for place, name in enumerate(known)}
+        return {self.column: chosen, **shares}
+
 
 @dataclass(frozen=True)
 class Labels(_OneColumn):
@@ -185,12 +200,22 @@ class Labels(_OneColumn):
     def counts(self, truth: "Array", names: list[str] | None) -> dict[str, int]:
         return {str(place): int(count) for place, count in enumerate(truth.sum(axis=0))}
 
+    def answers(self, predictions: "Array", names: Sequence[str] | None) -> dict[str, list[Any]]:
+        """The classes of probability 0.5 and more, with "; " between them, and the probability of each."""
+        known = names or [str(place) for place in range(predictions.shape[1])]
+        there = [[name for name, share in zip(known, row, strict=True) if share >= 0.5] for row in predictions]
+        shares = {f"probability {name}": predictions[:, place].tolist() for place, name in enumerate(known)}
+        return {self.column: ["; ".join(own) for own in there], **shares}
+
 
 @dataclass(frozen=True)
 class Number(_OneColumn):
     """A real number; the column is a float. Truth: float32 [N]."""
 
     type = "number"
+
+    def answers(self, predictions: "Array", names: Sequence[str] | None) -> dict[str, list[Any]]:
+        return {self.column: predictions.tolist()}
 
     def read(self, columns: Columns) -> "Array":
         import numpy as np
@@ -223,6 +248,9 @@ class Text(_OneColumn):
         """{class: rows that have it}, if there are classes."""
         return None
 
+    def answers(self, predictions: "Array", names: Sequence[str] | None) -> dict[str, list[Any]]:
+        return {self.column: predictions.tolist()}
+
     def words(self, truth: "Array", names: list[str] | None) -> list[str]:
         return list(truth)
 
@@ -252,6 +280,10 @@ class Match(Target):
         import numpy as np
 
         return np.arange(len(rows))
+
+    def answers(self, predictions: "Array", names: Sequence[str] | None) -> dict[str, list[Any]]:
+        """Of each row's left the row, counted from 1, whose right fits best, and its score."""
+        return {"match": (predictions.argmax(axis=1) + 1).tolist(), "score": predictions.max(axis=1).tolist()}
 
 
 def modality_problem(name: object) -> str | None:

@@ -120,6 +120,8 @@ class Suite:
     seed: int = 0
     limit: int | None = None
     """Use only the first rows of each split, for a quick look."""
+    keep_weights: bool = False
+    """Store the trained weights of every winner's refits, for `mmbench export`. It changes no result, and no hash."""
 
     @property
     def own(self) -> dict[str, OwnData]:

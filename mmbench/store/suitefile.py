@@ -122,6 +122,7 @@ def _suite(form: "SuiteTable", folder: Path) -> Suite:
         description=form.description,
         seed=form.seed,
         limit=form.limit,
+        keep_weights=form.keep_weights,
     )
 
 
@@ -244,7 +245,7 @@ def _shown(value: Any) -> str:
 def write(suite: Suite) -> str:
     """TOML text that `read` turns into an equal suite."""
     top: dict[str, Any] = {"name": suite.name, "version": suite.version, "description": suite.description}
-    top |= {"seed": suite.seed, "limit": suite.limit}
+    top |= {"seed": suite.seed, "limit": suite.limit, "keep_weights": suite.keep_weights or None}
     blocks = [_table(None, top), _table("[budget]", asdict(suite.budget))]
     for task in suite.tasks:
         row = {key: value for key, value in asdict(task).items() if key != "corruptions"}
@@ -283,7 +284,7 @@ def _toml(value: Value | Sequence[Any] | Mapping[str, Any]) -> str:
 
 
 def suite_hash(suite: Suite) -> str:
-    """SHA-256 of what a suite asks for: everything but the description."""
+    """SHA-256 of what a suite asks for: everything but the description and which weights are kept."""
     return _digest({key: value for key, value in _content(suite).items() if key != "description"})
 
 
@@ -301,6 +302,7 @@ def task_terms(suite: Suite, task: str) -> str:
 
 def _content(suite: Suite) -> dict[str, Any]:
     content = asdict(suite)
+    del content["keep_weights"]  # no result depends on it: a run may be resumed with it or without
     content["budget"]["trial_seconds"] = float(suite.budget.trial_seconds)  # 120 and 120.0 are one budget
     if suite.budget.default_seeds is None:
         del content["budget"]["default_seeds"]

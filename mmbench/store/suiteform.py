@@ -250,6 +250,7 @@ class SuiteTable(_Table):
     description: Annotated[str, StringConstraints(max_length=10_000)] = ""
     seed: Annotated[int, Field(ge=0, le=MOST["seed"])] = 0
     limit: Annotated[int, Field(ge=1, le=MOST["limit"])] | None = None
+    keep_weights: bool = False
     budget: BudgetTable = BudgetTable()
     task: Annotated[list[TaskTable], Field(min_length=1, max_length=1000)]
     contender: Annotated[list[ContenderTable], Field(min_length=1, max_length=1000)]

@@ -1,15 +1,30 @@
 """Data sets: named, typed columns with a target and fixed splits."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from mmbench.api.data import Kind, Target, columns_problem, policy_problem
 from mmbench.api.parts.part import Part
+from mmbench.errors import DataError
 from mmbench.sources import content_hash
 
 if TYPE_CHECKING:
+    from datasets import Dataset as Rows
     from datasets import DatasetDict
+
+
+@dataclass(frozen=True)
+class NewRows:
+    """Rows that are not of a data set, read as its own are."""
+
+    columns: "Rows"
+    """The modalities alone, with the features that `load` gives them."""
+    file: str
+    """As messages call it."""
+    numbers: Sequence[int]
+    """Of each row its number in the file, as its user counts them."""
 
 
 class Dataset(Part):
@@ -79,3 +94,13 @@ class Dataset(Part):
         Unless overridden: a hash of what `files` hold.
         """
         return content_hash(map(Path, self.files()))
+
+    def learn_rows(self, cache: Path) -> Mapping[str, Any]:
+        """What `load` learns from the rows of train, as JSON: with it `read_rows` reads others in the same way.
+        "classes", if it is among it, names the classes of a target that does not name its own."""
+        return {}
+
+    def read_rows(self, file: Path, learned: Mapping[str, Any]) -> NewRows:
+        """Rows of a file that `load` has not seen, for `mmbench predict`. Raises DataError for one that can't be read,
+        with file, row and column."""
+        raise DataError(f"data set {self.name!r} reads no other rows than its own: give --split test, or another split")

@@ -175,15 +175,19 @@ class Workspace:
         return self._tensors(self._prepared(modality, encoder, params).arrays(split))
 
     def _tensors(self, arrays: "Mapping[str, np.ndarray[Any, Any]]") -> dict[str, Tensor]:
-        """The mapped arrays as they are, without a copy. Half precision saves disk, not arithmetic: it becomes single
-        here, or where that would be large a batch at a time. That all rows are present needs no array."""
-        tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
-        if tensors[PRESENT].all():
-            del tensors[PRESENT]
-        for name, tensor in tensors.items():
-            if tensor.dtype == torch.float16 and 4 * tensor.numel() <= WIDENED:
-                tensors[name] = tensor.float()
-        return {name: tensor.to(self.device) for name, tensor in tensors.items()}
+        return {name: tensor.to(self.device) for name, tensor in as_tensors(arrays).items()}
+
+
+def as_tensors(arrays: "Mapping[str, np.ndarray[Any, Any]]") -> dict[str, Tensor]:
+    """The mapped arrays as they are, without a copy. Half precision saves disk, not arithmetic: it becomes single
+    here, or where that would be large a batch at a time. That all rows are present needs no array."""
+    tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+    if tensors[PRESENT].all():
+        del tensors[PRESENT]
+    for name, tensor in tensors.items():
+        if tensor.dtype == torch.float16 and 4 * tensor.numel() <= WIDENED:
+            tensors[name] = tensor.float()
+    return tensors
 
 
 def _augment(change: Augment) -> Augment:

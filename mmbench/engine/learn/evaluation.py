@@ -59,7 +59,11 @@ def loaded_from(model: nn.Module, fresh: nn.Module) -> nn.Module:
 
     Raises TrainingError if they don't fit.
     """
-    stored = model.state_dict()
+    return filled(fresh, model.state_dict())
+
+
+def filled(fresh: nn.Module, stored: Mapping[str, Tensor]) -> nn.Module:
+    """`fresh`, with these weights and buffers. Raises TrainingError if they don't fit."""
     for name, buffer in list(fresh.named_buffers()):
         if name in stored and stored[name].shape != buffer.shape:  # one that grows with what is learned
             owner, _, last = name.rpartition(".")

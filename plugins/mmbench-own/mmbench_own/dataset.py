@@ -11,14 +11,15 @@ import mmbench as mb
 from mmbench.api.data import SPLITS
 from mmbench.api.files import content_hash, file_hash
 from mmbench.api.media import is_colour
+from mmbench.api.parts.dataset import NewRows
 from mmbench.errors import DataError
-from mmbench_own import folders, form, hub, reading, splits, typed
-from mmbench_own.form import Form
+from mmbench_own import facts, folders, form, hub, reading, splits, typed
+from mmbench_own.form import FORMATS, Form
 from mmbench_own.reading import Rows
 
 if TYPE_CHECKING:
     import numpy as np
-    from datasets import Dataset, DatasetDict, Features
+    from datasets import Dataset, DatasetDict
 
     Array = np.ndarray[Any, Any]
 
@@ -43,17 +44,40 @@ class Own(mb.Dataset):
             raise DataError(f"data of {self.name!r}: {error}") from error
 
     def _load(self, cache: Path) -> "DatasetDict":
-        import numpy as np
         from datasets import DatasetDict
+
+        rows, part, truth, classes = self._split(cache)
+        columns, features = self._modalities(rows, self._facts(rows, part))
+        aside, kinds = self._aside(rows, truth, classes)
+        columns, features = columns | aside, features | kinds
+        return DatasetDict(
+            {name: _some(columns, features, (part == number).nonzero()[0]) for number, name in enumerate(SPLITS)}
+        )
+
+    def learn_rows(self, cache: Path) -> Mapping[str, Any]:
+        try:
+            rows, part, _, classes = self._split(cache)
+            return {"facts": self._facts(rows, part), "classes": list(classes)}
+        except DataError as error:
+            raise DataError(f"data of {self.name!r}: {error}") from error
+
+    def read_rows(self, file: Path, learned: Mapping[str, Any]) -> NewRows:
+        import numpy as np
+
+        if file.suffix.lstrip(".").lower() not in FORMATS:
+            raise DataError(f"{str(file)!r} ends with none of {', '.join(f'.{ending}' for ending in FORMATS)}")
+        rows = reading.read([file], self.form.separator)
+        columns, features = self._modalities(rows, learned["facts"])
+        return NewRows(_some(columns, features, np.arange(len(rows))), file.name, rows.numbers)
+
+    def _split(self, cache: Path) -> "tuple[Rows, Array, Any, list[str]]":
+        """All rows, the number in SPLITS of each, the target of each, and the classes."""
+        import numpy as np
 
         rows, given = self._rows(cache)
         truth, classes = self._truth(rows)
         strata = np.asarray(truth) if isinstance(self.target, mb.Label) else None
-        part = splits.split(self.form, rows, given, strata)
-        columns, features = self._columns(rows, part, truth, classes)
-        return DatasetDict(
-            {name: _some(columns, features, (part == number).nonzero()[0]) for number, name in enumerate(SPLITS)}
-        )
+        return rows, splits.split(self.form, rows, given, strata), truth, classes
 
     def files(self) -> Sequence[Path]:
         """What holds rows, and the folders of pictures and sounds that these name: a file's name may tell its label."""
@@ -113,20 +137,21 @@ class Own(mb.Dataset):
             return typed.answer(goal, rows), []
         return None, []
 
-    def _columns(
-        self, rows: Rows, part: "Array", truth: Any, classes: Sequence[str]
-    ) -> "tuple[dict[str, Any], Features]":
-        """{column: its values} of all rows, and their types."""
-        import pyarrow as pa
-        from datasets import ClassLabel, Features, Image, List, Value
+    def _facts(self, rows: Rows, part: "Array") -> dict[str, list[Mapping[str, Any]]]:
+        """{tabular modality: what is learned of train}"""
+        train, tables = (part == 0).nonzero()[0], self.form.modalities.items()
+        return {n: facts.learn(n, one, rows, train, self.form.missing) for n, one in tables if one.kind == "tabular"}
 
-        train = (part == 0).nonzero()[0]
+    def _modalities(self, rows: Rows, learned: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """{modality: its values} of all rows, and their types."""
+        from datasets import Image, List, Value
+
         columns: dict[str, Any] = {}
         types: dict[str, Any] = {}
         for name, one in self.form.modalities.items():
             if one.kind == "tabular":
-                cells, _ = typed.tabular(name, one, rows, train, self.form.missing)
-                gone = typed.absent(one, rows, self.form.missing)
+                cells = facts.tabular(name, learned[name], rows, self.form.missing)
+                gone = facts.absent(one, rows, self.form.missing)
                 columns[name] = [None if g else row for g, row in zip(gone, cells, strict=True)]
                 types[name] = List(Value("float64"))
             elif one.kind == "text":
@@ -138,6 +163,15 @@ class Own(mb.Dataset):
                 )
             else:
                 columns[name], types[name] = typed.nested(rows, one.columns[0]), None
+        return columns, types
+
+    def _aside(self, rows: Rows, truth: Any, classes: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """What no contender sees, the target and what splits go by: {column: its values}, and their types."""
+        import pyarrow as pa
+        from datasets import ClassLabel, List, Value
+
+        columns: dict[str, Any] = {}
+        types: dict[str, Any] = {}
         if self.target.columns:
             kinds = {"label": ClassLabel(names=list(classes)) if classes else None, "labels": List(Value("float32"))}
             kinds |= {"number": Value("float64"), "text": Value("string")}
@@ -147,7 +181,7 @@ class Own(mb.Dataset):
         if self.time:
             columns[self.time] = pa.chunked_array([typed.times(rows, str(self.form.split.time))])
             types[self.time] = None
-        return columns, Features(types)
+        return columns, types
 
 
 def make(name: str, table: Mapping[str, Any], folder: Path) -> Own:
@@ -186,7 +220,7 @@ def _cells(
     return tuple(dict.fromkeys(text for cell in named if isinstance(cell, str) and (text := cell.strip())))
 
 
-def _some(columns: Mapping[str, Any], features: "Features", rows: "Array") -> "Dataset":
+def _some(columns: Mapping[str, Any], features: Mapping[str, Any], rows: "Array") -> "Dataset":
     """The data set of some rows."""
     import pyarrow as pa
     from datasets import Dataset, Features

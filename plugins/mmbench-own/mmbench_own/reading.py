@@ -51,6 +51,11 @@ class Rows:
         """Where a row stands: "birds.csv, row 17"."""
         return f"{self.files[self.table.column(FILE)[row].as_py()]}, row {self.table.column(AT)[row].as_py()}"
 
+    @property
+    def numbers(self) -> list[int]:
+        """Of each row its number in its file."""
+        return [int(number) for number in self.table.column(AT).to_pylist()]
+
     def column(self, name: str) -> "pa.ChunkedArray":
         """Raises DataError if there is none."""
         if name not in self.names:

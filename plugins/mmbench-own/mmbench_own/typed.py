@@ -1,6 +1,6 @@
 """Turns columns of text or of Arrow types into the values of a modality: numbers, categories, dates, paths, targets.
 
-What is learned from the rows (which words a category has) is learned from train alone.
+What is learned from rows of a table (which words a category has) is the business of `facts`.
 """
 
 import math
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmbench.errors import DataError
-from mmbench_own.form import Form, Goal, Modality
+from mmbench_own.form import Form, Goal
 from mmbench_own.reading import Rows
 
 if TYPE_CHECKING:
@@ -22,53 +22,7 @@ if TYPE_CHECKING:
 GAPS = frozenset({"", "na", "n/a", "nan", "null", "none", "?"})
 """What stands for a missing number or date, in any case."""
 LARGEST = 3.4028234663852886e38  # of float32
-LEVELS = 64
-"""Words of a category that have a place of their own, the most frequent ones; others share one."""
 DAY = 86_400.0
-
-
-def tabular(
-    name: str, modality: Modality, rows: Rows, train: "Array", missing: Sequence[str]
-) -> "tuple[Array, list[str]]":
-    """float64 [N, D], NaN where a number is missing, and the name of each of the D.
-
-    A number is one place, and a second one says whether it was missing, if any of train is. A category has a place for
-    each word of train, one for unknown words, and one for none. A date is days since 1970, month and day of the week.
-    """
-    import numpy as np
-
-    made: list[Array] = []
-    names: list[str] = []
-    for column in modality.read:
-        if column in modality.dates:
-            when = dates(rows, column, missing)
-            made += [when, *_calendar(when)]
-            names += [f"{column}: days", f"{column}: month", f"{column}: weekday"]
-            blank = np.isnan(when)
-        elif column in modality.categories or (column in modality.columns and not _is_numeric(rows, column, missing)):
-            places, words = categories(rows, column, train, missing)
-            made += list(places.T.astype(np.float64))
-            names += [f"{column}: {word}" for word in words]
-            continue
-        else:
-            numbers = _numbers(rows, column, missing, f"mend it, or name {column!r} among the categories of {name!r}")
-            made.append(numbers)
-            names.append(column)
-            blank = np.isnan(numbers)
-        if blank[train].any():
-            made.append(blank.astype(np.float64))
-            names.append(f"{column}: missing")
-    return np.stack(made, axis=1), names
-
-
-def absent(modality: Modality, rows: Rows, missing: Sequence[str]) -> "Array":
-    """Which rows have nothing in any column of a tabular modality, bool [N]."""
-    import numpy as np
-
-    gone = np.ones(len(rows), bool)
-    for name in modality.read:
-        gone &= np.array([is_gap(cell, missing) for cell in rows.column(name).to_pylist()])
-    return gone
 
 
 def is_gap(cell: Any, missing: Sequence[str]) -> bool:
@@ -78,22 +32,7 @@ def is_gap(cell: Any, missing: Sequence[str]) -> bool:
     return text.lower() in GAPS or text in missing
 
 
-def categories(rows: Rows, column: str, train: "Array", missing: Sequence[str]) -> "tuple[Array, list[str]]":
-    """bool [N, words + 2]: one place a word of train, one for all others, one for none."""
-    import numpy as np
-
-    cells = _words(rows, column, missing)
-    counts: dict[str, int] = {}
-    for row in train:
-        if (word := cells[row]) is not None:
-            counts[word] = counts.get(word, 0) + 1
-    words = sorted(sorted(counts, key=lambda word: (-counts[word], word))[:LEVELS])
-    places = {word: place for place, word in enumerate(words)}
-    found = np.array([len(words) + 1 if cell is None else places.get(cell, len(words)) for cell in cells], int)
-    return np.eye(len(words) + 2, dtype=bool)[found], [*words, "(another)", "(none)"]
-
-
-def _words(rows: Rows, column: str, missing: Sequence[str] = ()) -> list[str | None]:
+def words(rows: Rows, column: str, missing: Sequence[str] = ()) -> list[str | None]:
     """A word a row, spaces around it left out; None where there is none."""
     made: list[str | None] = []
     names = _class_names(rows, column)
@@ -113,7 +52,7 @@ def _class_names(rows: Rows, column: str) -> list[str] | None:
     return list(names) if names else None
 
 
-def _is_numeric(rows: Rows, column: str, missing: Sequence[str]) -> bool:
+def is_numeric(rows: Rows, column: str, missing: Sequence[str]) -> bool:
     """Whether all that is there reads as numbers."""
     import pyarrow.types as types
 
@@ -132,7 +71,7 @@ def _number(cell: Any) -> float | None:
         return None
 
 
-def _numbers(rows: Rows, column: str, missing: Sequence[str], hint: str) -> "Array":
+def numbers(rows: Rows, column: str, missing: Sequence[str], hint: str) -> "Array":
     """float64 [N], NaN where it is missing. Raises DataError for words, for infinity, and beyond float32."""
     import numpy as np
 
@@ -192,7 +131,7 @@ def _day(cell: Any) -> float | None:
     return None
 
 
-def _calendar(days: "Array") -> "tuple[Array, Array]":
+def calendar(days: "Array") -> "tuple[Array, Array]":
     """Month, 1 to 12, and day of the week, 0 (Monday) to 6, of days since 1970."""
     import numpy as np
 
@@ -289,7 +228,7 @@ def label(goal: Goal, rows: Rows) -> "tuple[Array, list[str]]":
     import numpy as np
 
     column = goal.columns[0]
-    cells = _words(rows, column)
+    cells = words(rows, column)
     if gone := [(row, "no label") for row, cell in enumerate(cells) if cell is None]:
         raise rows.faults(column, gone, "give each row a label, or leave the row out")
     known = list(goal.classes or _class_names(rows, column) or _sorted(set(map(str, cells))))
@@ -319,7 +258,7 @@ def labels(goal: Goal, rows: Rows) -> "tuple[Array, list[str]]":
     import numpy as np
 
     if len(goal.columns) > 1:
-        stacked = np.stack([_numbers(rows, name, (), "write 0 or 1") for name in goal.columns], axis=1)
+        stacked = np.stack([numbers(rows, name, (), "write 0 or 1") for name in goal.columns], axis=1)
         for place, name in enumerate(goal.columns):
             wrong = [(int(row), "not 0 or 1") for row in np.flatnonzero(~np.isin(stacked[:, place], (0, 1)))]
             if wrong:
@@ -347,7 +286,7 @@ def number(goal: Goal, rows: Rows) -> "Array":
     import numpy as np
 
     column = goal.columns[0]
-    found = _numbers(rows, column, (), "mend it, or write target = { label = ... } if it is a class")
+    found = numbers(rows, column, (), "mend it, or write target = { label = ... } if it is a class")
     if np.isnan(found).any():
         gone = [(int(row), "no number") for row in np.flatnonzero(np.isnan(found))]
         raise rows.faults(column, gone, "give each row its number, or leave the row out")
