@@ -240,6 +240,7 @@ SUITE = st.builds(
     st.just("") | TEXT,
     st.integers(0, 2**32 - 1),
     st.none() | st.integers(1, 2**40),
+    keep_weights=st.booleans(),
 )
 
 
