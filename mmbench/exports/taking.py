@@ -84,10 +84,12 @@ def take(
     if weights is None:
         weights = _again(run, catalog, record, replace(plan, cells=(cell,)), refit, cache, on_event)
         refit = replace(refit, weights=None)
-    to.parent.mkdir(parents=True, exist_ok=True)
     draft = to.with_name(f".{to.name}.draft")
     shutil.rmtree(draft, ignore_errors=True)
-    draft.mkdir()
+    try:
+        draft.mkdir(parents=True)
+    except OSError as error:
+        raise StoreError(f"{to} can't be written: {error.strerror}") from error
     try:
         made = _written(draft, run, catalog, record, refit, cell, cache, load_tensors(weights))
         export = loading.Export(draft, made, catalog)
@@ -97,7 +99,7 @@ def take(
         made = replace(made, files={name: manifest.digest(draft / name) for name in _names(draft)})
         manifest.write(draft, made)
         export.manifest = made
-        (draft / README).write_text(readme.text(made, export.dataset, _names(draft)))
+        (draft / README).write_text(readme.text(made, export.dataset, _names(draft)), encoding="utf-8")
         if to.exists():
             to.rmdir()
         draft.rename(to)
@@ -131,7 +133,7 @@ def _planned(run: RunData, catalog: Catalog, record: Record, device: str) -> tup
         plan, cell = reproduce.planned(run, catalog, record, device)
     except DataError as error:
         hint = "; the data of [task.data] are looked for from this folder: go to that of the suite's file"
-        raise DataError(f"{error}{hint if record.task in run.suite.own else ''}") from error
+        raise DataError(f"{error}{hint if record.dataset.get('name') in run.suite.own else ''}") from error
     if cell.skip:
         raise StoreError(f"{record.task}/{record.contender} can't be built here: {cell.skip}")
     return plan, cell

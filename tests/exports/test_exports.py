@@ -22,8 +22,9 @@ from mmbench.trust.verify import verify
 from tests.toys import Toy
 
 HEADER = ("speed", "height", "phase", "day", "remarks", "effect")
-WIDTH = 1 + 1 + 1 + 5 + 3
-"""Of a row of facts: speed, whether it is missing, height, the phase's words with "another" and "none", the day."""
+WIDTH = 2 + 2 + 5 + 4
+"""Of a row of facts: speed and height, each with whether it is missing; the phase's words, "another" and "none"; the
+day's three, with whether it is missing."""
 
 
 def birds(file: Path) -> None:
@@ -37,7 +38,8 @@ def birds(file: Path) -> None:
             phase = ("climb", "cruise", "landing")[row % 3]
             remarks = ("none seen", "a strike on the wing")[hit] if row % 5 else ""
             day = f"2024-{1 + row % 12:02d}-03"
-            writer.writerow([speed, row, phase, day, remarks, ("none", "damage")[hit]])
+            facts = ["", "", "", ""] if row % 10 == 7 else [speed, row, phase, day]
+            writer.writerow([*facts, remarks, ("none", "damage")[hit]])
 
 
 @pytest.fixture(scope="module")
@@ -116,12 +118,15 @@ def test_rows_of_a_file_are_prepared_as_train_was(export: Export, place: Path) -
     assert wanted <= {tuple(np.round(row, 5)) for row in found.predictions.tolist()}
 
 
-def test_a_value_that_train_has_never_seen_is_another(export: Export, place: Path) -> None:
-    """One row alone, a category that is new, a number that is missing where none of train was."""
-    (place / "one.csv").write_text("speed,height,phase,day,remarks\n1.5,,taxi,2031-01-01,struck\n")
-    predictions = export.predict_file("one.csv").predictions
-    assert predictions.shape == (1, 2)
-    assert np.isclose(predictions.sum(), 1)
+def test_a_word_that_train_has_never_seen_is_another(export: Export, place: Path) -> None:
+    """Whichever it is, and whatever stands beside it in the file."""
+    lines = [f"1.5,,{phase},2031-01-01,struck" for phase in ("taxi", "hover", "climb")]
+    (place / "new.csv").write_text("\n".join(["speed,height,phase,day,remarks", *lines]))
+    taxi, hover, climb = export.predict_file("new.csv").predictions
+    np.testing.assert_allclose(taxi, hover, atol=1e-6)
+    assert np.abs(taxi - climb).max() > 1e-4
+    (place / "one.csv").write_text("\n".join(["speed,height,phase,day,remarks", lines[2]]))
+    np.testing.assert_allclose(export.predict_file("one.csv").predictions, [climb], atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -171,6 +176,8 @@ def test_the_commands(run: session.Run, place: Path, capsys: pytest.CaptureFixtu
             "no refit of seed 7: there are [0, 1",
         ),
         (["predict", "typed", "--split", "tst"], "unknown split 'tst': did you mean 'test'?"),
+        (["export", "tiny", "--cell", "birds/concat", "--to", "birds.csv/x"], "birds.csv/x can't be written: Not a"),
+        (["predict", "typed", "birds.csv", "--to", "gone/x.csv"], "gone/x.csv can't be written: No such file"),
         (["predict", "typed"], "give a file of rows, or --split test"),
         (["predict", "typed", "gone.csv"], "gone.csv does not exist"),
         (["predict", "results", "birds.csv"], "is no export: it has no export.json"),

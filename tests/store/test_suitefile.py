@@ -274,10 +274,11 @@ def test_no_damage_gives_anything_but_a_suite_error(
         suitefile.read(path)
 
 
-def test_the_hash_covers_all_but_the_description(starter: Path) -> None:
+def test_the_hash_covers_all_that_changes_a_result(starter: Path) -> None:
     suite = suitefile.read(starter)
     same = suitefile.suite_hash(suite)
     assert suitefile.suite_hash(replace(suite, description="other words")) == same
+    assert suitefile.suite_hash(replace(suite, keep_weights=True)) == same
     assert suitefile.suite_hash(replace(suite, budget=replace(suite.budget, trial_seconds=120))) == same
     changed = [
         replace(suite, seed=1),

@@ -144,8 +144,11 @@ def predict(
     if to is None:
         _write(sys.stdout, table)
         return
-    with to.open("w", encoding="utf-8", newline="") as file:
-        _write(file, table)
+    try:
+        with to.open("w", encoding="utf-8", newline="") as file:
+            _write(file, table)
+    except OSError as error:
+        raise MMBenchError(f"{to} can't be written: {error.strerror}") from error
     terminal.show(f"{len(found.rows):,} predictions in {to}")
 
 
