@@ -78,10 +78,10 @@ def test_every_target_predicts_as_stored_and_by_its_graphs(tmp_path: Path, monke
         if (to / "model.pt2").exists():
             _check_graph(again, to)
     told = "\n".join(f"{task}: {note}" for task, own in notes.items() for note in own)
-    for task in ("toy", "number", "labels", "motions"):
-        assert all(note.startswith("model.") for note in notes[task]), told
-    for task, why in (("match", "compares all rows"), ("text", "head 'text'")):
-        assert all(note.startswith("no model.") and why in note for note in notes[task]), told
+    for name in ("toy", "number", "labels", "motions"):
+        assert all(note.startswith("model.") for note in notes[name]), told
+    for name, why in (("match", "compares all rows"), ("text", "head 'text'")):
+        assert all(note.startswith("no model.") and why in note for note in notes[name]), told
     with pytest.raises(StoreError, match="is logistic, which scikit-learn fits: it has no weights to take"):
         taking.take(run.data, catalog, "toy/logistic", tmp_path / "x", cache=tmp_path / "cache")
     shutil.rmtree(tmp_path / "cache")
