@@ -144,10 +144,11 @@ def reproduce(
 
     Raises SuiteError if a part that a record needs is not here, StoreError if the run lacks what it takes.
     """
-    here = {
-        name: replace(data, folder=str(Path.cwd())) for name, data in run.suite.own.items()
-    }  # not where the run lies
-    catalog = catalog.with_own(here)
+    own, encoders = (  # beside where the user stands, not where the run lies
+        {name: replace(data, folder=str(Path.cwd())) for name, data in described.items()}
+        for described in (run.suite.own, run.suite.encoders)
+    )
+    catalog = catalog.with_own(own, encoders)
     for record in records:
         seeds = tuple(refit.seed for refit in _tuned(record) if seed in (None, refit.seed))
         if not seeds:

@@ -50,7 +50,7 @@ class CorruptionSpec:
 
 @dataclass(frozen=True)
 class OwnData:
-    """A `[task.data]` table: a data set that the suite describes."""
+    """A `[task.data]` or `[encoder.NAME]` table: a data set or an encoder that the suite describes."""
 
     table: Mapping[str, Any]
     folder: str = field(default="", compare=False)
@@ -120,6 +120,8 @@ class Suite:
     seed: int = 0
     limit: int | None = None
     """Use only the first rows of each split, for a quick look."""
+    encoders: Mapping[str, OwnData] = field(default_factory=dict)
+    """{name: what describes it}, of the encoders that the suite itself brings."""
 
     @property
     def own(self) -> dict[str, OwnData]:

@@ -89,7 +89,7 @@ class Replay:
                 if known.issuperset(names) and names:
                     continue
                 try:
-                    catalog = self.catalog.with_own({spec.dataset: spec.data} if spec.data else {})
+                    catalog = self.catalog.with_own({spec.dataset: spec.data} if spec.data else {}, self.suite.encoders)
                     found = planning.resolve(self.suite, catalog, tasks=[spec.name], contenders=names, marks=marks)
                 except MMBenchError as error:
                     problems[spec.name] = str(error)

@@ -240,6 +240,11 @@ SUITE = st.builds(
     st.just("") | TEXT,
     st.integers(0, 2**32 - 1),
     st.none() | st.integers(1, 2**40),
+    encoders=st.dictionaries(
+        st.from_regex(r"[a-z_][a-z0-9_]{0,20}", fullmatch=True),
+        st.builds(OwnData, OWN.map(lambda table: {**table, "type": "hf_text"})),
+        max_size=2,
+    ),
 )
 
 
@@ -290,6 +295,8 @@ def test_the_hash_covers_all_but_the_description(starter: Path) -> None:
         replace(suite, tasks=(replace(suite.tasks[0], train_sizes=(3,)),)),
         replace(suite, tasks=(replace(suite.tasks[0], data=OwnData({"files": "a.csv"})),)),
         replace(suite, tasks=(replace(suite.tasks[0], data=OwnData({"files": "b.csv"}, "elsewhere")),)),
+        replace(suite, encoders={"a": OwnData({"type": "hf_text", "folder": "a"})}),
+        replace(suite, encoders={"b": OwnData({"type": "hf_text", "folder": "a"}, "elsewhere")}),
     ]
     hashes = {suitefile.suite_hash(other) for other in changed}
     assert len(hashes) == len(changed)

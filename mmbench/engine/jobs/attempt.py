@@ -180,6 +180,8 @@ def _may_join(workspace: Workspace, params: Params) -> bool:
     """Whether nothing that is known beforehand keeps such configurations from training as one."""
     if workspace.origin or not workspace.is_trained(params):
         return False
+    if params.get("train.clip", 0.0) > 0 or params.get("train.accumulate", 1) > 1:
+        return False  # a cohort does neither
     catalog = workspace.catalog
     parts: list[Any] = [workspace.head, catalog.fusions[params["fusion"]], rule_of(catalog, params).optimizer]
     parts += [catalog.encoders[params[f"encoder.{m}"]] for m in workspace.cell.encoders]

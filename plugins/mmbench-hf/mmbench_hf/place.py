@@ -1,0 +1,94 @@
+"""Where a model's files lie: in a folder, or at one commit of the hub, from where they are fetched once.
+
+Of a model only its configuration, its weights as safetensors, and what its tokenizer or preprocessor reads are ever
+opened: no pickle, and no code.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from pathlib import Path
+
+from mmbench.errors import DataError, told
+
+CONFIG, WEIGHTS = "config.json", "*.safetensors"
+VOCABULARY = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model")
+PREPROCESSOR = ("preprocessor_config.json", "processor_config.json", "video_preprocessor_config.json")
+BESIDE = (
+    "*.safetensors.index.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "merges.txt",
+)
+READ = (CONFIG, WEIGHTS, *VOCABULARY, *PREPROCESSOR, *BESIDE)
+"""The names of all files that are opened."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """A folder, or a name and a commit of the hub."""
+
+    folder: Path | None = None
+    hub: str | None = None
+    revision: str | None = None
+
+    @property
+    def said(self) -> str:
+        """What a record calls the model; where a folder lies is nobody's business."""
+        return self.folder.name if self.folder else f"{self.hub}@{self.revision}"
+
+    def files(self) -> Sequence[Path]:
+        """What of a folder makes the model what it is; of the hub's its name and commit say that. Raises DataError if
+        something is missing."""
+        if not self.folder:
+            return ()
+        return sorted(_checked(self.folder, ()))
+
+    def local(self, needed: Sequence[str]) -> Path:
+        """The folder with the files, fetched if they are not here. needed: names, of which one must be among them.
+
+        Raises DataError if something is missing, or can't be fetched.
+        """
+        folder = self.folder or self._fetched()
+        _checked(folder, needed)
+        return folder
+
+    def _fetched(self) -> Path:
+        from huggingface_hub import constants, snapshot_download
+        from huggingface_hub.errors import LocalEntryNotFoundError
+
+        name, commit = str(self.hub), str(self.revision)
+        try:
+            return Path(snapshot_download(name, revision=commit, allow_patterns=list(READ), local_files_only=True))
+        except LocalEntryNotFoundError:
+            pass
+        if constants.is_offline_mode():
+            raise DataError(
+                f"hub {name!r} at {commit[:12]} is not in the cache of the hub ({constants.HF_HUB_CACHE}), and "
+                "HF_HUB_OFFLINE is set: unset it, or write folder = ... for a copy of the model"
+            )
+        try:
+            return Path(snapshot_download(name, revision=commit, allow_patterns=list(READ)))
+        except Exception as error:  # whatever the client, the network and the hub make of it
+            said = (told(error) or type(error).__name__)[:200]
+            raise DataError(
+                f"hub {name!r} at {commit[:12]} can't be fetched: {said}; "
+                "write folder = ... for a copy of the model where there is no network"
+            ) from error
+
+
+def _checked(folder: Path, needed: Sequence[str]) -> list[Path]:
+    """The files of a model that are read. Raises DataError for the first that is missing."""
+    if not folder.is_dir():
+        raise DataError(f"folder {str(folder)!r} {'is a file' if folder.exists() else 'does not exist'}")
+    files = [path for path in folder.iterdir() if any(fnmatch(path.name, name) for name in READ)]
+    names = {path.name for path in files}
+    for wanted in ((CONFIG,), (WEIGHTS,), needed):
+        if wanted and not any(fnmatch(name, one) for name in names for one in wanted):
+            pickled = wanted == (WEIGHTS,) and any(folder.glob("*.bin"))
+            hint = (
+                ": weights in a pickle (.bin) are not read; save the model with safe_serialization" if pickled else ""
+            )
+            raise DataError(f"folder {str(folder)!r} has no {' or '.join(wanted)}{hint}")
+    return files
