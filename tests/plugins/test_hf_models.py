@@ -1,5 +1,6 @@
 """Models of the hub, frozen and tuned, are what transformers alone computes; tiny ones, which are made here."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 import mmbench as mb
 from mmbench.api.parts import FeatureSpec
 from mmbench.api.space import defaults
-from mmbench.engine.learn.model import Inputs, Model, put_in, settle
+from mmbench.engine.learn.model import Inputs, Model, kernels, put_in, settle
 from mmbench.engine.learn.optimizer import groups_of
 from mmbench.engine.learn.train import Lesson, Training
 from mmbench.errors import DataError
@@ -170,29 +171,30 @@ def test_a_model_trains_as_transformers_does_by_a_rate_of_its_own(models: Any) -
         models_.append(together(module))
     ours, plain = models_
     how = recipe(epochs=3, patience=9, lr=0.01, weight_decay=0.1, batch_size=4, seed=0)
-    training = Training(ours, how, Lesson(inputs, inputs, lambda _: 0.0))
-    plain.train()
-    settings = []
+    rising = itertools.count()  # what gets better keeps the weights of the last epoch
+    training = Training(ours, how, Lesson(inputs, inputs, lambda _: float(next(rising))))
+    settings: list[dict[str, Any]] = []
     for n, p in plain.named_parameters():
-        own = n.startswith("encoders.a.network.")
-        settings.append({"params": [p], "lr": 2e-5 if own else 0.01, "weight_decay": 0.1 * (p.dim() > 1)})
-    rates = [one["lr"] for one in settings]
-    assert 2e-5 in rates
-    assert 0.01 in rates
+        rate = 2e-5 if n.startswith("encoders.a.network.") else 0.01
+        settings.append({"params": [p], "lr": rate, "weight_decay": 0.1 * (p.dim() > 1), "own": rate})
+    assert {group["own"] for group in settings} == {2e-5, 0.01}
     optimizer = torch.optim.AdamW(settings)
-    moved: list[Tensor] = []
+    order = torch.Generator().manual_seed(0)
+    before = [p.detach().clone() for p in plain.parameters()]
+    plain.train()
     for step in range(3):
         training.advance()
-        for group, rate in zip(optimizer.param_groups, rates, strict=True):
-            group["lr"] = rate * rule(lr=0.0).factor(step / 3)
+        for group in optimizer.param_groups:
+            group["lr"] = group["own"] * rule().factor(step / 3)
         optimizer.zero_grad()
-        fused = plain.fuse(plain.encode(inputs.batch(slice(None))))
-        plain.head.loss(fused, target).backward()
+        rows = torch.randperm(len(TEXTS), generator=order)
+        with kernels(plain):
+            plain.head.loss(plain.fuse(plain.encode(inputs.batch(rows))), target[rows]).backward()
         optimizer.step()
-        if step == 0:  # a score that stays the same keeps the weights of the first epoch
-            moved = [p.detach().clone() for p in plain.parameters()]
-    for (n, p), other in zip(ours.named_parameters(), moved, strict=True):
-        torch.testing.assert_close(p, other, rtol=1e-4, atol=1e-7, msg=n)
+    for (n, p), other, old in zip(ours.named_parameters(), plain.parameters(), before, strict=True):
+        torch.testing.assert_close(p - old, other - old, rtol=1e-2, atol=1e-7, msg=n)
+        furthest = float((p - old).abs().max().detach())
+        assert furthest < (1e-4 if n.startswith("encoders.a.network.") else 1e-1), n
 
 
 def test_lora_is_its_equation(models: Any) -> None:

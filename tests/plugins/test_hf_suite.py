@@ -186,7 +186,7 @@ def test_a_file_that_is_missing_is_named(tmp_path: Path) -> None:
         (None, "does not exist"),
         ("notes.txt", "has no config.json"),
         ("config.json", "has no *.safetensors"),
-        ("pytorch_model.bin", "has no *.safetensors: weights in a pickle (.bin) are not read; save the model with"),
+        ("pytorch_model.bin", "has no *.safetensors: a pickle (.bin) is not read; save the model anew as safetensors"),
         ("model.safetensors", "has no tokenizer.json or vocab.txt or vocab.json or *.model"),
     ):
         if name:

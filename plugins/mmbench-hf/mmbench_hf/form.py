@@ -26,7 +26,7 @@ TYPES: Mapping[str, type[HubEncoder]] = {
 }
 KEYS = ("type", "folder", "hub", "revision")
 COMMIT = re.compile(r"[0-9a-f]{40}")
-HUB = re.compile(r"[\w.-]+(?:/[\w.-]+)?")
+HUB = re.compile(r"\w[\w.-]*(?:/\w[\w.-]*)?")
 
 
 def make(name: str, table: Mapping[str, Any], folder: Path) -> mb.Encoder | None:

@@ -41,54 +41,72 @@ class Place:
     def files(self) -> Sequence[Path]:
         """What of a folder makes the model what it is; of the hub's its name and commit say that. Raises DataError if
         something is missing."""
-        if not self.folder:
-            return ()
-        return sorted(_checked(self.folder, ()))
+        return sorted(_checked(self.folder, (), self._called)) if self.folder else ()
 
     def local(self, needed: Sequence[str]) -> Path:
         """The folder with the files, fetched if they are not here. needed: names, of which one must be among them.
 
         Raises DataError if something is missing, or can't be fetched.
         """
-        folder = self.folder or self._fetched()
-        _checked(folder, needed)
-        return folder
+        if self.folder:
+            _checked(self.folder, needed, self._called)
+            return self.folder
+        return self._kept(needed) or self._fetched(needed)
 
-    def _fetched(self) -> Path:
-        from huggingface_hub import constants, snapshot_download
+    @property
+    def _called(self) -> str:
+        return f"folder {str(self.folder)!r}" if self.folder else f"hub {self.hub!r} at {str(self.revision)[:12]}"
+
+    def _kept(self, needed: Sequence[str]) -> Path | None:
+        """Where the hub's cache has the model, if it has all of it."""
         from huggingface_hub.errors import LocalEntryNotFoundError
 
-        name, commit = str(self.hub), str(self.revision)
         try:
-            return Path(snapshot_download(name, revision=commit, allow_patterns=list(READ), local_files_only=True))
-        except LocalEntryNotFoundError:
-            pass
+            folder = self._snapshot(local_files_only=True)
+            _checked(folder, needed, self._called)
+        except (LocalEntryNotFoundError, DataError):
+            return None
+        return folder
+
+    def _fetched(self, needed: Sequence[str]) -> Path:
+        from huggingface_hub import constants
+
         if constants.is_offline_mode():
             raise DataError(
-                f"hub {name!r} at {commit[:12]} is not in the cache of the hub ({constants.HF_HUB_CACHE}), and "
-                "HF_HUB_OFFLINE is set: unset it, or write folder = ... for a copy of the model"
+                f"{self._called} is not in the cache of the hub ({constants.HF_HUB_CACHE}), and HF_HUB_OFFLINE is set: "
+                "unset it, or write folder = ... for a copy of the model"
             )
         try:
-            return Path(snapshot_download(name, revision=commit, allow_patterns=list(READ)))
+            folder = self._snapshot(local_files_only=False)
         except Exception as error:  # whatever the client, the network and the hub make of it
             said = (told(error) or type(error).__name__)[:200]
             raise DataError(
-                f"hub {name!r} at {commit[:12]} can't be fetched: {said}; "
+                f"{self._called} can't be fetched: {said}; "
                 "write folder = ... for a copy of the model where there is no network"
             ) from error
+        _checked(folder, needed, self._called)
+        return folder
+
+    def _snapshot(self, *, local_files_only: bool) -> Path:
+        from huggingface_hub import snapshot_download
+
+        return Path(
+            snapshot_download(
+                str(self.hub), revision=self.revision, allow_patterns=list(READ), local_files_only=local_files_only
+            )
+        )
 
 
-def _checked(folder: Path, needed: Sequence[str]) -> list[Path]:
+def _checked(folder: Path, needed: Sequence[str], called: str) -> list[Path]:
     """The files of a model that are read. Raises DataError for the first that is missing."""
     if not folder.is_dir():
-        raise DataError(f"folder {str(folder)!r} {'is a file' if folder.exists() else 'does not exist'}")
-    files = [path for path in folder.iterdir() if any(fnmatch(path.name, name) for name in READ)]
+        raise DataError(f"{called} {'is a file' if folder.exists() else 'does not exist'}")
+    every = list(folder.iterdir())
+    files = [path for path in every if any(fnmatch(path.name, name) for name in READ)]
     names = {path.name for path in files}
     for wanted in ((CONFIG,), (WEIGHTS,), needed):
         if wanted and not any(fnmatch(name, one) for name in names for one in wanted):
-            pickled = wanted == (WEIGHTS,) and any(folder.glob("*.bin"))
-            hint = (
-                ": weights in a pickle (.bin) are not read; save the model with safe_serialization" if pickled else ""
-            )
-            raise DataError(f"folder {str(folder)!r} has no {' or '.join(wanted)}{hint}")
+            pickled = wanted == (WEIGHTS,) and any(path.suffix == ".bin" for path in every)
+            hint = ": a pickle (.bin) is not read; save the model anew as safetensors" if pickled else ""
+            raise DataError(f"{called} has no {' or '.join(wanted)}{hint}")
     return files
