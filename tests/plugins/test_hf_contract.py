@@ -33,9 +33,11 @@ class TestText(EncoderContract):
     pass
 
 
+@pytest.mark.slow
 class TestImage(EncoderContract):
-    configurations = 3
+    configurations = 2
 
 
+@pytest.mark.slow
 class TestAudio(EncoderContract):
     configurations = 3

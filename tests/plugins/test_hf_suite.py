@@ -209,6 +209,7 @@ def test_a_hub_that_can_t_be_asked_is_one_line() -> None:
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_a_model_of_the_hub_is_fetched_once_at_its_commit(tmp_path: Path) -> None:
     """By the real client: what is read of a model and nothing else; then the hub is not asked again."""
     hub = tmp_path / "hub"

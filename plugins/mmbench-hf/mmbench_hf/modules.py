@@ -13,10 +13,10 @@ from mmbench.errors import DataError, told
 
 UNUSED = ("pooler", "masked_spec_embed", "mask_token", "logit_scale", "logit_bias")
 """What takes no part in the last hidden states: heads on the first token, and what only pretraining puts in."""
-LAYERS_DROPPED = {"layerdrop", "encoder_layerdrop", "decoder_layerdrop"}
+OFF = {"layerdrop", "encoder_layerdrop", "decoder_layerdrop", "gradient_checkpointing"}
 WITHOUT = {"apply_spec_augment": False, "mask_time_prob": 0.0, "mask_feature_prob": 0.0, "use_cache": False}
 """What a model does by chance beside dropout is left out: SpecAugment draws from NumPy's global generator, and layers
-that are dropped make one step's parameters others than the last one's."""
+that are dropped make one step's parameters others than the last one's. Checkpointing is a parameter of ours."""
 
 
 def pretrained(folder: Path, tower: str | None = None) -> nn.Module:
@@ -31,8 +31,8 @@ def pretrained(folder: Path, tower: str | None = None) -> nn.Module:
     local: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
     try:
         config = AutoConfig.from_pretrained(folder, **local)
-        for name in LAYERS_DROPPED & set(vars(config)):
-            setattr(config, name, 0.0)
+        for name in OFF & set(vars(config)):
+            setattr(config, name, 0)
         with torch.random.fork_rng(devices=[]):  # what the weights do not say is drawn at random: see below
             found, report = AutoModel.from_pretrained(
                 folder, config=config, dtype=torch.float32, use_safetensors=True, output_loading_info=True, **local
@@ -49,6 +49,9 @@ def pretrained(folder: Path, tower: str | None = None) -> nn.Module:
     for name, value in WITHOUT.items():
         if hasattr(found.config, name):
             setattr(found.config, name, value)
+    for module in found.modules():
+        if hasattr(module, "_requires_grad"):  # wav2vec2 and its like would have a gradient of the sounds, too
+            module._requires_grad = False
     return _tower(found, tower)
 
 
@@ -154,7 +157,7 @@ def only_top(network: Network, count: int) -> None:
     layers = blocks(network.model)
     place = depths(network, layers)
     for name, parameter in network.named_parameters():
-        parameter.requires_grad_(parameter.requires_grad and place[name] > len(layers) - count)
+        parameter.requires_grad_(parameter.requires_grad and place[name] > max(0, len(layers) - count))
 
 
 def decayed(network: nn.Module, rate: float, decay: float) -> dict[str, float]:
@@ -238,4 +241,5 @@ def checkpoint(model: Any) -> None:
     for module in model.modules():
         if type(module) is nn.Dropout:
             module.__class__ = Dropout
-    model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
+    enable({"use_reentrant": False})
