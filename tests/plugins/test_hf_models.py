@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from mmbench_hf.form import make
-from mmbench_hf.modules import Dropout, LoRA, Tuned
+from mmbench_hf.modules import Dropout, LoRA, Tuned, seen
 from PIL import Image
 from torch import Tensor, nn
 
@@ -277,6 +277,24 @@ def test_a_model_that_reads_its_own_dropout_trains_here(models: Any) -> None:
     grads = [p.grad for n, p in model.named_parameters() if "attention.self.query.weight" in n]
     assert len(grads) == 3
     assert all(g is not None and g.abs().sum() > 0 for g in grads)
+
+
+@pytest.mark.parametrize(("kind", "name"), [("hf_text", "bert"), ("hf_audio", "wav2vec2")])
+def test_a_missing_value_leaves_the_others_alone(models: Any, kind: str, name: str) -> None:
+    """It comes as zeros, its mask too; no softmax over nothing must reach the weights."""
+    part = encoder(kind, models(name))
+    state = fitted(part, weights="tuned", **OWN[kind])
+    arrays = tensors(part.transform(state, VALUES[kind]))
+    torch.manual_seed(0)
+    module = built(part, state).train()
+    whole = module.eval()(arrays).tokens[1:]
+    for tensor in arrays.values():
+        tensor[0] = 0
+    tokens = module(arrays).tokens
+    torch.testing.assert_close(tokens[1:], whole, rtol=1e-4, atol=1e-5)
+    tokens[1:].square().sum().backward()
+    assert all(p.grad.isfinite().all() for p in module.parameters() if p.grad is not None)
+    assert seen(torch.tensor([[False, False], [True, False]])).tolist() == [[1, 1], [1, 0]]
 
 
 def test_a_pair_of_clip_meets_in_one_space(models: Any) -> None:
