@@ -17,7 +17,8 @@ TUNED: Space = {"weights": mb.Choice(("tuned",), default="tuned", stage="prepare
 def part(kind: str, folder: Path, **space: Any) -> type[mb.Encoder]:
     made = make("mine", {"type": kind, "folder": str(folder)}, Path("/"))
     assert made is not None
-    return type("Part", (type(made),), {"space": {**made.space, **space}, "__doc__": type(made).__doc__})
+    own = {"space": {**made.space, **space}, "__doc__": type(made).__doc__, "cohort": not space}
+    return type("Part", (type(made),), own)
 
 
 @pytest.fixture(scope="module", autouse=True)

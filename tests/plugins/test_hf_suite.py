@@ -14,7 +14,7 @@ from mmbench_hf.place import Place
 from mmbench import plugins, session
 from mmbench.api.suite import Suite
 from mmbench.engine import plan as planning
-from mmbench.engine.jobs.attempt import Attempt, Group
+from mmbench.engine.jobs.attempt import Attempt, Group, groups
 from mmbench.engine.jobs.workspace import Workspace
 from mmbench.engine.plan import Plan
 from mmbench.engine.space import default_params, full_space
@@ -96,6 +96,8 @@ def test_a_model_of_the_suite_is_searched_as_any_encoder(place: Path, tmp_path: 
         assert any(".embeddings." in name for name in names) == lora, "a frozen model is not in what is trained"
         assert attempt.params["encoder.text.bert.weights"] == ("tuned" if lora else "frozen")
         recipe = workspace.recipe(attempt.params, seed=3)
+        assert catalog.encoders["bert"].together({"weights": "frozen"})
+        assert len(groups(workspace, [attempt] * 4)) == (4 if lora else 1), "what is tuned trains one by one"
         assert (recipe.clip, recipe.accumulate) == ((1.0, 2) if lora else (0.0, 1))
         assert recipe.rule.course["warm_up"] == (0.1 if lora else 0.05)
 

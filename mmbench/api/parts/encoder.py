@@ -39,6 +39,10 @@ class Encoder(Part):
     def about(self) -> str:
         return f"reads {self.kind}"
 
+    def together(self, params: Params) -> bool:
+        """Whether its modules with these parameters may train many configurations in one program."""
+        return self.cohort
+
     def fetch(self) -> Sequence[Path]:
         """Have its weights here, and give where they lie: `mmbench prepare` calls it."""
         return [carrier.fetch() for carrier in self.carriers]

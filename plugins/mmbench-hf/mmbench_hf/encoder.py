@@ -39,7 +39,6 @@ class HubEncoder(mb.Encoder):
     needed: ClassVar[tuple[str, ...]] = ()
     """Files beside the configuration and the weights, of which one must be there."""
     frozen = True
-    cohort = False
     libraries = ("transformers",)
     batch: ClassVar[int] = 8
     """How many values the frozen model is given at once."""
@@ -60,6 +59,9 @@ class HubEncoder(mb.Encoder):
     @property
     def about(self) -> str:
         return f"reads {self.kind} by {self.place.said}"
+
+    def together(self, params: Mapping[str, Any]) -> bool:
+        return str(params["weights"]) == "frozen"
 
     def files(self) -> Sequence[Path]:
         return self.place.files()
