@@ -2,7 +2,8 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Literal
 
 from mmbench.api.space import Setting, Value
@@ -127,6 +128,11 @@ class Suite:
     def own(self) -> dict[str, OwnData]:
         """{data set: what describes it}, of those that the suite itself describes."""
         return {task.dataset: task.data for task in self.tasks if task.data}
+
+
+def placed(described: Mapping[str, OwnData], folder: Path) -> dict[str, OwnData]:
+    """The same, their paths relative to `folder`: a suite that was copied into a run is not where its files are."""
+    return {name: replace(one, folder=str(folder)) for name, one in described.items()}
 
 
 FOLD = re.compile(r"(.*)#([1-9][0-9]*)")

@@ -13,6 +13,7 @@ from mmbench_hf.place import Place
 
 from mmbench import plugins, session
 from mmbench.api.suite import Suite
+from mmbench.cli.app import call
 from mmbench.engine import plan as planning
 from mmbench.engine.jobs.attempt import Attempt, Group, groups
 from mmbench.engine.jobs.workspace import Workspace
@@ -103,10 +104,16 @@ def test_a_model_of_the_suite_is_searched_as_any_encoder(place: Path, tmp_path: 
 
 
 @pytest.mark.slow
-def test_a_whole_run(place: Path, tmp_path: Path) -> None:
+def test_a_whole_run(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By a worker that is confined, and its trials asked for again by who stands where the model lies."""
     run = session.open_run(str(place / "hub.toml"), results=tmp_path / "results").execute(workers=1)
     assert [record.status for record in run.data.records] == ["ok", "ok"]
     assert suitefile.read(run.folder / "suite.toml").encoders.keys() == {"bert"}
+    monkeypatch.chdir(place)
+    assert call(["verify", str(run.folder)]) == 0
+    assert " 2 replays, 2 trials" in capsys.readouterr().out
 
 
 def test_the_key_of_a_cell_names_the_model(place: Path, tmp_path: Path) -> None:
@@ -205,7 +212,9 @@ def test_a_hub_that_can_t_be_asked_is_one_line() -> None:
     assert constants.HF_HUB_OFFLINE  # as tests/conftest.py has it
     part = make("mine", {"type": "hf_text", "hub": "owner/none", "revision": COMMIT}, Path("/"))
     assert part is not None
-    with pytest.raises(DataError, match=r"^hub 'owner/none' at 0123456789ab is not in the cache of the hub") as caught:
+    with pytest.raises(
+        DataError, match=r"^\[encoder.mine\]: hub 'owner/none' at 0123456789ab is not in the cache of the hub"
+    ) as caught:
         part.fetch()
     assert "HF_HUB_OFFLINE is set" in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -243,7 +252,7 @@ for revision in sys.argv[2:]:
     with served(hub, "models") as address:
         here, other = said(address, COMMIT, "f" * 40)
     assert here == "config.json model.safetensors tokenizer.json"
-    assert other.startswith(f"hub '{NAME}' at ffffffffffff can't be fetched: ")
+    assert other.startswith(f"[encoder.mine]: hub '{NAME}' at ffffffffffff can't be fetched: ")
     assert other.endswith("write folder = ... for a copy of the model where there is no network")
     assert said(address, COMMIT) == [here], "nobody listens there any more"
 

@@ -3,6 +3,7 @@
 import importlib.util
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ def make(name: str, table: Mapping[str, Any], folder: Path) -> mb.Encoder | None
             raise DataError(unknown("key", key, KEYS))
         if not isinstance(value, str) or not value:
             raise DataError(f"{key} must be a text, not {value!r}")
-    place = _place(table, folder)
+    place = replace(_place(table, folder), table=f"[encoder.{name}]")
     if importlib.util.find_spec("transformers") is None:
         raise DataError('needs the package transformers: pip install "mmbench[hf]"')
     base = TYPES[kind]

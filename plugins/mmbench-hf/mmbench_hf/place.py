@@ -32,6 +32,8 @@ class Place:
     folder: Path | None = None
     hub: str | None = None
     revision: str | None = None
+    table: str = ""
+    """The table that says so, as messages call it."""
 
     @property
     def said(self) -> str:
@@ -55,7 +57,8 @@ class Place:
 
     @property
     def _called(self) -> str:
-        return f"folder {str(self.folder)!r}" if self.folder else f"hub {self.hub!r} at {str(self.revision)[:12]}"
+        there = f"folder {str(self.folder)!r}" if self.folder else f"hub {self.hub!r} at {str(self.revision)[:12]}"
+        return f"{self.table}: {there}" if self.table else there
 
     def _kept(self, needed: Sequence[str]) -> Path | None:
         """Where the hub's cache has the model, if it has all of it."""
