@@ -45,13 +45,13 @@ class HubEncoder(mb.Encoder):
     space = {
         "tokens": mb.Choice(("mean", "first", "all"), default="mean", stage="prepare"),
         "weights": mb.Choice(("frozen", "tuned"), default="frozen", stage="prepare"),
-        "tune": mb.Choice(("whole", "top", "lora"), default="whole", when=TUNED),
+        "tune": mb.Choice(("whole", "top", "lora"), default="whole", when=TUNED, searched=False),
         "top": mb.Int(1, 4, default=2, when={"tune": "top"}, within=(1, 1000)),
         "rank": mb.Choice((4, 8, 16, 32), default=8, when={"tune": "lora"}),
         "alpha": mb.Float(1, 64, default=16, when={"tune": "lora"}, searched=False, within=(0.001, 10_000)),
         "lr": mb.Float(1e-5, 1e-3, log=True, default=2e-5, when=TUNED, within=(1e-9, 1.0)),
         "layer_decay": mb.Float(0.5, 1.0, default=1.0, when=TUNED, searched=False, within=(0.01, 1.0)),
-        "checkpointing": mb.Choice((False, True), default=False, when=TUNED),
+        "checkpointing": mb.Choice((False, True), default=False, when=TUNED, searched=False),
         "width": mb.Choice((32, 64, 128, 256), default=64),
         "dropout": mb.Float(0.0, 0.5, default=0.1, within=(0.0, 0.9)),
     }

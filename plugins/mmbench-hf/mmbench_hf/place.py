@@ -74,7 +74,7 @@ class Place:
     def _fetched(self, needed: Sequence[str]) -> Path:
         from huggingface_hub import constants
 
-        if constants.is_offline_mode():
+        if constants.HF_HUB_OFFLINE:
             raise DataError(
                 f"{self._called} is not in the cache of the hub ({constants.HF_HUB_CACHE}), and HF_HUB_OFFLINE is set: "
                 "unset it, or write folder = ... for a copy of the model"
