@@ -24,10 +24,9 @@ def bert(folder: Path, **told: Any) -> Path:
 
 
 def vit(folder: Path) -> Path:
-    from transformers import AutoImageProcessor, ViTConfig, ViTModel
+    from transformers import ViTConfig, ViTModel
     from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
 
-    assert AutoImageProcessor
     torch.manual_seed(2)
     ViTModel(ViTConfig(image_size=16, patch_size=8, **SHAPE)).save_pretrained(folder)
     ViTImageProcessorPil(size={"height": 16, "width": 16}).save_pretrained(folder)

@@ -99,6 +99,12 @@ WRONG = [
     ("each_modality = true", "each_modality = 1", "each_modality: must be true or false, not 1"),
     ("each_modality = true", 'each_modality = true\nonly = "image"', "write either only = [...] or each_modality"),
     ('name = "starter"', "", "needs the key 'name'"),
+    (
+        'name = "starter"',
+        'name = "a"\nencoder = { Bert = { type = "a" } }',
+        "a part can't be called 'Bert': use lower-case",
+    ),
+    ('name = "starter"', 'name = "a"\nencoder = { bert = { folder = "a" } }', "encoder bert: needs the key 'type'"),
 ]
 
 
