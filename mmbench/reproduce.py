@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from mmbench.api.record import History, Record, Refit, Trial
-from mmbench.api.suite import task_of
+from mmbench.api.suite import placed, task_of
 from mmbench.board import rank
 from mmbench.engine import identity
 from mmbench.engine import plan as planning
@@ -171,8 +171,9 @@ class FailedError(Exception):
 
 
 def with_data(run: RunData, catalog: Catalog) -> Catalog:
-    """The Catalog with the data sets that the run's suite describes, their paths relative to the current folder."""
-    return catalog.with_own({name: replace(data, folder=str(Path.cwd())) for name, data in run.suite.own.items()})
+    """The Catalog with the data sets and encoders that the run's suite describes, their paths relative to the current
+    folder."""
+    return catalog.with_own(placed(run.suite.own, Path.cwd()), placed(run.suite.encoders, Path.cwd()))
 
 
 def planned(run: RunData, catalog: Catalog, record: Record, device: str) -> tuple[Plan, Cell]:

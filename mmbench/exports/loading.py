@@ -51,9 +51,10 @@ def load_export(folder: str | Path, plugins: Sequence[str] = ()) -> "Export":
     path = Path(folder)
     manifest = manifests.read(path)
     catalog = plugins_.load((plugins,) if isinstance(plugins, str) else plugins)
-    if manifest.data.table is not None:
-        own = OwnData(manifest.data.table, str(Path.cwd()))
-        catalog = catalog.with_own({manifest.data.name: own})
+    here, table = str(Path.cwd()), manifest.data.table
+    own = {} if table is None else {manifest.data.name: OwnData(table, here)}
+    encoders = {name: OwnData(table, here) for name, table in manifest.encoders.items()}
+    catalog = catalog.with_own(own, encoders)
     return Export(path, manifest, catalog)
 
 

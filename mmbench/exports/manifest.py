@@ -93,6 +93,8 @@ class Manifest:
     """{modality, or "" for the head: what it has learned of train}; its arrays are in states.safetensors."""
     files: Mapping[str, str]
     """{file: its SHA-256}"""
+    encoders: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """{name: its table}, of the encoders that the suite describes."""
 
 
 def write(folder: Path, manifest: Manifest) -> None:

@@ -223,6 +223,7 @@ def _written(
         inputs={modality: _inputs(place, modality, refit.params) for modality in prepared},
         states={n: {k: v for k, v in s.items() if not isinstance(v, np.ndarray)} for n, s in states.items()},
         files={name: manifest.digest(folder / name) for name in (WEIGHTS, STATES)},
+        encoders={name: own.table for name, own in run.suite.encoders.items() if f"encoder.{name}" in parts},
     )
 
 
