@@ -22,8 +22,9 @@ def there(features: dict[str, mb.Features], row: int) -> dict[str, Tensor]:
 def vector(module: Any, features: dict[str, mb.Features]) -> Tensor:
     with torch.no_grad():
         made = module(features)
-    result: Tensor = made.vector if isinstance(made, mb.Fused) else made
-    return result
+    found = made.vector if isinstance(made, mb.Fused) else made
+    assert isinstance(found, Tensor)
+    return found
 
 
 def test_sinusoids() -> None:

@@ -15,12 +15,13 @@ from mmbench.api.space import defaults
 
 WIDTH = 32
 PARTS = {part.name: part for part in mmbench_fusions()}
-ADDITIVE = ("mean_logits", "ume", "tmc", "qmf", "pdf")
+ADDITIVE = ("mean_logits", "ume", "tmc", "qmf", "pdf", "learned_vote", "product_of_experts", "ecml")
 """They combine what each modality decides alone, which can't hold an exclusive or: they are tried on unique."""
 ALL = [
     *("max", "product", "film", "multiplicative", "tensor_fusion", "mlb", "mutan", "mfb", "mfh", "mcb", "etmc"),
     *("concat", "sum", "mean", "gated", "low_rank", "late_transformer", "cross_attention", *ADDITIVE),
     *("concat_linear", "stacked_cnn", "mmtm", "mag", "mult", "co_attention", "early_transformer", "perceiver"),
+    *("moe", "i2moe", "dyn_mm", "graph", "pairwise", "tree"),
 ]
 
 

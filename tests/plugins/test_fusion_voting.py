@@ -5,6 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from mmbench_fusion.modules.decision import evidential_loss
+from mmbench_fusion.voting.pools import Ecml, LearnedVote, ProductOfExperts
 from mmbench_fusion.voting.quality import Pdf, Qmf
 from scipy.special import expit, log_softmax, logsumexp, softmax
 
@@ -91,3 +93,52 @@ def test_weights_are_constants_for_the_joint_loss(part: type[mb.Fusion]) -> None
     scores = fused.extras["alone"]
     gradient = torch.autograd.grad(fused.logits[3].sum(), scores)[0][3]
     torch.testing.assert_close(gradient, gradient[:, :1].expand_as(gradient))
+
+
+def test_learned_vote() -> None:
+    module, state = built(LearnedVote())
+    with torch.no_grad():
+        module.say.normal_()
+    expected = []
+    for row in votes(state):
+        say = {m: np.exp(state["say"][:, NAMES.index(m)]) for m in row}
+        total = sum(say.values(), start=np.zeros(CLASSES))
+        expected.append(sum((say[m] / total * v for m, v in row.items()), start=np.zeros(CLASSES)))
+    np.testing.assert_allclose(module(batch()).logits.detach(), expected)
+
+
+def test_product_of_experts() -> None:
+    module, state = built(ProductOfExperts())
+    fused, alone = module(batch()), votes(state)
+    found = fused.logits.softmax(1).detach().numpy()
+    for row, probability in zip(alone, found, strict=True):
+        product = np.ones(CLASSES)
+        for v in row.values():
+            p = softmax(v)
+            product = product * p ** (1 + np.sum(p * np.log(p)) / np.log(CLASSES))
+        np.testing.assert_allclose(probability, product / product.sum(), rtol=1e-4)
+    target = TARGET.tolist()
+    own = mean_of_each([{m: entropy(v, y) for m, v in row.items()} for row, y in zip(alone, target, strict=True)])
+    joint = -np.mean(np.log(found[range(7), target]))
+    assert module.loss(fused, TARGET)["task"].item() == pytest.approx(joint + own, rel=1e-4)
+
+
+def test_ecml() -> None:
+    module, state = built(Ecml(), annealing=0.5, conflict=0.7)
+    fused = module(batch())
+    means, costs, tasks = [], [], []
+    for row, y in zip(votes(state), TARGET, strict=True):
+        evidence = {m: np.log1p(np.exp(v)) for m, v in row.items()}
+        mean = np.mean(list(evidence.values()), axis=0) if evidence else np.zeros(CLASSES)
+        means.append(mean)
+        belief = {m: (e + 1) / (e + 1).sum() for m, e in evidence.items()}
+        certain = {m: 1 - CLASSES / (e + 1).sum() for m, e in evidence.items()}
+        pairs = [(m, n) for m in row for n in row if m != n]
+        conflict = [np.abs(belief[m] - belief[n]).sum() / 2 * certain[m] * certain[n] for m, n in pairs]
+        costs.append(np.mean(conflict) if conflict else 0)
+        losses = [evidential_loss(torch.from_numpy(e), y, torch.tensor(0.0)).item() for e in evidence.values()]
+        whole = evidential_loss(torch.from_numpy(mean), y, torch.tensor(0.0)).item()
+        tasks.append(whole + (np.mean(losses) if losses else 0))
+    np.testing.assert_allclose(fused.logits.detach(), np.log1p(means), rtol=1e-4, atol=1e-6)
+    found = {name: term.item() for name, term in module.loss(fused, TARGET).items()}
+    assert found == pytest.approx({"task": np.mean(tasks), "conflict": 0.7 * np.mean(costs)}, rel=1e-4)

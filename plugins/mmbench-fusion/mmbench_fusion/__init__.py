@@ -11,13 +11,17 @@ from mmbench_fusion.attention.joint import EarlyTransformer, Perceiver
 from mmbench_fusion.baseline import Forest, Logistic, Majority
 from mmbench_fusion.decision import Dot, MeanLogits, Tmc
 from mmbench_fusion.ensemble import Etmc, Ume
+from mmbench_fusion.experts.graph import Graph
+from mmbench_fusion.experts.mixture import DynMm, I2moe, Moe
 from mmbench_fusion.feature import Film, Max, Multiplicative, Product
 from mmbench_fusion.gating.rescaling import Mag, Mmtm
+from mmbench_fusion.hierarchy.pairs import Pairwise, Tree
 from mmbench_fusion.joining.wide import ConcatLinear, StackedCnn
 from mmbench_fusion.latent import Misa
 from mmbench_fusion.tensor import Mcb, Mfb, Mfh, Mlb, Mutan, TensorFusion
 from mmbench_fusion.tokens import Bottleneck, CrossAttention, LateTransformer
 from mmbench_fusion.vector import Attention, Concat, Gated, LowRank, Mean, Sum, Weighted
+from mmbench_fusion.voting.pools import Ecml, LearnedVote, ProductOfExperts
 from mmbench_fusion.voting.quality import Pdf, Qmf
 
 
@@ -28,5 +32,8 @@ def mmbench_fusions() -> list[type[mb.Fusion]]:
     joined: list[type[mb.Fusion]] = [ConcatLinear, StackedCnn, Mmtm, Mag]
     tokens: list[type[mb.Fusion]] = [CrossAttention, LateTransformer, Bottleneck]
     attending: list[type[mb.Fusion]] = [Mult, CoAttention, EarlyTransformer, Perceiver]
-    decisions: list[type[mb.Fusion]] = [MeanLogits, Ume, Tmc, Etmc, Dot, Qmf, Pdf]
-    return [*vector, *products, *joined, *tokens, *attending, Misa, *decisions, Majority, Logistic, Forest]
+    experts: list[type[mb.Fusion]] = [Moe, I2moe, DynMm, Graph, Pairwise, Tree]
+    decisions: list[type[mb.Fusion]] = [
+        *(MeanLogits, LearnedVote, ProductOfExperts, Ume, Qmf, Pdf, Tmc, Etmc, Ecml, Dot),
+    ]
+    return [*vector, *products, *joined, *tokens, *attending, *experts, Misa, *decisions, Majority, Logistic, Forest]

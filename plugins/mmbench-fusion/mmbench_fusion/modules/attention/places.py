@@ -22,8 +22,10 @@ class CrossBlock(Block):
         weight, bias = attention.query_key_value.weight, attention.query_key_value.bias
         query = F.linear(self.attention_norm(x), weight[:size], bias[:size])
         key, value = F.linear(self.attention_norm(context), weight[size:], bias[size:]).chunk(2, dim=-1)
-        split = [part.unflatten(-1, (attention.heads, attention.size)).transpose(1, 2) for part in (query, key, value)]
-        heads = F.scaled_dot_product_attention(*split, attn_mask=allowed[:, None, None])
+        query, key, value = (
+            part.unflatten(-1, (attention.heads, attention.size)).transpose(1, 2) for part in (query, key, value)
+        )
+        heads = F.scaled_dot_product_attention(query, key, value, attn_mask=allowed[:, None, None])
         x = x + self.dropout(attention.join(heads.transpose(1, 2).flatten(2)))
         result: Tensor = x + self.dropout(self.narrower(F.gelu(self.wider(self.feed_norm(x)))))
         return result
