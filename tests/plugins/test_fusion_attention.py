@@ -1,16 +1,20 @@
 """Fusions in which tokens of several modalities meet, a row at a time, without padding, masks or missing modalities."""
 
-from itertools import combinations
+from itertools import combinations, permutations
 from typing import Any
 
 import numpy as np
 import torch
 from mmbench_fusion.attention.crossing import CoAttention, Mult
 from mmbench_fusion.attention.joint import EarlyTransformer, Perceiver
+from mmbench_fusion.attention.plain import ContextualAttention, NlGate
+from mmbench_fusion.memory.stepwise import MemoryFusion
 from mmbench_fusion.modules.attention.places import sinusoids
+from scipy.special import expit, softmax
 from torch import Tensor
 
 import mmbench as mb
+from mmbench.testing.rules.features import INPUTS
 from tests.plugins.test_fusion_tokens import NAMES, WIDTH, as_torch, attended, batch, built
 
 
@@ -131,3 +135,88 @@ def test_perceiver() -> None:
                 z = as_torch(module.rounds[repeat].layers[0], 2)(z.unsqueeze(0))[0]
             expected = module.norm(z).mean(0)
         torch.testing.assert_close(vector(module, features)[row], expected, rtol=1e-4, atol=1e-4)
+
+
+Array = np.ndarray[Any, Any]
+
+
+def without_dropout(part: mb.Fusion, **params: Any) -> Any:
+    torch.manual_seed(0)
+    return part.build(INPUTS, WIDTH, params).eval()
+
+
+def arrays(module: Any) -> dict[str, Array]:
+    return {name: tensor.numpy() for name, tensor in module.state_dict().items()}
+
+
+def projected(state: dict[str, Array], features: dict[str, mb.Features], row: int) -> dict[str, Array]:
+    key = "project"
+    given = {m: t.numpy() for m, t in there(features, row).items()}
+    return {m: t @ state[f"{key}.{m}.weight"].T + state[f"{key}.{m}.bias"] for m, t in given.items()}
+
+
+def joined(state: dict[str, Array], found: list[Array]) -> Array:
+    return np.asarray(state["join.weight"] @ np.concatenate(found) + state["join.bias"])
+
+
+def test_nl_gate() -> None:
+    module, features = without_dropout(NlGate(), size=3), batch()
+    state = arrays(module)
+    for row in range(5):
+        u, found = projected(state, features, row), []
+        for m in NAMES:
+            if m not in u:
+                found.append(np.zeros(WIDTH))
+                continue
+            query, out = (state[f"{part}.{m}.weight"] for part in ("query", "give"))
+            others = np.concatenate([u[n] for n in u if n != m])
+            weights = softmax(u[m] @ query.T @ (others @ state[f"key.{m}.weight"].T).T, axis=1)
+            found.append((u[m] + weights @ (others @ state[f"value.{m}.weight"].T) @ out.T).mean(0))
+        np.testing.assert_allclose(vector(module, features)[row].numpy(), joined(state, found), rtol=1e-3, atol=1e-4)
+
+
+def test_contextual_attention() -> None:
+    module, features = built(ContextualAttention()), batch()
+    state = arrays(module)
+    for row in range(5):
+        u, found = projected(state, features, row), []
+        for m, n in permutations(NAMES, 2):
+            if m in u and n in u:
+                found.append((softmax(u[m] @ u[n].T, axis=1) @ u[n] * u[m]).mean(0))
+            else:
+                found.append(np.zeros(WIDTH))
+        found += [u[m].mean(0) if m in u else np.zeros(WIDTH) for m in NAMES]
+        np.testing.assert_allclose(vector(module, features)[row].numpy(), joined(state, found), rtol=1e-3, atol=1e-4)
+
+
+def test_memory_fusion() -> None:
+    """Its LSTMs are torch's cells; what a modality has not (yet) is not stepped over."""
+    module, features = built(MemoryFusion(), size=3, memory=2), batch()
+    state = arrays(module)
+
+    def two(key: str, x: Array) -> Array:
+        hidden = np.maximum(0, state[f"{key}.0.weight"] @ x + state[f"{key}.0.bias"])
+        return np.asarray(state[f"{key}.3.weight"] @ hidden + state[f"{key}.3.bias"])
+
+    cells = {}
+    for m in NAMES:
+        cells[m] = torch.nn.LSTMCell(features[m].tokens.shape[2], 3)
+        weight, bias = module.cells[m].weight.detach(), module.cells[m].bias.detach()
+        wide = weight.shape[1] - 3
+        given = {"weight_ih": weight[:, :wide], "weight_hh": weight[:, wide:], "bias_ih": bias}
+        cells[m].load_state_dict({**given, "bias_hh": torch.zeros(12)})
+    for row in range(5):
+        tokens = there(features, row)
+        held = {m: (torch.zeros(3), torch.zeros(3)) for m in NAMES}
+        memory = np.zeros(2)
+        for step in range(max(len(t) for t in tokens.values())):
+            before = [held[m][1].numpy() for m in NAMES]
+            for m, t in tokens.items():
+                if step < len(t):
+                    with torch.no_grad():
+                        held[m] = cells[m](t[step], held[m])
+            k = np.concatenate([*before, *(held[m][1].numpy() for m in NAMES)])
+            seen = softmax(two("attend", k)) * k
+            memory = expit(two("keep", seen)) * memory + expit(two("take", seen)) * np.tanh(two("say", seen))
+        expected = joined(state, [*(held[m][0].numpy() for m in NAMES), memory])
+        np.testing.assert_allclose(vector(module, features)[row].numpy(), expected, rtol=1e-3, atol=1e-4)

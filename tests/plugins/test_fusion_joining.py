@@ -1,9 +1,10 @@
 """Fusions that join pooled vectors against their equations in NumPy, a row at a time."""
 
 import numpy as np
+from mmbench_fusion.joining.blocks import BlockTerm
 from mmbench_fusion.joining.wide import ConcatLinear, StackedCnn
 
-from tests.plugins.test_fusion_products import affine
+from tests.plugins.test_fusion_products import affine, rooted, times
 from tests.plugins.test_fusion_vector import NAMES, WIDTH, batch, built, projections, rows, vector, zeros
 
 
@@ -29,3 +30,23 @@ def test_stacked_cnn() -> None:
             z = np.maximum(0, np.stack(seen, axis=1))
         expected.append(affine(state, "linear", z.ravel()))
     np.testing.assert_allclose(vector(module, batch()), expected)
+
+
+def test_block() -> None:
+    """Two chunks of three places."""
+    module, state = built(BlockTerm(), size=7, chunks=2, rank=2)
+    assert state["linear.weight"].shape == (WIDTH, 6)
+    expected = []
+    for row in rows(batch()):
+        found, chunks = projections(state, row), []
+        for c in range(2):
+            z = np.zeros(3)
+            for r in range(2):
+                factors = []
+                for m, q in found.items():
+                    core, bias = (state[key][NAMES.index(m), c, r] for key in ("core", "bias"))
+                    factors.append(core @ q[3 * c : 3 * c + 3] + bias)
+                z = z + times(factors, 3)
+            chunks.append(rooted(z))
+        expected.append(affine(state, "linear", np.concatenate(chunks)))
+    np.testing.assert_allclose(vector(module, batch()), expected, rtol=1e-5)

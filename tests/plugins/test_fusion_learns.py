@@ -22,6 +22,7 @@ ALL = [
     *("concat", "sum", "mean", "gated", "low_rank", "late_transformer", "cross_attention", *ADDITIVE),
     *("concat_linear", "stacked_cnn", "mmtm", "mag", "mult", "co_attention", "early_transformer", "perceiver"),
     *("moe", "i2moe", "dyn_mm", "graph", "pairwise", "tree"),
+    *("shaspec", "mfm", "mctn", "mvae", "dmvae", "block", "nl_gate", "contextual_attention", "memory_fusion"),
 ]
 
 

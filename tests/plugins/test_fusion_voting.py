@@ -126,7 +126,9 @@ def test_product_of_experts() -> None:
 def test_ecml() -> None:
     module, state = built(Ecml(), annealing=0.5, conflict=0.7)
     fused = module(batch())
-    means, costs, tasks = [], [], []
+    means: list[Array] = []
+    costs: list[float] = []
+    tasks: list[float] = []
     for row, y in zip(votes(state), TARGET, strict=True):
         evidence = {m: np.log1p(np.exp(v)) for m, v in row.items()}
         mean = np.mean(list(evidence.values()), axis=0) if evidence else np.zeros(CLASSES)
@@ -135,10 +137,10 @@ def test_ecml() -> None:
         certain = {m: 1 - CLASSES / (e + 1).sum() for m, e in evidence.items()}
         pairs = [(m, n) for m in row for n in row if m != n]
         conflict = [np.abs(belief[m] - belief[n]).sum() / 2 * certain[m] * certain[n] for m, n in pairs]
-        costs.append(np.mean(conflict) if conflict else 0)
+        costs.append(float(np.mean(conflict)) if conflict else 0)
         losses = [evidential_loss(torch.from_numpy(e), y, torch.tensor(0.0)).item() for e in evidence.values()]
         whole = evidential_loss(torch.from_numpy(mean), y, torch.tensor(0.0)).item()
-        tasks.append(whole + (np.mean(losses) if losses else 0))
+        tasks.append(whole + (float(np.mean(losses)) if losses else 0))
     np.testing.assert_allclose(fused.logits.detach(), np.log1p(means), rtol=1e-4, atol=1e-6)
     found = {name: term.item() for name, term in module.loss(fused, TARGET).items()}
     assert found == pytest.approx({"task": np.mean(tasks), "conflict": 0.7 * np.mean(costs)}, rel=1e-4)

@@ -26,7 +26,8 @@ class Moe(nn.Module):
         gates = (-(gaps + 1e-12).sqrt()).softmax(1)
         pairs = zip(self.wider, self.narrower, strict=True)
         found = torch.stack([back(self.dropout(F.gelu(out(joined)))) for out, back in pairs], dim=1)
-        return (gates.to(found.dtype).unsqueeze(-1) * found).sum(1)
+        fused: Tensor = (gates.to(found.dtype).unsqueeze(-1) * found).sum(1)
+        return fused
 
 
 class I2moe(nn.Module):

@@ -55,7 +55,8 @@ class Tree(nn.Module):
             met = node(torch.cat([held[left], held[right]], dim=1))
             held.append(torch.where(there[left] & there[right], met, held[left] + held[right]))
             there.append(there[left] | there[right])
-        return held[-1] if self.steps else held[0]
+        root: Tensor = held[-1] if self.steps else held[0]
+        return root
 
 
 def plan(leaves: list[int], shape: str) -> list[tuple[int, int]]:
