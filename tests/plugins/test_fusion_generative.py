@@ -53,17 +53,17 @@ def test_shaspec() -> None:
 
 def test_discrepancy_in_closed_form_is_that_of_many_draws() -> None:
     torch.manual_seed(0)
-    sample, normal = torch.randn(6, 3) * 2 + 1, torch.randn(4000, 3)
+    sample, normal = torch.randn(6, 3) * 2 + 1, torch.randn(2000, 3)
     there = torch.tensor([True] * 5 + [False])
 
     def kernel(a: torch.Tensor, b: torch.Tensor) -> float:
         return float(torch.exp(-torch.cdist(a, b).square() / 6).mean())
 
     kept = sample[there]
-    drawn = kernel(kept, kept) - 2 * kernel(kept, normal) + kernel(normal[:2000], normal[2000:])
-    assert discrepancy(sample, there).item() == pytest.approx(drawn, abs=0.01)
+    drawn = kernel(kept, kept) - 2 * kernel(kept, normal) + kernel(normal[:1000], normal[1000:])
+    assert discrepancy(sample, there).item() == pytest.approx(drawn, abs=0.02)
     assert discrepancy(sample, ~there | there).item() > 0.1
-    assert discrepancy(torch.randn(3000, 3), torch.ones(3000, dtype=torch.bool)).item() < 0.005
+    assert discrepancy(torch.randn(800, 3), torch.ones(800, dtype=torch.bool)).item() < 0.005
 
 
 def test_mfm() -> None:
