@@ -10,7 +10,7 @@ import mmbench as mb
 from mmbench.api.space import Params, defaults
 from mmbench.testing.fusion import FusionContract
 
-SMALL = {"boosting": {"trees": 20, "rate": 0.1, "leaves": 4}, "mult": {"layers": 1, "heads": 2}}
+SMALL: dict[str, Params] = {"boosting": {"trees": 20, "rate": 0.1, "leaves": 4}, "mult": {"layers": 1, "heads": 2}}
 """Where the default configuration takes seconds: what the tests use in its place, unless they try several."""
 
 for part in mmbench_fusions():

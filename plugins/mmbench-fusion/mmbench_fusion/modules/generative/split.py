@@ -73,6 +73,8 @@ class Mfm(nn.Module):
     def forward(self, features: Mapping[str, Features]) -> Fused:
         given = {m: features[m].pooled for m in self.names}
         factor = self.all(torch.cat(list(given.values()), dim=1))
+        if not self.training:  # what only the losses need is no cost of a prediction
+            return Fused(factor)
         own, present = self.own(features)
         pairs = zip(given.items(), own.unbind(1), strict=True)
         errors = [
@@ -108,6 +110,9 @@ class Mctn(nn.Module):
         names = self.encode.names
         present = presence(features, names)
         told = self.encode.vectors(features).tanh()
+        vector = self.join(masked_mean(told, present))
+        if not self.training:
+            return Fused(vector)
         given = {m: features[m].pooled.detach() for m in names}
         there, back, both = [], [], []
         for a, b in list(permutations(range(len(names)), 2)) or [(0, 0)]:
@@ -118,7 +123,7 @@ class Mctn(nn.Module):
             back.append((again - given[m]).float().square().mean(1))
             both.append(present[:, a] & present[:, b])
         extras = {"there": torch.stack(there, 1), "back": torch.stack(back, 1), "both": torch.stack(both, 1)}
-        return Fused(self.join(masked_mean(told, present)), extras=extras)
+        return Fused(vector, extras=extras)
 
     def loss(self, fused: Fused, target: Tensor) -> dict[str, Tensor]:
         both = fused.extras["both"].flatten()

@@ -30,14 +30,15 @@ class Mvae(nn.Module):
         said, present = self.encode(features)
         mean, variance = multiplied(said.float(), present)
         latent = drawn(mean, variance, self.training).to(said.dtype)
+        if not self.training:  # what only the losses need is no cost of a prediction
+            return Fused(latent)
         errors, costs = [self._error(latent, features)], [divergence(mean, variance)]
-        if self.training:
-            for index in range(present.shape[1]):
-                only = torch.arange(present.shape[1], device=present.device) == index
-                own, spread = multiplied(said.float(), present & only)
-                error = self._error(drawn(own, spread, draw=True).to(said.dtype), features)[:, index]
-                errors.append(error.unsqueeze(1))
-                costs.append(divergence(own, spread))
+        for index in range(present.shape[1]):
+            only = torch.arange(present.shape[1], device=present.device) == index
+            own, spread = multiplied(said.float(), present & only)
+            error = self._error(drawn(own, spread, draw=True).to(said.dtype), features)[:, index]
+            errors.append(error.unsqueeze(1))
+            costs.append(divergence(own, spread))
         extras = {"errors": errors, "costs": costs, "present": present}
         return Fused(latent, extras=extras)
 
@@ -49,10 +50,9 @@ class Mvae(nn.Module):
     def loss(self, fused: Fused, target: Tensor) -> dict[str, Tensor]:
         present = fused.extras["present"]
         (joint, *alone), (cost, *costs) = fused.extras["errors"], fused.extras["costs"]
-        wrong, far = row_mean(joint.flatten(), present.flatten()), cost.mean()
-        if alone:
-            wrong = wrong + row_mean(torch.cat(alone, dim=1).flatten(), present.flatten())
-            far = far + row_mean(torch.stack(costs, dim=1).flatten(), present.flatten())
+        wrong = row_mean(joint.flatten(), present.flatten())
+        wrong = wrong + row_mean(torch.cat(alone, dim=1).flatten(), present.flatten())
+        far = cost.mean() + row_mean(torch.stack(costs, dim=1).flatten(), present.flatten())
         return {"reconstruction": self.reconstruction * wrong, "kl": self.kl * far}
 
 
