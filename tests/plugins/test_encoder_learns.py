@@ -85,3 +85,31 @@ def waves() -> Rows:
 @pytest.mark.parametrize("name", ["lstm", "tcn", "minirocket"])
 def test_series(name: str) -> None:
     assert accuracy(name, waves(), epochs=25) > 0.8
+
+
+def notes(shortest: int, longest: int) -> Rows:
+    """600 texts: one of two words for each of three classes stands among a hundred that say nothing,
+    as often late as early."""
+    generator = np.random.default_rng(0)
+    labels = generator.integers(0, 3, 600)
+    rows = []
+    for label in labels:
+        text = [f"w{word}" for word in generator.integers(0, 100, generator.integers(shortest, longest))]
+        for place in generator.integers(0, len(text), 3):
+            text[place] = (("sun", "heat"), ("rain", "flood"), ("snow", "ice"))[label][generator.integers(0, 2)]
+        rows.append(" ".join(text))
+    return rows, labels
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["tfidf", "word_lstm", "word_transformer"])
+def test_texts(name: str) -> None:
+    rows = notes(20, 150) if name == "tfidf" else notes(6, 16)
+    assert accuracy(name, rows, epochs=25) > 0.8
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["lenet", "conv_conv_pool", "resnet18", "resnet50", "vit"])
+def test_pictures(name: str) -> None:
+    small = {"resnet18": {"width": 8}, "resnet50": {"width": 8}, "vit": {"width": 32}}
+    assert accuracy(name, digits("image"), epochs=6, params=small.get(name)) > 0.8
