@@ -268,7 +268,8 @@ def _toml(value: Value | Sequence[Any] | Mapping[str, Any]) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str):
-        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+        text = json.dumps(value, ensure_ascii=False)
+        return text.translate({ord(c): f"\\U{ord(c):08x}" for c in set(text) if not c.isprintable()})
     if isinstance(value, Mapping):
         return (
             "{"

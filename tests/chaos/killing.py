@@ -26,6 +26,10 @@ PATIENCE = 240.0
 LONGEST_LIFE = 20.0
 """Seconds after which a process that outlives its parent counts as an orphan. On an idle machine it is about two: the
 time that the server needs to import its libraries, during which it does not look up."""
+ASKED = {"interrupted": 130, "terminated": 143}
+"""{how a run was asked to stop: its exit code}; 0 if it was done before it heard of it."""
+ASLEEP = 3.0
+"""Seconds."""
 
 
 class ChaosError(AssertionError):
@@ -135,14 +139,30 @@ class Chain:
             os.killpg(process.pid, signal.SIGKILL)
         elif point.victim == "parent":
             process.kill()
+        elif point.victim == "interrupted":
+            os.killpg(process.pid, signal.SIGINT)
+        elif point.victim == "terminated":
+            process.terminate()
+        elif point.victim == "suspended":
+            _suspend([psutil.Process(process.pid), *family])
+            return False
         else:
             victims = _servers(process) if point.victim == "server" else _workers(process)
             for victim in victims[:1]:
                 victim.kill()
             return False if victims else None
-        process.wait()
+        self._await_end(process, point)
         self._bury(family)
         return True
+
+    def _await_end(self, process: "subprocess.Popen[bytes]", point: Point) -> None:
+        """Until it is dead: at once if it was killed, in good order if it was asked to stop."""
+        try:
+            code = process.wait(PATIENCE)
+        except subprocess.TimeoutExpired as error:
+            raise ChaosError(f"{point}: it does not stop:\n{self._said()}") from error
+        if point.victim in ASKED and code not in (0, ASKED[point.victim]):
+            raise ChaosError(f"{point}: exit code {code}:\n{self._said()}")
 
     def _tear(self, process: "subprocess.Popen[bytes]", share: float) -> bool:
         """Let the kernel kill the process after it has written some bytes of its next row; False if it wrote none."""
@@ -194,6 +214,16 @@ class Chain:
 
     def _said(self) -> str:
         return (self.place / "log").read_text()[-3000:]
+
+
+def _suspend(family: list[psutil.Process]) -> None:
+    """Stop all of them for a while, as a machine that sleeps: no clock of theirs may count it."""
+    for send in ("suspend", "resume"):
+        for member in family:
+            with suppress(psutil.NoSuchProcess):
+                getattr(member, send)()
+        if send == "suspend":
+            time.sleep(ASLEEP)
 
 
 def _family(process: "subprocess.Popen[bytes]") -> list[psutil.Process]:

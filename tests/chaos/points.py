@@ -7,8 +7,10 @@ import random
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-Victim: TypeAlias = Literal["group", "parent", "worker", "server"]
-"""All processes at once; the one the user started; one that works; the one that workers are forked from."""
+Victim: TypeAlias = Literal["group", "parent", "worker", "server", "interrupted", "terminated", "suspended"]
+"""All processes at once; the one the user started; one that works; the one that workers are forked from. The last three
+are not killed: Ctrl-C, which reaches all; SIGTERM to the parent, as a cluster sends it; all stopped for a while, as by
+a laptop's lid."""
 
 TRIALS, REFITS, CELLS = 13, 14, 4
 """About how many the suite has: a linear baseline has nothing to tune. A point beyond the end is not made."""
@@ -16,7 +18,8 @@ TRIALS, REFITS, CELLS = 13, 14, 4
 PHASES = ("data", "features", "trial", "torn", "append", "refit", "measure", "publish")
 """torn: a row is cut after some of its bytes. append: it is written, perhaps not on the disk yet. publish: all cells
 are done, the leaderboard is not."""
-STOPPING: tuple[Victim, ...] = ("group", "parent")
+STOPPING: tuple[Victim, ...] = ("group", "parent", "interrupted", "terminated")
+HOW: dict[Victim, str] = {"interrupted": "Ctrl-C", "terminated": "kill parent", "suspended": "all stopped, continued"}
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,8 @@ class Point:
 
     def __str__(self) -> str:
         how = f"{self.wait:.0%} of a row" if self.phase == "torn" else f"{self.wait:.2f} s"
-        return f"{self.phase:<8} after {self.after:>2} rows + {how:<12} kill -9 {self.victim}"
+        deed = HOW.get(self.victim, f"kill -9 {self.victim}")
+        return f"{self.phase:<8} after {self.after:>2} rows + {how:<12} {deed}"
 
 
 def chains(count: int, seed: int) -> list[list[Point]]:
@@ -61,4 +65,4 @@ def _victim(rng: random.Random, phase: str, turn: int) -> Victim:
         return "parent"  # the kernel stops it in the middle of a write
     if phase in ("append", "publish") or turn % 3 == 0:
         return rng.choice(STOPPING)  # no worker is at work, or it is the turn of a stop
-    return "server" if rng.random() < 0.1 else "worker"
+    return rng.choices(("server", "suspended", "worker"), (1, 2, 7))[0]

@@ -306,3 +306,17 @@ def test_whole_numbers_beyond_float32_are_counted_not_lost(load: Load) -> None:
     rows = [line.replace("20,", "16777217,", 1) if n == 0 else line for n, line in enumerate(ROWS)]
     column = load(rows=rows, split={"time": "age"})["test"].with_format("arrow")[:].column("facts")
     assert columns.rounded(column) == 1
+
+
+def test_a_damaged_arrow_file_is_refused_before_it_is_believed(tmp_path: Path) -> None:
+    """Its offsets may point anywhere in memory: reading there would end the process."""
+    table = pa.table({"caption": ["a text", "another"] * 20, "y": ["no", "yes"] * 20})
+    with pa.OSFile(str(tmp_path / "data.arrow"), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table)
+    content = (tmp_path / "data.arrow").read_bytes()
+    offsets = np.array([0, 6, 13, 19], np.int32).tobytes()
+    assert offsets in content
+    (tmp_path / "data.arrow").write_bytes(content.replace(offsets, np.array([0, 6, 2**30, 19], np.int32).tobytes()))
+    given = {"files": "data.arrow", "columns": {"caption": "caption"}, "target": {"label": "y"}}
+    with pytest.raises(DataError, match=r"data\.arrow is no arrow file"):
+        make("mine", given, tmp_path).load(tmp_path / "cache")

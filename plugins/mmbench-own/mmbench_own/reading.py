@@ -255,6 +255,7 @@ def _typed(file: Path, form: str) -> "tuple[pa.Table, Features]":
             except pa.ArrowInvalid:
                 source.seek(0)
                 table = pa.ipc.open_stream(source).read_all()  # as `datasets` writes it
+        table.validate(full=True)  # offsets in a damaged file may point anywhere in memory
     except pa.ArrowException as error:
         raise DataError(f"{file.name} is no {form} file: {told(error)}") from error
     return table, Features.from_arrow_schema(table.schema)
