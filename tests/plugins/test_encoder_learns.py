@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 import mmbench as mb
+from mmbench.api.data import Sound
 from mmbench.api.space import defaults
 from mmbench.plugins import load
 
@@ -99,6 +100,25 @@ def notes(shortest: int, longest: int) -> Rows:
             text[place] = (("sun", "heat"), ("rain", "flood"), ("snow", "ice"))[label][generator.integers(0, 2)]
         rows.append(" ".join(text))
     return rows, labels
+
+
+def tones() -> Rows:
+    """240 sounds: whether a tone rises or falls, from any pitch, in noise."""
+    generator = np.random.default_rng(0)
+    labels = generator.integers(0, 2, 240)
+    rows = []
+    for label in labels:
+        time = np.arange(4000) / 8000
+        slope = (1 if label else -1) * generator.uniform(800, 1600)
+        pitch = generator.uniform(1200, 2000) + slope * (time - 0.25)
+        wave = 0.5 * np.sin(2 * np.pi * np.cumsum(pitch) / 8000) + generator.normal(0, 0.05, 4000)
+        rows.append(Sound(wave.clip(-1, 1).astype(np.float32), 8000))
+    return rows, labels
+
+
+@pytest.mark.slow
+def test_sounds() -> None:
+    assert accuracy("logmel_lstm", tones(), epochs=25) > 0.85
 
 
 @pytest.mark.slow

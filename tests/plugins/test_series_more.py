@@ -1,5 +1,7 @@
 """LSTM, TCN and MiniRocket, against torch's own layers and plain NumPy."""
 
+from typing import Any
+
 import numpy as np
 import torch
 from mmbench_series.causal import Causal
@@ -37,7 +39,7 @@ def test_a_causal_convolution_is_that_of_torch() -> None:
 def test_lstm_is_its_equation() -> None:
     column = list(np.random.default_rng(0).normal(size=(6, 5, 2)).astype(np.float32))
     state = LSTM().fit(column, {})
-    module = LSTM().build(state, {**defaults(LSTM.space), "width": 4}).eval()
+    module: Any = LSTM().build(state, {**defaults(LSTM.space), "width": 4}).eval()
     given = module({"steps": torch.from_numpy(LSTM().transform(state, column)["steps"])})
     cell = torch.nn.LSTMCell(4, 4)
     cell.load_state_dict({k.removesuffix("_l0"): v for k, v in module.recurrent[0].state_dict().items()})

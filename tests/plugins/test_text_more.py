@@ -1,5 +1,7 @@
 """TF-IDF against scikit-learn, the sequence readers against torch's own layers."""
 
+from typing import Any
+
 import numpy as np
 import torch
 from mmbench_text.readers import Block
@@ -58,7 +60,7 @@ def test_more_than_64_words_are_read() -> None:
 
 def test_the_last_state_is_that_of_the_last_word() -> None:
     state = WordLSTM().fit(TRAIN, defaults(WordLSTM.space, "prepare"))
-    module = WordLSTM().build(state, defaults(WordLSTM.space, "build")).eval()
+    module: Any = WordLSTM().build(state, defaults(WordLSTM.space, "build")).eval()
     arrays = {name: torch.from_numpy(a) for name, a in WordLSTM().transform(state, TRAIN).items()}
     given = module(arrays).tokens[:, 0]
     for row, ids in enumerate(arrays["words"]):

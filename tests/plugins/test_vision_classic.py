@@ -1,5 +1,7 @@
 """Image encoders trained from nothing: preparation against Pillow and a plain loop, networks against torch's layers."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -89,7 +91,8 @@ def test_as_many_weights_as_the_published_network(part: type[ResNet18], weights:
 def test_a_residual_block_is_its_equation() -> None:
     torch.manual_seed(0)
     block, x = Block(8, 8, stride=1, widen=1), torch.randn(2, 8, 5, 5)
-    first, _, _, second, _ = block.way
+    way: Any = block.way
+    first, _, _, second, _ = way
     hidden = torch.relu(nn.functional.group_norm(nn.functional.conv2d(x, first.weight, padding=1), 1))
     hidden = nn.functional.group_norm(nn.functional.conv2d(hidden, second.weight, padding=1), 1)
     torch.testing.assert_close(block(x), torch.relu(x + hidden), rtol=1e-4, atol=1e-5)
@@ -110,7 +113,7 @@ def test_a_vision_block_is_that_of_torch() -> None:
 
 def test_patches_are_cut_as_they_lie() -> None:
     state = {"mean": np.zeros(3), "deviation": np.ones(3), "size": 32}
-    module = ViT().build(state, {**defaults(ViT.space, "build"), "layers": 1, "width": 32}).eval()
+    module: Any = ViT().build(state, {**defaults(ViT.space, "build"), "layers": 1, "width": 32}).eval()
     pixels = torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8)
     seen = []
     module.dense.register_forward_hook(lambda _, given, made: seen.append(given[0]))

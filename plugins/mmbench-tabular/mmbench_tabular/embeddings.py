@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     Array = np.ndarray[Any, Any]
 
-_MLP = {
+_MLP: dict[str, mb.Choice | mb.Int | mb.Float] = {
     "embedding": mb.Choice((4, 8, 16), default=8),
     "width": mb.Choice((32, 64, 128, 256), default=64),
     "layers": mb.Int(1, 3, default=2),

@@ -86,7 +86,8 @@ class Block(nn.Module):
         found = (self.dropout(weights) @ value).transpose(1, 2).flatten(2)
         tokens = tokens + self.dropout(self.out(found))
         x = self.between(tokens)
-        return tokens + self.dropout(self.down(self.up(x) * torch.relu(self.gate(x))))
+        after: Tensor = tokens + self.dropout(self.down(self.up(x) * torch.relu(self.gate(x))))
+        return after
 
 
 class Piecewise(nn.Module):

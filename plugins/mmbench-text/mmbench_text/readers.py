@@ -77,7 +77,8 @@ class Block(nn.Module):
             scores = scores.masked_fill(~mask[:, None, None, :], -1e9)
         found = (self.dropout(torch.softmax(scores, dim=-1)) @ value).transpose(1, 2).flatten(2)
         hidden = hidden + self.dropout(self.out(found))
-        return hidden + self.dropout(self.dense(self.between(hidden)))
+        after: Tensor = hidden + self.dropout(self.dense(self.between(hidden)))
+        return after
 
 
 def _present(tokens: Tensor, mask: Tensor | None) -> Tensor:

@@ -9,7 +9,7 @@ from mmbench_text.embedding import UNKNOWN, Embedding, words
 if TYPE_CHECKING:
     from torch import nn
 
-_WORDS = {
+_WORDS: dict[str, mb.Choice | mb.Int] = {
     "vocabulary": mb.Choice((1000, 2000, 5000, 10000, 20000), default=10000, stage="prepare"),
     "rarest": mb.Int(1, 3, default=1, stage="prepare"),
     "length": mb.Choice((32, 64, 128, 256, 512), default=256, stage="prepare"),

@@ -163,7 +163,8 @@ class Attention(nn.Module):
         )
         weights = torch.softmax(query @ key.transpose(-1, -2) / math.sqrt(query.shape[-1]), dim=-1)
         hidden = hidden + self.dropout(self.out((self.dropout(weights) @ value).transpose(1, 2).flatten(2)))
-        return hidden + self.dropout(self.inner(self.between(hidden)))
+        after: Tensor = hidden + self.dropout(self.inner(self.between(hidden)))
+        return after
 
 
 def _norm(channels: int) -> nn.GroupNorm:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     Array = np.ndarray[Any, Any]
 
 LOOK = mb.Choice(("colour", "grey", "edges"), default="colour", stage="prepare")
-AUGMENTATION = {
+AUGMENTATION: dict[str, mb.Choice | mb.Float] = {
     "flip": mb.Choice((False, True), default=False),
     "crop": mb.Float(0.0, 0.3, default=0.1, structural=True),
     "rotate": mb.Float(0.0, 30.0, default=0.0, structural=True),
