@@ -67,6 +67,12 @@ def test_grey_is_that_of_pillow_and_edges_are_those_of_sobel() -> None:
             assert abs(float(edges[row, column]) - min(length, 255)) < 0.51
 
 
+def test_a_side_that_is_no_multiple_of_8_has_a_summary() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 3, 28, 28), dtype=np.uint8)
+    found = ConvConvPool().summary({}, {"pixels": pixels}).reshape(2, 3, 8, 8)
+    assert found[1, 2, 0, 7] == pytest.approx(pixels[1, 2, 2:5, 23:26].mean() / 127.5 - 1, abs=1e-5)
+
+
 def test_a_picture_is_moved_only_as_far_as_was_asked() -> None:
     torch.manual_seed(0)
     pixels = torch.rand(40, 3, 8, 8)

@@ -80,4 +80,5 @@ class Dilated(nn.Module):
         there = steps.new_ones(steps.shape[:2]) if mask is None else mask.to(steps.dtype)
         count = F.pad(there, (0, padding)).unflatten(1, (-1, self.stride)).sum(2).clamp(min=1)
         sums: Tensor = F.pad(steps, (0, 0, 0, padding)).unflatten(1, (-1, self.stride)).sum(2)
-        return sums / count.unsqueeze(-1)
+        means: Tensor = sums / count.unsqueeze(-1)
+        return means

@@ -161,4 +161,5 @@ def _drawn(*shape: int) -> nn.Parameter:
 
 def _split(x: Tensor, heads: int) -> Tensor:
     """[B, T, width] to [B, heads, T, width / heads]."""
-    return x.unflatten(-1, (heads, -1)).transpose(1, 2)
+    split: Tensor = x.unflatten(-1, (heads, -1)).transpose(1, 2)
+    return split

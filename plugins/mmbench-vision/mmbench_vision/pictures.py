@@ -49,6 +49,14 @@ class Pictures(CNN):
         pixels = np.stack([looked(resized(image, int(state["size"])), str(state["look"])) for image in column])
         return {"pixels": np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))}
 
+    def summary(self, state: Mapping[str, Any], arrays: "dict[str, Array]") -> "Array":
+        """[N, 192]: as `cnn`, of the middle of the picture where its side is no multiple of 8."""
+        pixels = arrays["pixels"]
+        size = pixels.shape[-1] // 8 * 8
+        first = (pixels.shape[-1] - size) // 2
+        middle = pixels[:, :, first : first + size, first : first + size]
+        return super().summary(state, {"pixels": middle})
+
     def augment(self, arrays: "dict[str, Tensor]", generator: "torch.Generator") -> "dict[str, Tensor]":
         """Nothing here: the module does it, which knows what was chosen."""
         return arrays
