@@ -87,6 +87,11 @@ def mmbench_own_data(name: str, table: Mapping[str, Any], folder: Path) -> Datas
 
 
 @hookspec(firstresult=True)
+def mmbench_own_encoder(name: str, table: Mapping[str, Any], folder: Path) -> Encoder | None:
+    """The encoder that a suite's `[encoder.NAME]` describes; its paths are relative to `folder`. Reads no weights."""
+
+
+@hookspec(firstresult=True)
 def mmbench_guess(name: str, source: Path, folder: Path) -> str | None:
     """The `[[task]]` of a suite in `folder` about the file or folder `source`, as TOML with comments."""
 

@@ -112,26 +112,22 @@ class Catalog:
     """The `--plugin` arguments it was loaded with; a worker loads those of them that it needs."""
     own: Mapping[str, OwnData] = field(default_factory=dict)
     """What a suite says of its own data sets, which are among `datasets`."""
+    own_encoders: Mapping[str, OwnData] = field(default_factory=dict)
+    """What a suite says of its own encoders, which are among `encoders`."""
 
-    def with_own(self, own: Mapping[str, OwnData]) -> "Catalog":
-        """The same with the data sets that a suite describes. Raises SuiteError for what is wrong in its tables."""
-        found, origins = dict(self.datasets), dict(self.datasets.origins)
-        for name, data in own.items():
-            where = f"task {name!r}, data"
-            if name in self.datasets:
-                raise SuiteError(f"{where}: a data set of a plugin has that name; rename the task")
-            try:
-                hook = self.manager.hook.mmbench_own_data
-                dataset = hook(name=name, table=data.table, folder=Path(data.folder))
-            except MMBenchError as error:
-                raise SuiteError(f"{where}: {error}") from error
-            if dataset is None or (problem := dataset.problem()):
-                raise SuiteError(f"{where}: {problem if dataset else 'no plugin reads it'}")
-            module = type(dataset).__module__.partition(".")[0]
-            ours = module in {entry.value for entry in entry_points(group=hookspecs.PROJECT)}
-            found[name], origins[name] = dataset, Origin(hookspecs.PROJECT if ours else UNKNOWN, module)
-        shelf = Shelf(self.datasets.role, found, origins)
-        return replace(self, datasets=shelf, own={**self.own, **own}) if own else self
+    def with_own(self, own: Mapping[str, OwnData], encoders: Mapping[str, OwnData] | None = None) -> "Catalog":
+        """The same with the data sets and encoders that a suite describes. Raises SuiteError for what is wrong in its
+        tables."""
+        hook, found = self.manager.hook, self
+        if own:
+            taken = "a data set of a plugin has that name; rename the task"
+            datasets = _described(self.datasets, own, hook.mmbench_own_data, "task {!r}, data", taken)
+            found = replace(found, datasets=datasets, own={**self.own, **own})
+        if encoders:
+            taken = "an encoder of a plugin has that name; rename it"
+            readers = _described(self.encoders, encoders, hook.mmbench_own_encoder, "[encoder.{}]", taken)
+            found = replace(found, encoders=readers, own_encoders={**self.own_encoders, **encoders})
+        return found
 
     @cached_property
     def code(self) -> dict[str, str]:
@@ -162,10 +158,12 @@ class Needed:
     """Modules of installed plugins, beside those that come with mmbench; None: all."""
     own: Mapping[str, OwnData] = field(default_factory=dict)
     """Data sets that the suite describes."""
+    encoders: Mapping[str, OwnData] = field(default_factory=dict)
+    """Encoders that the suite describes."""
 
     def load(self) -> Catalog:
-        """The Catalog of these plugins and data sets."""
-        return load(self.sources, self.installed).with_own(self.own)
+        """The Catalog of these plugins, data sets and encoders."""
+        return load(self.sources, self.installed).with_own(self.own, self.encoders)
 
 
 def needed(catalog: Catalog, parts: Iterable[tuple[str, str]]) -> Needed:
@@ -173,11 +171,33 @@ def needed(catalog: Catalog, parts: Iterable[tuple[str, str]]) -> Needed:
     shelves, parts = catalog.shelves(), list(parts)
     origins = [shelves[f"{role}s"].origins[name] for role, name in parts]
     own = {name: catalog.own[name] for role, name in parts if role == "dataset" and name in catalog.own}
+    described = catalog.own_encoders
+    encoders = {name: described[name] for role, name in parts if role == "encoder" and name in described}
     modules = {origin.module for origin in origins}
     if UNKNOWN in {origin.distribution for origin in origins}:  # by whom it was registered, nobody can say
-        return Needed(catalog.sources, None, own)
+        return Needed(catalog.sources, None, own, encoders)
     named = {origin.distribution for origin in origins}
-    return Needed(tuple(s for s in catalog.sources if s in named), tuple(sorted(modules)), own)
+    return Needed(tuple(s for s in catalog.sources if s in named), tuple(sorted(modules)), own, encoders)
+
+
+def _described(shelf: Shelf[P], own: Mapping[str, OwnData], hook: Any, place: str, taken: str) -> Shelf[P]:
+    """The shelf with what a suite describes. place: where its table stands; taken: what is wrong if a plugin's part has
+    that name."""
+    found, origins = dict(shelf), dict(shelf.origins)
+    modules = {entry.value for entry in entry_points(group=hookspecs.PROJECT)}
+    for name, data in own.items():
+        where = place.format(name)
+        if name in shelf:
+            raise SuiteError(f"{where}: {taken}")
+        try:
+            part = hook(name=name, table=data.table, folder=Path(data.folder))
+        except MMBenchError as error:
+            raise SuiteError(f"{where}: {error}") from error
+        if part is None or (problem := part.problem()):
+            raise SuiteError(f"{where}: {problem if part else 'no plugin reads it'}")
+        module = type(part).__module__.partition(".")[0]
+        found[name], origins[name] = part, Origin(hookspecs.PROJECT if module in modules else UNKNOWN, module)
+    return Shelf(shelf.role, found, origins)
 
 
 def load(sources: Sequence[str] = (), installed: Collection[str] | None = None) -> Catalog:

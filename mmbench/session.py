@@ -214,7 +214,7 @@ def open_run(
     catalog.executors[executor]  # SuiteError if there is none of that name
     spec = suite if isinstance(suite, Suite) else suitefile.read(suitefile.find(str(suite)))
     spec = _changed(spec, trials=trials, limit=limit, seed=seed)
-    catalog = catalog.with_own(spec.own)
+    catalog = catalog.with_own(spec.own, spec.encoders)
     plan = planning.make(spec, catalog, tasks=tasks, contenders=contenders, device=pick_device(device))
     folder, note = Store.resolve(Path(results), spec, name, fresh=fresh)
     done = frozenset() if fresh else reading.finished(folder)

@@ -87,8 +87,10 @@ def test_the_suites_on_the_page_are_suites(tmp_path: Path) -> None:
     from mmbench.engine import plan
     from mmbench.store import suitefile
 
-    for written in write_blocks(DOCS / "suites.md", tmp_path):
-        assert plan.make(suitefile.read(written), plugins.load()).cells
+    for page in ("suites.md", "guides/your-models.md"):
+        for written in write_blocks(DOCS / page, tmp_path):
+            suite = suitefile.read(written)
+            assert plan.make(suite, plugins.load().with_own(suite.own, suite.encoders)).cells
 
 
 def test_the_command_help_is_fresh() -> None:

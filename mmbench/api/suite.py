@@ -2,7 +2,8 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Literal
 
 from mmbench.api.space import Setting, Value
@@ -50,7 +51,7 @@ class CorruptionSpec:
 
 @dataclass(frozen=True)
 class OwnData:
-    """A `[task.data]` table: a data set that the suite describes."""
+    """A `[task.data]` or `[encoder.NAME]` table: a data set or an encoder that the suite describes."""
 
     table: Mapping[str, Any]
     folder: str = field(default="", compare=False)
@@ -120,11 +121,18 @@ class Suite:
     seed: int = 0
     limit: int | None = None
     """Use only the first rows of each split, for a quick look."""
+    encoders: Mapping[str, OwnData] = field(default_factory=dict)
+    """{name: what describes it}, of the encoders that the suite itself brings."""
 
     @property
     def own(self) -> dict[str, OwnData]:
         """{data set: what describes it}, of those that the suite itself describes."""
         return {task.dataset: task.data for task in self.tasks if task.data}
+
+
+def placed(described: Mapping[str, OwnData], folder: Path) -> dict[str, OwnData]:
+    """The same, their paths relative to `folder`: a suite that was copied into a run is not where its files are."""
+    return {name: replace(one, folder=str(folder)) for name, one in described.items()}
 
 
 FOLD = re.compile(r"(.*)#([1-9][0-9]*)")

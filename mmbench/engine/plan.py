@@ -15,7 +15,7 @@ from mmbench.api.space import Parameter, Setting, described, narrowed
 from mmbench.api.suite import ContenderSpec, CorruptionSpec, Suite, TaskSpec, fold_name, on_board
 from mmbench.engine import identity
 from mmbench.engine.slots import answer, reading, slot_of, slots_of
-from mmbench.engine.space import Cell, Fold, Slot, full_space, together
+from mmbench.engine.space import LATER, Cell, Fold, Slot, full_space, together
 from mmbench.errors import SuiteError, unknown
 from mmbench.plugins import Catalog
 
@@ -265,7 +265,8 @@ def _narrowed(cell: Cell, spec: TaskSpec, contender: ContenderSpec, catalog: Cat
     _check_params(f"contender {contender.name!r}", contender.params, space, known=cell.skip is None)
     cell = replace(cell, params=params)
     space = {} if cell.skip else full_space(cell, catalog)
-    cell = replace(cell, space_hash=identity.digest({name: described(space[name]) for name in space}))
+    said = {name: described(space[name]) for name in space if name in params or name not in LATER}
+    cell = replace(cell, space_hash=identity.digest(said))
     return replace(cell, key=identity.key(cell, device))
 
 

@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeAlias
 
 from mmbench.api.data import Task
 from mmbench.api.parts import Part
-from mmbench.api.space import Choice, Float, Parameter, Setting, Space, active, defaults, narrowed
+from mmbench.api.space import Choice, Float, Int, Parameter, Setting, Space, active, defaults, narrowed
 from mmbench.api.suite import Budget, CorruptionSpec
 from mmbench.plugins import Catalog
 
@@ -21,7 +21,12 @@ MODEL_SPACE: Space = {
 }
 TRAIN_SPACE: Space = {
     "batch_size": Choice((32, 64, 128, 256), default=128),
+    "clip": Float(0.0, 10.0, default=0.0, structural=True, searched=False, within=(0.0, 1e6)),
+    "accumulate": Int(1, 64, default=1, searched=False, within=(1, 1024)),
 }
+"""clip: the largest norm of all gradients together, 0 for any; accumulate: in how many pieces a batch is taken."""
+LATER = frozenset({"train.clip", "train.accumulate"})
+"""Not part of a space's hash where the suite does not name them: spaces of before have the hash they had."""
 TRAIN = "train"
 RULES = ("optimizer", "schedule")
 """Roles whose parts say how weights move; a configuration chooses them last."""

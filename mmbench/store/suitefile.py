@@ -122,6 +122,7 @@ def _suite(form: "SuiteTable", folder: Path) -> Suite:
         description=form.description,
         seed=form.seed,
         limit=form.limit,
+        encoders={name: OwnData(table, str(folder.absolute())) for name, table in form.encoder.items()},
     )
 
 
@@ -245,6 +246,7 @@ def write(suite: Suite) -> str:
     """TOML text that `read` turns into an equal suite."""
     top: dict[str, Any] = {"name": suite.name, "version": suite.version, "description": suite.description}
     top |= {"seed": suite.seed, "limit": suite.limit}
+    top["encoder"] = {name: own.table for name, own in suite.encoders.items()}
     blocks = [_table(None, top), _table("[budget]", asdict(suite.budget))]
     for task in suite.tasks:
         row = {key: value for key, value in asdict(task).items() if key != "corruptions"}
@@ -305,6 +307,9 @@ def _content(suite: Suite) -> dict[str, Any]:
     content["budget"]["trial_seconds"] = float(suite.budget.trial_seconds)  # 120 and 120.0 are one budget
     if suite.budget.default_seeds is None:
         del content["budget"]["default_seeds"]
+    content["encoders"] = {name: own["table"] for name, own in content["encoders"].items()}
+    if not suite.encoders:
+        del content["encoders"]
     for contender in content["contenders"]:  # what says nothing is left out: suites of before have these hashes
         for key in ("optimizer", "schedule", "of", "compressor"):
             if not contender[key]:

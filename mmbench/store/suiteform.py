@@ -4,6 +4,7 @@ Used by `suitefile.read` only, which imports it when it is needed: pydantic is s
 """
 
 import math
+import re
 from collections.abc import Hashable, Mapping
 from typing import Annotated, Any, Literal
 
@@ -25,6 +26,7 @@ from mmbench.store.names import MOST, NAME_RULE, name_problem
 LARGEST = 2**63 - 1
 MOST_CELLS = 100_000
 DEEPEST = 6
+PART_NAME = re.compile(r"[a-z_][a-z0-9_]{0,99}")
 
 
 def _name(name: str) -> str:
@@ -32,6 +34,18 @@ def _name(name: str) -> str:
     if problem:
         raise ValueError(problem)
     return name
+
+
+def _part_name(name: str) -> str:
+    if not PART_NAME.fullmatch(name):
+        raise ValueError(f"a part can't be called {name[:100]!r}: use lower-case letters, digits and _")
+    return name
+
+
+def _typed(table: dict[str, Any]) -> dict[str, Any]:
+    if "type" not in table:
+        raise ValueError("needs the key 'type': what kind of model it is")
+    return table
 
 
 def _listed(value: Any) -> Any:
@@ -125,6 +139,9 @@ def _flat(value: Any) -> Any:
 
 Name = Annotated[str, AfterValidator(_name)]
 Part = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+PartName = Annotated[str, AfterValidator(_part_name)]
+Typed = Annotated[dict[str, Any], AfterValidator(_plain), AfterValidator(_typed)]
+Described = Annotated[dict[str, Any], AfterValidator(_plain), Field(min_length=1)]
 Parts = Annotated[list[Part], BeforeValidator(_listed), Field(min_length=1, max_length=1000), AfterValidator(_distinct)]
 Perhaps = Annotated[list[Part], BeforeValidator(_listed), Field(max_length=1000), AfterValidator(_distinct)]
 Constant = Annotated[Any, PlainValidator(_constant)]
@@ -170,7 +187,7 @@ class TaskTable(_Table):
     dataset: Part | None = None
     name: Name | None = None
     metric: Part
-    data: Annotated[dict[str, Any], AfterValidator(_plain), Field(min_length=1)] | None = None
+    data: Described | None = None
     encoders: Annotated[dict[Part, Parts], Field(max_length=100)] = {}
     modalities: Parts | None = None
     corruptions: Annotated[list[CorruptionTable], Field(max_length=100)] = []
@@ -251,6 +268,7 @@ class SuiteTable(_Table):
     seed: Annotated[int, Field(ge=0, le=MOST["seed"])] = 0
     limit: Annotated[int, Field(ge=1, le=MOST["limit"])] | None = None
     budget: BudgetTable = BudgetTable()
+    encoder: Annotated[dict[PartName, Typed], Field(max_length=100)] = {}
     task: Annotated[list[TaskTable], Field(min_length=1, max_length=1000)]
     contender: Annotated[list[ContenderTable], Field(min_length=1, max_length=1000)]
 

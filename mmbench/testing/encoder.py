@@ -29,7 +29,7 @@ from mmbench.api.space import Params, check_space, defaults
 from mmbench.engine.learn.model import Inputs, Model
 from mmbench.testing.rules import trained
 from mmbench.testing.rules.columns import extreme, ordinary
-from mmbench.testing.rules.part import draw, heads, leaves, tried
+from mmbench.testing.rules.part import draw, heads, learning, leaves, tried
 
 Array = np.ndarray[Any, Any]
 
@@ -175,16 +175,16 @@ class EncoderContract:
     def test_parameters_learn(self) -> None:
         found = prepared(type(self))
         module = build(found).train()
-        before = {name: parameter.detach().clone() for name, parameter in module.named_parameters()}
+        before = {name: parameter.detach().clone() for name, parameter in learning(module)}
         if not before:
             return
         backward(module, tensors(found.arrays))
-        for name, parameter in module.named_parameters():
+        for name, parameter in learning(module):
             assert parameter.grad is not None, f"{name} takes no part"
             assert parameter.grad.isfinite().all(), f"{name} has a gradient that is not finite"
             assert parameter.grad.abs().sum() > 0, f"{name} has no gradient"
         torch.optim.AdamW(module.parameters(), lr=0.01, weight_decay=0.0).step()
-        for name, parameter in module.named_parameters():
+        for name, parameter in learning(module):
             assert not torch.equal(parameter, before[name]), f"{name} does not move"
 
     def test_masked_steps_change_nothing(self) -> None:
@@ -242,7 +242,7 @@ class EncoderContract:
         close(present(one)[1:], present(two)[1:])
         module = build(found).train()
         backward(module, holed)
-        for name, parameter in module.named_parameters():
+        for name, parameter in learning(module):
             assert parameter.grad is not None, name
             assert parameter.grad.isfinite().all(), f"{name}: the gradient of a missing row is not finite"
 
@@ -256,7 +256,7 @@ class EncoderContract:
             module = build(found).train()
             torch.manual_seed(1)
             backward(module, arrays)
-            trained.append([p.grad for p in module.parameters()])
+            trained.append([p.grad for _, p in learning(module)])
         for one, two in zip(*trained, strict=True):
             torch.testing.assert_close(one, two, rtol=0, atol=0)
 

@@ -9,10 +9,11 @@ Trains nothing. Needs the parts and the optuna that the run had; where they have
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmbench.api.record import AFTER, FAILED, Record, Trial
-from mmbench.api.suite import Suite, task_of
+from mmbench.api.suite import Suite, placed, task_of
 from mmbench.engine import identity
 from mmbench.engine import plan as planning
 from mmbench.engine.space import Cell, is_structural
@@ -48,6 +49,8 @@ class Replay:
     _unmade: dict[str, list[str]] = field(default_factory=dict)
     """{why its key can't be made here: cells that were replayed all the same}"""
     _cells: dict[tuple[str, str], Cell] = field(default_factory=dict)
+    _catalogs: dict[str, Catalog] = field(default_factory=dict)
+    """{task: the catalog with what the suite describes}"""
 
     def check(self) -> Iterator[Finding]:
         problems = self._resolve()
@@ -81,6 +84,7 @@ class Replay:
     def _resolve(self) -> dict[str, str]:
         """Make the suite's cells here, task by task; gives {task: why it has none}."""
         problems: dict[str, str] = {}
+        encoders = placed(self.suite.encoders, Path.cwd())
         for spec in self.suite.tasks:
             there = dict.fromkeys(r.contender for _, r in self.contents.records if task_of(r.task) == spec.name)
             marks = {spec.dataset: ""}  # each record has its own
@@ -89,11 +93,12 @@ class Replay:
                 if known.issuperset(names) and names:
                     continue
                 try:
-                    catalog = self.catalog.with_own({spec.dataset: spec.data} if spec.data else {})
+                    catalog = self.catalog.with_own({spec.dataset: spec.data} if spec.data else {}, encoders)
                     found = planning.resolve(self.suite, catalog, tasks=[spec.name], contenders=names, marks=marks)
                 except MMBenchError as error:
                     problems[spec.name] = str(error)
                     continue
+                self._catalogs[spec.name] = catalog
                 self._cells |= {(cell.task.name, cell.contender): cell for cell in found}
                 known |= {cell.contender for cell in found}
         return problems
@@ -159,7 +164,7 @@ class Replay:
         problem: tuple[int, str] | None = (0, "")
         apart: set[int] = set()
         while problem:
-            walk = _Walk(cell, self.catalog, base, trials, apart)
+            walk = _Walk(cell, self._catalogs[task_of(cell.task.name)], base, trials, apart)
             problem = walk.problem(whole)
             if problem is None or walk.leader is None or walk.leader in apart:
                 break

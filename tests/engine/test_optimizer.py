@@ -35,13 +35,21 @@ def test_exactly_one_optimizer_is_the_usual_one(monkeypatch: pytest.MonkeyPatch)
 
 
 class Encoder(nn.Module):
-    def __init__(self, rates: dict[str, Any] | None = None, still: list[str] | None = None) -> None:
+    def __init__(
+        self,
+        rates: dict[str, Any] | None = None,
+        still: list[str] | None = None,
+        fixed: dict[str, Any] | None = None,
+    ) -> None:
         super().__init__()
         self.layers = nn.ModuleList([nn.Linear(2, 2) for _ in range(11)])
-        self.rates, self.still = rates or {}, still or []
+        self.rates, self.still, self.fixed = rates or {}, still or [], fixed or {}
 
     def learning_rates(self) -> dict[str, Any]:
         return self.rates
+
+    def fixed_rates(self) -> dict[str, Any]:
+        return self.fixed
 
     def no_decay(self) -> list[str]:
         return self.still
@@ -61,6 +69,15 @@ def test_groups_are_named_by_prefixes_of_whole_words() -> None:
     assert groups["encoders.text.layers.0.weight"] == Group(0.5)
     assert groups["fusion.weight"] == Group()
     assert groups["fusion.bias"] == Group(decays=False)
+
+
+def test_a_fixed_rate_is_named_by_its_longest_prefix_too() -> None:
+    groups = groups_of(model(rates={"layers.1": 0.5}, fixed={"layers": 2e-5, "layers.1.weight": 1e-5}))
+    assert groups["encoders.text.layers.1.weight"] == Group(0.5, fixed=1e-5)
+    assert groups["encoders.text.layers.2.weight"] == Group(fixed=2e-5)
+    assert groups["fusion.weight"] == Group()
+    with pytest.raises(PluginError, match=r"the encoder of 'text': fixed_rates\(\) says 0 of 'layers', not a number"):
+        groups_of(model(fixed={"layers": 0}))
 
 
 def test_norms_and_biases_do_not_decay() -> None:
@@ -107,11 +124,11 @@ def test_groups_that_make_no_sense(told: dict[str, Any], said: str) -> None:
 def test_groups_move_by_rates_of_their_own() -> None:
     """As torch's parameter groups do."""
     torch.manual_seed(0)
-    ours = [torch.randn(3).requires_grad_() for _ in range(3)]
+    ours = [torch.randn(3).requires_grad_() for _ in range(4)]
     theirs = [tensor.detach().clone().requires_grad_() for tensor in ours]
-    groups = {"a": Group(0.1), "c": Group(2.0, decays=False)}
-    one = Updater(dict(zip("abc", ours, strict=True)), rule(lr=0.1, weight_decay=0.2), groups)
-    settings: list[dict[str, Any]] = [{"lr": 0.01}, {"lr": 0.1}, {"lr": 0.2, "weight_decay": 0.0}]
+    groups = {"a": Group(0.1), "c": Group(2.0, decays=False), "d": Group(0.5, fixed=2e-2)}
+    one = Updater(dict(zip("abcd", ours, strict=True)), rule(lr=0.1, weight_decay=0.2), groups)
+    settings: list[dict[str, Any]] = [{"lr": 0.01}, {"lr": 0.1}, {"lr": 0.2, "weight_decay": 0.0}, {"lr": 0.01}]
     told = [{"params": [tensor], **own} for tensor, own in zip(theirs, settings, strict=True)]
     two = torch.optim.AdamW(told, lr=0.1, weight_decay=0.2)
     for _ in range(20):
@@ -162,9 +179,10 @@ def test_a_row_moves_as_its_parameters_do(name: str, elementwise: bool, monkeypa
     torch.manual_seed(0)
     shapes = {"a": (3, 2), "b": (4,), "idle": (2, 2), "c": (), "d": (2, 3, 2), "e": (5,)}
     named = {n: torch.randn(shape).requires_grad_() for n, shape in shapes.items()}
-    groups = {n: {"b": Group(0.1), "c": Group(0.1, decays=False)}.get(n, Group()) for n in shapes}
+    apart = {"b": Group(0.1), "c": Group(0.1, decays=False), "e": Group(0.5, fixed=0.03)}
+    groups = {n: apart.get(n, Group()) for n in shapes}
     names = in_order(named, [groups, groups])
-    assert list(names) == ["a", "idle", "d", "e", "b", "c"]
+    assert list(names) == ["a", "idle", "d", "b", "c", "e"]
     row = torch.cat([named[n].detach().flatten() for n in names])
     own, one = rule(name, lr=0.1, weight_decay=0.1), Updater(named, rule(name, lr=0.1, weight_decay=0.1), groups)
     two = RowUpdater(own, groups)

@@ -1,4 +1,4 @@
-"""A small hub on loopback, for the real client: one data set at one commit, of files in a folder."""
+"""A small hub on loopback, for the real client: one data set or model at one commit, of files in a folder."""
 
 import json
 import threading
@@ -14,9 +14,9 @@ NAME = "owner/birds"
 
 
 @contextmanager
-def served(folder: Path) -> Iterator[str]:
-    """The address of a hub whose data set `NAME` has the files of `folder`, at `COMMIT` and nowhere else."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(folder))
+def served(folder: Path, kind: str = "datasets") -> Iterator[str]:
+    """The address of a hub whose data set or model `NAME` has the files of `folder`, at `COMMIT` and nowhere else."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(folder, kind))
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
@@ -27,7 +27,7 @@ def served(folder: Path) -> Iterator[str]:
         thread.join()
 
 
-def _handler(folder: Path) -> type[BaseHTTPRequestHandler]:
+def _handler(folder: Path, kind: str) -> type[BaseHTTPRequestHandler]:
     names = [path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*")) if path.is_file()]
 
     def entry(name: str) -> dict[str, object]:
@@ -46,7 +46,8 @@ def _handler(folder: Path) -> type[BaseHTTPRequestHandler]:
 
         def do_GET(self) -> None:
             path = unquote(urlsplit(self.path).path)
-            api, files = f"/api/datasets/{NAME}", f"/datasets/{NAME}/resolve/{COMMIT}/"
+            api = f"/api/{kind}/{NAME}"
+            files = f"/{NAME}/resolve/{COMMIT}/" if kind == "models" else f"/{kind}/{NAME}/resolve/{COMMIT}/"
             if path in (api, f"{api}/revision/{COMMIT}"):
                 siblings = [{"rfilename": name} for name in names]
                 self._json({"id": NAME, "sha": COMMIT, "siblings": siblings, "private": False, "tags": []})

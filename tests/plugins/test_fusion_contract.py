@@ -7,12 +7,17 @@ from mmbench_fusion import mmbench_fusions
 from torch import nn
 
 import mmbench as mb
-from mmbench.api.space import Params
+from mmbench.api.space import Params, defaults
 from mmbench.testing.fusion import FusionContract
+
+SMALL: dict[str, Params] = {"boosting": {"trees": 20, "rate": 0.1, "leaves": 4}, "mult": {"layers": 1, "heads": 2}}
+"""Where the default configuration takes seconds: what the tests use in its place, unless they try several."""
 
 for part in mmbench_fusions():
     name = "".join(word.capitalize() for word in part.name.split("_"))
-    globals()[f"Test{name}"] = type(f"Test{name}", (FusionContract,), {"part": part})
+    params = {**defaults(part.space), **SMALL.get(part.name, {})}
+    members = {"part": part, "params": lambda self, params=params: params}
+    globals()[f"Test{name}"] = type(f"Test{name}", (FusionContract,), members)
 
 
 class Scaled(nn.Module):

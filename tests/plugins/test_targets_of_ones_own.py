@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 
 import pytest
 from mmbench_fusion.baseline import Forest, Logistic, Majority
+from mmbench_fusion.boosting import Boosting
 from mmbench_objective.balance import OgmGe
 
 import mmbench as mb
@@ -31,7 +32,7 @@ def reason(part: type[Any], target: Target) -> str | None:
     return found
 
 
-@pytest.mark.parametrize("part", [Majority, Logistic, Forest, OgmGe])
+@pytest.mark.parametrize("part", [Majority, Logistic, Forest, Boosting, OgmGe])
 def test_an_unknown_target_is_skipped_with_a_reason(part: type[Any]) -> None:
     """Whole numbers would be taken for classes, and a probability given for each where the metric asks for a number."""
     assert "stars" in str(reason(part, Stars("y")))

@@ -65,7 +65,7 @@ def _separated(mark: str) -> bytes:
 
 def _parquet() -> bytes:
     stream = io.BytesIO()
-    pa.parquet.write_table(pa.Table.from_pylist(ROWS), stream)  # type: ignore[no-untyped-call]
+    pa.parquet.write_table(pa.Table.from_pylist(ROWS), stream)
     return stream.getvalue()
 
 

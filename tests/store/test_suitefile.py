@@ -99,6 +99,12 @@ WRONG = [
     ("each_modality = true", "each_modality = 1", "each_modality: must be true or false, not 1"),
     ("each_modality = true", 'each_modality = true\nonly = "image"', "write either only = [...] or each_modality"),
     ('name = "starter"', "", "needs the key 'name'"),
+    (
+        'name = "starter"',
+        'name = "a"\nencoder = { Bert = { type = "a" } }',
+        "a part can't be called 'Bert': use lower-case",
+    ),
+    ('name = "starter"', 'name = "a"\nencoder = { bert = { folder = "a" } }', "encoder bert: needs the key 'type'"),
 ]
 
 
@@ -240,6 +246,11 @@ SUITE = st.builds(
     st.just("") | TEXT,
     st.integers(0, 2**32 - 1),
     st.none() | st.integers(1, 2**40),
+    encoders=st.dictionaries(
+        st.from_regex(r"[a-z_][a-z0-9_]{0,20}", fullmatch=True),
+        st.builds(OwnData, OWN.map(lambda table: {**table, "type": "hf_text"})),
+        max_size=2,
+    ),
 )
 
 
@@ -292,6 +303,8 @@ def test_the_hash_covers_all_but_the_description(starter: Path) -> None:
         replace(suite, tasks=(replace(suite.tasks[0], train_sizes=(3,)),)),
         replace(suite, tasks=(replace(suite.tasks[0], data=OwnData({"files": "a.csv"})),)),
         replace(suite, tasks=(replace(suite.tasks[0], data=OwnData({"files": "b.csv"}, "elsewhere")),)),
+        replace(suite, encoders={"a": OwnData({"type": "hf_text", "folder": "a"})}),
+        replace(suite, encoders={"b": OwnData({"type": "hf_text", "folder": "a"}, "elsewhere")}),
     ]
     hashes = {suitefile.suite_hash(other) for other in changed}
     assert len(hashes) == len(changed)

@@ -1,6 +1,7 @@
 """Encoders: one modality to token features."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from mmbench.api.parts.part import Arrays, Part, State
@@ -40,6 +41,14 @@ class Encoder(Part):
     @property
     def about(self) -> str:
         return f"reads {self.kind}"
+
+    def together(self, params: Params) -> bool:
+        """Whether its modules with these parameters may train many configurations in one program."""
+        return self.cohort
+
+    def fetch(self) -> Sequence[Path]:
+        """Have its weights here, and give where they lie: `mmbench prepare` calls it."""
+        return [carrier.fetch() for carrier in self.carriers]
 
     def kinds_read(self) -> Sequence[str]:
         return (self.kind,)

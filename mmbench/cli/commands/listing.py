@@ -248,8 +248,12 @@ def _show_suite(suite: "Suite", path: str, catalog: "Catalog") -> None:
     terminal.show(terminal.table(("task", "dataset", "metric", "encoders"), tasks), "")
     rows = [[contender.name, _contender(contender)] for contender in suite.contenders]
     terminal.show(terminal.table(("contender", "what it may use"), rows), "")
+    catalog = catalog.with_own(suite.own, suite.encoders)
+    if suite.encoders:
+        own = [[name, catalog.encoders[name].about] for name in suite.encoders]
+        terminal.show(terminal.table(("encoder", "what it is"), own), "")
     for name in suite.own:
-        _show_own(name, catalog.with_own(suite.own))
+        _show_own(name, catalog)
 
 
 def _show_own(name: str, catalog: "Catalog") -> None:

@@ -21,7 +21,7 @@ from mmbench.engine.jobs.workspace import Workspace
 from mmbench.engine.learn.cohort import FEWEST, Cohort, pays
 from mmbench.engine.learn.optimizer import rule_of
 from mmbench.engine.learn.train import Fit, TimeUpError, Training
-from mmbench.engine.space import full_space, is_structural, together
+from mmbench.engine.space import full_space, is_structural, settings, together
 from mmbench.errors import DataError, MMBenchError, blamed, told
 
 
@@ -180,11 +180,14 @@ def _may_join(workspace: Workspace, params: Params) -> bool:
     """Whether nothing that is known beforehand keeps such configurations from training as one."""
     if workspace.origin or not workspace.is_trained(params):
         return False
+    if params.get("train.clip", 0.0) > 0 or params.get("train.accumulate", 1) > 1:
+        return False  # a cohort does neither
     catalog = workspace.catalog
     parts: list[Any] = [workspace.head, catalog.fusions[params["fusion"]], rule_of(catalog, params).optimizer]
-    parts += [catalog.encoders[params[f"encoder.{m}"]] for m in workspace.cell.encoders]
+    encoders = {m: catalog.encoders[params[f"encoder.{m}"]] for m in workspace.cell.encoders}
     parts += [catalog.objectives[name] for name in together(params["objective"])] if "objective" in params else []
-    return all(part.cohort for part in parts)
+    joining = (e.together(settings(e, params, f"encoder.{m}.{e.name}")) for m, e in encoders.items())
+    return all(part.cohort for part in parts) and all(joining)
 
 
 def _cohort(workspace: Workspace, attempts: Sequence[Attempt]) -> Cohort:

@@ -138,6 +138,8 @@ class Workspace:
             seed=seed,
             rule=rule_of(self.catalog, params),
             seconds=budget.trial_seconds,
+            clip=params.get("train.clip", 0.0),
+            accumulate=params.get("train.accumulate", 1),
         )
 
     def augment(self, params: Params) -> dict[str, Augment]:

@@ -38,7 +38,7 @@ class Rule:
 
     def told(self, group: "Group", scale: float) -> dict[str, Any]:
         """The optimizer's parameters for one group in one step."""
-        told = {**self.settings, "lr": self.settings["lr"] * scale * group.factor}
+        told = {**self.settings, "lr": group.rate(self.settings) * scale * group.factor}
         if not group.decays and "weight_decay" in told:
             told["weight_decay"] = 0.0
         return told
@@ -62,30 +62,44 @@ class Group:
     factor: float = 1.0
     """What their learning rate is multiplied by."""
     decays: bool = True
+    fixed: float | None = None
+    """Their own learning rate; None: the optimizer's."""
+
+    def rate(self, settings: Params) -> float:
+        """The learning rate before factor and schedule."""
+        rate: float = settings["lr"] if self.fixed is None else self.fixed
+        return rate
 
 
 def groups_of(model: Any) -> dict[str, Group]:
     """{name: its group} of all parameters of a model.
 
-    The module of an encoder, fusion, head or objective may say `learning_rates() -> {name prefix: factor}` and
+    The module of an encoder, fusion, head or objective may say `learning_rates() -> {name prefix: factor}`,
+    `fixed_rates() -> {name prefix: learning rate}`, which takes the place of the optimizer's, and
     `no_decay() -> [name prefixes]` of its own parameters; the longest prefix counts. Norms and biases never decay.
-    Raises PluginError for a prefix that none of its parameters has, and for a factor that is no number above 0.
+    Raises PluginError for a prefix that none of its parameters has, and for a rate that is no number above 0.
     """
     factors: dict[int, float] = {}
+    fixed: dict[int, float] = {}
     still = {id(parameter) for parameter in _norms_and_biases(model)}
     for owner, module in _owners(model):
         own = dict(module.named_parameters(remove_duplicate=False))
-        rates = dict(_said(module, "learning_rates"))
-        for prefix in sorted(rates, key=len):
-            if not (isinstance(rates[prefix], int | float) and 0 < rates[prefix] < math.inf):
-                raise PluginError(
-                    f"{owner}: learning_rates() says {rates[prefix]!r} of {prefix!r}, not a number above 0"
-                )
-            factors |= {id(own[name]): float(rates[prefix]) for name in _below(prefix, own, owner, "learning_rates")}
+        factors |= _rates(module, "learning_rates", own, owner)
+        fixed |= _rates(module, "fixed_rates", own, owner)
         for prefix in _said(module, "no_decay"):
             still |= {id(own[name]) for name in _below(prefix, own, owner, "no_decay")}
     named = dict(model.named_parameters())
-    return {name: Group(factors.get(id(p), 1.0), id(p) not in still) for name, p in named.items()}
+    return {name: Group(factors.get(id(p), 1.0), id(p) not in still, fixed.get(id(p))) for name, p in named.items()}
+
+
+def _rates(module: nn.Module, method: str, own: Mapping[str, Tensor], owner: str) -> dict[int, float]:
+    """{id of a parameter: what the module says of it}"""
+    said, found = dict(_said(module, method)), dict[int, float]()
+    for prefix in sorted(said, key=len):
+        if not (isinstance(said[prefix], int | float) and 0 < said[prefix] < math.inf):
+            raise PluginError(f"{owner}: {method}() says {said[prefix]!r} of {prefix!r}, not a number above 0")
+        found |= {id(own[name]): float(said[prefix]) for name in _below(prefix, own, owner, method)}
+    return found
 
 
 def _norms_and_biases(model: nn.Module) -> Iterator[Tensor]:
@@ -199,7 +213,7 @@ class RowUpdater:
         optimizer = rule.optimizer
         self._apart = optimizer.decoupled and optimizer.elementwise and "weight_decay" in rule.settings
         """Whether decay is a step of its own, so that what decays and what doesn't take the other in one."""
-        self._decaying: list[tuple[Tensor, float]] = []
+        self._decaying: list[tuple[Tensor, Group]] = []
         self._pieces: dict[Group, list[tuple[slice, torch.Size]]] = {}
         self._views: list[tuple[Group, list[Tensor]]] = []
         self._state: list[dict[str, list[Tensor]]] = []
@@ -208,11 +222,11 @@ class RowUpdater:
     def hold(self, row: Tensor, names: Mapping[str, torch.Size], idle: Collection[str]) -> None:
         """Look at the row where it lies from here on. names: what is in it; idle: what of that never moves."""
         self._pieces, start = {}, 0
-        decaying: dict[float, list[tuple[slice, torch.Size]]] = {}
+        decaying: dict[Group, list[tuple[slice, torch.Size]]] = {}
         for name, shape in names.items():
             end, group = start + shape.numel(), self._groups[name]
             if self._apart and group.decays and name not in idle:
-                _join(decaying.setdefault(group.factor, []), start, end)
+                _join(decaying.setdefault(group, []), start, end)
             group = replace(group, decays=group.decays and not self._apart)
             pieces = self._pieces.setdefault(group, []) if name not in idle else []
             if self.rule.optimizer.elementwise:
@@ -220,24 +234,24 @@ class RowUpdater:
             else:
                 pieces.append((slice(start, end), shape))
             start = end
-        self._decaying = [(view, factor) for factor, own in decaying.items() for view in _cut(row, own)]
+        self._decaying = [(view, group) for group, own in decaying.items() for view in _cut(row, own)]
         places = [place for pieces in self._pieces.values() for place, _ in pieces]
         self._whole = places == [slice(0, start)] and self.rule.optimizer.elementwise
         self._views = [(group, [row] if self._whole else _cut(row, pieces)) for group, pieces in self._pieces.items()]
 
     def step(self, slopes: Tensor, taken: Tensor, scale: float) -> None:
         """One step in place; `slopes` is the row's gradient, `taken` counts its steps."""
-        optimizer = self.rule.optimizer
-        for view, factor in self._decaying:
-            view.mul_(1 - self.rule.settings["lr"] * scale * factor * self.rule.settings["weight_decay"])
+        optimizer, settings = self.rule.optimizer, self.rule.settings
+        for view, group in self._decaying:
+            view.mul_(1 - group.rate(settings) * scale * group.factor * settings["weight_decay"])
         for number, (group, parameters) in enumerate(self._views):
             if number == len(self._state):
-                each = [optimizer.state(parameter, self.rule.settings) for parameter in parameters]
+                each = [optimizer.state(parameter, settings) for parameter in parameters]
                 self._state.append({name: [state[name] for state in each] for name in each[0]})
                 self._told.append(self.rule.told(group, 1.0))
             gradients = [slopes] if self._whole else _cut(slopes, self._pieces[group])
             told = self._told[number]
-            told["lr"] = self.rule.settings["lr"] * scale * group.factor
+            told["lr"] = group.rate(settings) * scale * group.factor
             optimizer.update(parameters, gradients, self._state[number], [taken] * len(parameters), told)
 
     def forget(self) -> None:

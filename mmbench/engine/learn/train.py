@@ -45,6 +45,10 @@ class Recipe:
     rule: Rule
     seconds: float = math.inf
     """How long it may train, in seconds: those between two epochs don't count."""
+    clip: float = 0.0
+    """The largest norm that all gradients together may have; 0: any."""
+    accumulate: int = 1
+    """In how many pieces, of two rows at least, a batch goes through the model; their gradients are added up."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +107,10 @@ class Training:
         self.over = False
         """Whether there is nothing left to do; the model then has the weights of its best epoch."""
         self.spent = 0.0
+        if recipe.accumulate > 1 and any(hasattr(model.objective, hook) for hook in ("on_gradients", "encoder_steps")):
+            raise TrainingError(
+                "train.accumulate: this objective changes the gradients of whole batches; leave it at 1"
+            )
         device = lesson.train.device
         self._generator = torch.Generator(device).manual_seed(recipe.seed)
         self._order = torch.Generator().manual_seed(recipe.seed)
@@ -152,16 +160,39 @@ class Training:
             for modality, (change, generator) in augment.items():
                 batch[modality] = change(batch[modality], generator)
             self._updater.forget()
-            loss, features, fused, target = step_loss(model, batch, target, self._generator)
-            loss.backward()
-            if hasattr(model.objective, "on_gradients"):
-                _replace_gradients(model, features, fused, target, self._generator)
-            with _steps(model, features, fused, target):
-                self._updater.step(recipe.rule.factor((self._done * steps + step) / (recipe.epochs * steps)))
+            scale = recipe.rule.factor((self._done * steps + step) / (recipe.epochs * steps))
+            if recipe.accumulate > 1:
+                loss = self._accumulated(batch, target)
+                self._move(scale)
+            else:
+                loss, features, fused, target = step_loss(model, batch, target, self._generator)
+                loss.backward()
+                if hasattr(model.objective, "on_gradients"):
+                    _replace_gradients(model, features, fused, target, self._generator)
+                with _steps(model, features, fused, target):
+                    self._move(scale)
             losses.append(loss.detach())
             if self.spent + clock.seconds() - started > recipe.seconds:
                 raise TimeUpError
         return finite(float(torch.stack(losses).mean()), self._done)
+
+    def _accumulated(self, batch: Batch, target: Tensor) -> Tensor:
+        """The gradients of a batch that goes through the model piece by piece; gives its loss."""
+        pieces = max(1, min(self.recipe.accumulate, len(target) // 2))
+        total = torch.zeros((), device=target.device)
+        for rows in torch.arange(len(target), device=target.device).tensor_split(pieces):
+            part = {m: {name: gather(array, rows) for name, array in arrays.items()} for m, arrays in batch.items()}
+            loss, *_ = step_loss(self.model, part, gather(target, rows), self._generator)
+            loss = loss * (len(rows) / len(target))
+            loss.backward()
+            total = total + loss.detach()
+        return total
+
+    def _move(self, scale: float) -> None:
+        """One step, its gradients made shorter first where they are too long."""
+        if self.recipe.clip:
+            torch.nn.utils.clip_grad_norm_(self._updater.parameters, self.recipe.clip)
+        self._updater.step(scale)
 
 
 def fit(model: Model, recipe: Recipe, lesson: Lesson) -> Fit:

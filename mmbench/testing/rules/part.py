@@ -7,7 +7,7 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from torch import Tensor
+from torch import Tensor, nn
 
 from mmbench.api.data import Task
 from mmbench.api.parts import Part, State
@@ -58,6 +58,11 @@ def settings(space: Space, count: int) -> Iterator[Mapping[str, Value]]:
     for number, params in enumerate(seen):
         if params not in seen[:number]:
             yield params
+
+
+def learning(module: nn.Module) -> list[tuple[str, nn.Parameter]]:
+    """The names and parameters of a module that are not frozen."""
+    return [(name, parameter) for name, parameter in module.named_parameters() if parameter.requires_grad]
 
 
 def leaves(*tensors: Tensor) -> list[Tensor]:
