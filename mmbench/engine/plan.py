@@ -127,7 +127,7 @@ def _task(spec: TaskSpec, catalog: Catalog) -> Task:
     for modality, kind in modalities.items():
         for name in spec.encoders.get(modality, ()):
             if catalog.encoders[name].kind != kind:
-                readers = reading(kind, catalog)
+                readers = [reader for reader, encoder in catalog.encoders.items() if encoder.kind == kind]
                 raise SuiteError(
                     f"{where}: encoder {name!r} reads {catalog.encoders[name].kind}, but {modality!r} is {kind}; "
                     f"choose from {', '.join(readers) or 'none: install a plugin that has one'}"

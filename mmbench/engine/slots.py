@@ -74,7 +74,9 @@ def _usual(options: Sequence[str], shelf: Mapping[str, Part]) -> str:
 
 
 def reading(kind: str, catalog: Catalog) -> tuple[str, ...]:
-    return tuple(name for name, encoder in catalog.encoders.items() if encoder.kind == kind)
+    """The encoders of a modality for which the suite names none: those on request only where there is no other."""
+    every = {name: encoder for name, encoder in catalog.encoders.items() if encoder.kind == kind}
+    return tuple(name for name, encoder in every.items() if not encoder.on_request) or tuple(every)
 
 
 def _reason_text(reasons: Mapping[str, str | None]) -> str:

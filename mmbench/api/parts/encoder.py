@@ -32,6 +32,9 @@ class Encoder(Part):
     frozen: ClassVar[bool] = False
     """Whether `fit` looks at no row, as that of a pretrained model: `transform` then gives the same whatever is train,
     and runs once for all folds and train sizes. So it is for an encoder without a `fit`."""
+    on_request: ClassVar[bool] = False
+    """Whether only a suite that names it gets it: where a suite names none, all others of its kind are prepared and
+    searched, and one more would change every such suite's search."""
     carriers: "ClassVar[tuple[Carrier, ...]]" = ()
     """The pretrained weights it loads, so that `mmbench prepare` can fetch them ahead."""
 
