@@ -35,6 +35,7 @@ def test_all_are_there() -> None:
     assert set(METRICS) == {
         *("accuracy", "balanced_accuracy", "precision", "recall", "f1", "log_loss", "brier", "ece", "auroc"),
         *("micro_f1", "macro_f1", "subset_accuracy", "map", "mae", "rmse", "r2", "spearman", "mrr", "median_rank"),
+        *("acc2", "acc2_nonzero", "acc7", "f1_nonzero", "pearson"),
         *(f"recall@{k}{side}" for k in (1, 5, 10) for side in sides),
     }
 
@@ -152,6 +153,8 @@ UNDEFINED = {
     ("r2", "one row"): "there is one row only",
     ("spearman", "constant"): "all rows have the same number",
     ("spearman", "one row"): "there is one row only",
+    ("pearson", "constant"): "all rows have the same number",
+    ("pearson", "one row"): "there is one row only",
 }
 
 
