@@ -16,6 +16,7 @@ from mmbench.errors import DataError
 from mmbench_own import facts, folders, form, hub, reading, splits, typed
 from mmbench_own.form import FORMATS, Form
 from mmbench_own.reading import Rows
+from mmbench_own.series import ZERO
 
 if TYPE_CHECKING:
     import numpy as np
@@ -162,7 +163,7 @@ class Own(mb.Dataset):
                     Image(decode=False) if one.kind == "image" else {"bytes": Value("binary"), "path": Value("string")}
                 )
             else:
-                columns[name], types[name] = typed.nested(rows, one.columns[0]), None
+                columns[name], types[name] = typed.nested(rows, one.columns[0], self.form.unreadable), None
         return columns, types
 
     def _aside(self, rows: Rows, truth: Any, classes: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -198,7 +199,7 @@ def make(name: str, table: Mapping[str, Any], folder: Path) -> Own:
         "target": read.goal.target,
         "licence": read.licence,
         "background": read.background,
-        "unreadable": read.unreadable,
+        "unreadable": "refuse" if read.unreadable == ZERO else read.unreadable,  # there is nothing left to refuse
         "groups": f"group: {read.split.group}" if read.split.group else None,
         "time": f"time: {read.split.time}" if read.split.time else None,
         "table": table,

@@ -1,5 +1,6 @@
 """What a `[task.data]` table may say: its keys, their types, and what is wrong with them, before any file is read."""
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -7,7 +8,10 @@ from typing import Any
 from mmbench.api.data import KINDS, SPLITS, Label, Labels, Match, Number, Target, Text
 from mmbench.errors import DataError, unknown
 
-FORMATS = {"csv": "csv", "tsv": "csv", "jsonl": "jsonl", "ndjson": "jsonl", "parquet": "parquet", "arrow": "arrow"}
+FORMATS = {"csv": "csv", "tsv": "csv", "jsonl": "jsonl", "ndjson": "jsonl", "parquet": "parquet", "arrow": "arrow"} | {
+    "pkl": "pickle",
+    "pickle": "pickle",
+}
 """{how a file's name ends: what reads it}"""
 KEYS = {"files", "folder", "hub", "revision", "configuration", "separator", "missing", "background", "unreadable"} | {
     "licence",
@@ -17,6 +21,9 @@ KEYS = {"files", "folder", "hub", "revision", "configuration", "separator", "mis
 }
 TARGETS = ("label", "labels", "number", "text", "match")
 FRACTIONS = {"train": 0.6, "validation": 0.2, "test": 0.2}
+UNREADABLE = ("refuse", "missing", "zero")
+SPLIT = "split"
+"""The column of a pickle's rows that says which split they are in."""
 START = "`mmbench new suite NAME --from FILE_OR_FOLDER` writes these tables, with guesses"
 
 
@@ -105,7 +112,18 @@ def read(table: Mapping[str, Any]) -> Form:
     modalities = _modalities(_table(table, "columns"))
     goal = _goal(_table(table, "target"))
     files = _files(table["files"]) if "files" in table else {}
-    split = _split(_table(table, "split"), given=bool(hub) or (bool(files) and "" not in files))
+    unreadable = _text(table, "unreadable") or UNREADABLE[0]
+    if unreadable not in UNREADABLE:
+        raise DataError(f'unreadable is {unreadable!r}: write "refuse", "missing" or "zero"')
+    pickles = [
+        name for names in files.values() for name in names if FORMATS[name.rpartition(".")[2].lower()] == "pickle"
+    ]
+    if pickles and "" not in files:
+        raise DataError(f"files: {pickles[0]!r} holds its splits itself: write files = {json.dumps(pickles[0])}")
+    said = _table(table, "split")
+    if pickles and not {"by", "column"} & set(said):
+        said = {**said, "column": SPLIT}
+    split = _split(said, given=bool(hub) or (bool(files) and "" not in files))
     for modality, one in modalities.items():
         if answer := [column for column in one.read if column in goal.columns]:
             raise DataError(
@@ -120,7 +138,7 @@ def read(table: Mapping[str, Any]) -> Form:
         separator=_text(table, "separator"),
         missing=_texts("missing", table.get("missing", [])),
         background=_text(table, "background") or "white",
-        unreadable=_text(table, "unreadable") or "refuse",
+        unreadable=unreadable,
         licence=_text(table, "licence") or "not stated",
         modalities=modalities,
         goal=goal,

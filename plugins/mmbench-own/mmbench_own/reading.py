@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmbench.errors import DataError, told, unknown
+from mmbench_own import pickled
 from mmbench_own.form import FORMATS
 
 if TYPE_CHECKING:
@@ -71,31 +72,39 @@ class Rows:
 
 def read(files: Sequence[Path], separator: str | None = None) -> Rows:
     """All rows of files that have the same columns. Raises DataError, one line, with file and row."""
-    import numpy as np
-
-    tables = []
+    tables: list[pa.Table] = []
+    names: list[str] = []
     features = None
-    for number, file in enumerate(files):
+    for file in files:
         form = FORMATS[file.suffix.lstrip(".").lower()]
         try:
             if form == "csv":
-                table, at = _csv(file, separator or separator_of(file))
+                parts = [(file.name, *_csv(file, separator or separator_of(file)))]
             elif form == "jsonl":
-                table, at = _json_lines(file)
+                parts = [(file.name, *_json_lines(file))]
+            elif form == "pickle":
+                parts = [(f"{file.name} {split}", table, _count(table)) for split, table in pickled.read(file)]
             else:
                 table, features = _typed(file, form)
-                at = np.arange(1, 1 + table.num_rows)
+                parts = [(file.name, table, _count(table))]
         except OSError as error:
             raise DataError(f"{file.name} can't be read: {error.strerror or told(error)}") from error
-        if not table.num_rows:
-            raise DataError(f"{file.name} has no rows")
-        tables.append(placed(table, number, at))
-        if number and set(table.column_names) != set(tables[0].column_names) - {FILE, AT}:
-            _differ(files[0].name, tables[0].column_names, file.name, table.column_names)
+        for name, table, at in parts:
+            if not table.num_rows:
+                raise DataError(f"{name} has no rows")
+            tables.append(placed(table, len(tables), at))
+            names.append(name)
+            if set(tables[-1].column_names) != set(tables[0].column_names):
+                _differ(names[0], tables[0].column_names, name, table.column_names)
     order = tables[0].column_names
-    return Rows(
-        joined([table.select(order) for table in tables]), tuple(f.name for f in files), features, files[0].parent
-    )
+    return Rows(joined([table.select(order) for table in tables]), tuple(names), features, files[0].parent)
+
+
+def _count(table: "pa.Table") -> "Array":
+    """The numbers of rows, from 1."""
+    import numpy as np
+
+    return np.arange(1, 1 + table.num_rows)
 
 
 def separator_of(file: Path) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmbench.errors import DataError
+from mmbench_own import series
 from mmbench_own.form import Form, Goal
 from mmbench_own.reading import Rows
 
@@ -301,8 +302,12 @@ def answer(goal: Goal, rows: Rows) -> list[str]:
     return [str(text) for text in found]
 
 
-def nested(rows: Rows, column: str) -> "pa.ChunkedArray":
-    """A series or a video: lists of lists of numbers, as JSON lines, Parquet and Arrow can hold."""
+def nested(rows: Rows, column: str, unreadable: str) -> "pa.ChunkedArray":
+    """A series or a video: lists of lists of numbers, as JSON lines, Parquet, Arrow and pickles can hold.
+
+    Raises DataError for numbers that are not finite; with unreadable = "zero" they become 0, and with "missing" they
+    stay, as those who read the rows leave such a one out.
+    """
     import pyarrow.types as types
 
     found = rows.column(column)
@@ -315,4 +320,8 @@ def nested(rows: Rows, column: str) -> "pa.ChunkedArray":
         raise DataError(
             f"column {column!r} holds {found.type}, not lists of numbers: JSON lines and Parquet hold those"
         )
-    return found
+    wrong = [] if unreadable == "missing" else series.faulty(found)
+    if wrong and unreadable != series.ZERO:
+        hint = 'mend it, or write unreadable = "zero" in [task.data], or "missing" to leave out the whole series'
+        raise rows.faults(column, [(row, "a number that is not finite") for row in wrong], hint)
+    return series.mended(found) if wrong else found
