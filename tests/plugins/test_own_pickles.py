@@ -1,7 +1,8 @@
-"""Pickles of multimodal sentiment, with MMSA's and MultiBench's keys: what is read, and what is refused, and not run."""
+"""Pickles of multimodal sentiment, with MMSA's and MultiBench's keys: what is read, what is refused, and not run."""
 
 import os
 import pickle
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import datasets
 import numpy as np
 import pytest
 from mmbench_own.dataset import make
+from mmbench_own.guess import task
 
 from mmbench.engine.data.tables import materialise
 from mmbench.errors import DataError
@@ -121,6 +123,17 @@ def test_what_is_not_finite_is_refused_zero_or_missing(load: Load, value: float,
     report = materialise(made, tmp_path).report
     assert report is not None
     assert report["modalities"]["audio"]["unreadable"]["validation"] == 1
+
+
+def test_a_suite_is_guessed(tmp_path: Path) -> None:
+    """What says the target in another form, or how long a row is, is left out."""
+    (tmp_path / "s.pkl").write_bytes(pickle.dumps(mmsa()))
+    suite = tomllib.loads(task("mosi", tmp_path / "s.pkl", tmp_path))
+    (own,) = suite["task"]
+    assert own["data"]["columns"] == {**SERIES, "raw_text": "raw_text"}
+    assert own["data"]["target"] == {"number": "regression_labels"}
+    made = make("mosi", own["data"], tmp_path).load(tmp_path / "cache")
+    assert {name: len(split) for name, split in made.items()} == {"train": 8, "validation": 4, "test": 5}
 
 
 class Runs:

@@ -14,13 +14,18 @@ from typing import Any
 from mmbench.errors import DataError
 from mmbench_own import folders, reading, typed
 from mmbench_own.form import FORMATS
+from mmbench_own.pickled import LENGTHS
 from mmbench_own.reading import Rows
 from mmbench_own.splits import ALIASES
 
 BARE = re.compile(r"[A-Za-z0-9_-]+")
-LABELS = ("label", "labels", "target", "class", "y", "category", "outcome", "sentiment", "emotion")
+NUMBER = "regression_labels"
+"""What MMSA's pickles call the target."""
+LABELS = (NUMBER, "label", "labels", "target", "class", "y", "category", "outcome", "sentiment", "emotion")
 """What columns are called that are to be predicted."""
 SPLIT = ("split", "set", "partition", "subset", "fold")
+OTHERS = ("classification_labels", "annotations", *(f"{NUMBER}_{modality}" for modality in "TAV"))
+"""What they call it in other forms: every model would be given the answer."""
 METRICS = {"label": "accuracy", "number": "mae"}
 FEW = 20
 """Different whole numbers that may be a label's codes."""
@@ -89,6 +94,19 @@ def _separator(file: Path) -> str | None:
 
 
 def _guess(rows: Rows, column: str) -> Guess:
+    import pyarrow.types as types
+
+    kind = rows.column(column).type
+    if column in OTHERS and NUMBER in rows.names:
+        return Guess(column, "out", "the target in another form")
+    nested = types.is_list(kind) or types.is_large_list(kind)
+    long = column.removesuffix(LENGTHS)
+    if long != column and long in rows.names and types.is_list(rows.column(long).type):
+        return Guess(column, "out", f"says how long the rows of {long} are")
+    if nested and column == "text_bert":
+        return Guess(column, "out", "the tokens of text, as numbers")
+    if nested:
+        return Guess(column, "series", f"holds {kind}", whole=not rows.column(column).null_count)
     cells = rows.column(column).to_pylist()
     gaps = {cell.strip() for cell in cells if isinstance(cell, str) and cell.strip() and typed.is_gap(cell, ())}
     whole = not any(typed.is_gap(cell, ()) for cell in cells)
@@ -102,8 +120,6 @@ def _kind(rows: Rows, column: str, cells: Sequence[Any]) -> Guess:
     feature = rows.features.get(column) if rows.features else None
     if types.is_struct(kind) or types.is_binary(kind):
         return Guess(column, "audio" if "Audio" in type(feature).__name__ else "image", "holds files")
-    if types.is_list(kind) or types.is_large_list(kind):
-        return Guess(column, "series", f"holds {kind}")
     there = [cell for cell in cells if not typed.is_gap(cell, ())]
     distinct = {str(cell).strip() for cell in there}
     gaps = f", {len(cells) - len(there):,} missing" if len(there) < len(cells) else ""
@@ -149,6 +165,8 @@ def _target(guesses: Sequence[Guess]) -> Guess | None:
 
 
 def _as_label(target: Guess) -> bool:
+    if target.column == NUMBER:
+        return False
     return target.kind == "category" or (target.kind == "text") or (target.kind == "number" and target.distinct <= FEW)
 
 
