@@ -157,6 +157,32 @@ def test_nothing_runs(load: Load, tmp_path: Path, protocol: int) -> None:
     assert (tmp_path / "run").exists()
 
 
+def endless() -> list[Any]:
+    """2 ** 60 texts in a file of some hundred bytes."""
+    found: list[Any] = ["a"]
+    for _ in range(60):
+        found = [found, found]
+    return found
+
+
+def test_damage_is_said_and_nothing_else_is_raised(load: Load) -> None:
+    """Bytes changed at random, and files cut short."""
+    draw = np.random.default_rng(0)
+    whole = [pickle.dumps(multibench(), protocol) for protocol in (2, 5)]
+    said: list[str] = []
+    for number in range(60):
+        content = bytearray(whole[number % 2])
+        places = draw.integers(0, 300, 3) if number % 3 else draw.integers(0, len(content), 3)
+        for place in places:
+            content[place] = draw.integers(0, 256)
+        try:
+            load(bytes(content[: draw.integers(1, len(content))] if number % 10 == 0 else content))
+        except DataError as error:
+            said.append(str(error))
+    assert len(said) > 20
+    assert not [line for line in said if "\n" in line]
+
+
 def without(key: str) -> Layout:
     given = mmsa()
     del given["test"][key]
@@ -183,6 +209,8 @@ def changed(split: str, key: str, value: Any) -> Layout:
             "s.pkl, 'test', 'audio': row 1 has 6 steps, but its length is said",
         ),
         (changed("test", "id", [{1: 2}, "a"] * 2 + ["b"]), "s.pkl, 'test', 'id': holds a dict, not a text"),
+        (changed("test", "id", [endless()] * 5), "s.pkl, 'test', 'id': holds a list, not a text"),
+        (changed("test", "audio_lengths", [endless()] * 5), "s.pkl, 'test', 'audio' can't be read as a column: "),
         (changed("train", "split", ["a"] * 8), "s.pkl, 'train': a key is called 'split'"),
         (without("audio"), "s.pkl test lacks the column 'audio', which s.pkl train has"),
         (

@@ -61,7 +61,8 @@ def _filled(content: Any, kind: _Type, shape: Any, order: Any) -> "Array":
 
     dtype = kind.made()
     if not dtype.hasobject:
-        return np.frombuffer(content, dtype).reshape(shape, order=order) if len(content) else np.zeros(shape, dtype)
+        flat = np.frombuffer(content, dtype) if len(content) else np.empty(0, dtype)
+        return flat.reshape(shape, order=order)
     flat = np.empty(len(content), object)
     for place, value in enumerate(content):
         flat[place] = value
@@ -169,7 +170,7 @@ def _column(value: Any, lengths: Any) -> "pa.Array":
     if isinstance(value, np.ndarray) and value.dtype.kind in "biuf":
         array = value.reshape(len(value)) if value.size == len(value) else value
         if array.ndim >= 3 and lengths is not None:
-            return _cut(array, np.asarray(lengths))
+            return _cut(array, lengths)
         return series.of_array(array)
     cells = [_bare(cell) for cell in value]
     if all(isinstance(cell, np.ndarray) and cell.ndim == 2 and cell.dtype.kind in "biuf" for cell in cells):
@@ -179,12 +180,13 @@ def _column(value: Any, lengths: Any) -> "pa.Array":
     return pa.array(np.array(cells, np.float64))
 
 
-def _text(cell: Any) -> str:
-    """A text; of a list of them, as MultiBench's ids are, the words in a row."""
+def _text(cell: Any, *, inner: bool = False) -> str:
+    """A text; a list of them, as MultiBench's ids are, joined. No deeper: a small file can hold lists without end."""
     import numpy as np
 
-    if isinstance(cell, np.ndarray | list | tuple):
-        return " ".join(_text(_bare(part)) for part in np.ravel(np.asarray(cell, object)))
+    if isinstance(cell, np.ndarray | list | tuple) and not inner:
+        parts = cell.ravel() if isinstance(cell, np.ndarray) else cell
+        return " ".join(_text(_bare(part), inner=True) for part in parts)
     if isinstance(cell, bytes):
         return cell.decode()
     if isinstance(cell, str | int | float | np.number):
@@ -192,12 +194,13 @@ def _text(cell: Any) -> str:
     raise DataError(f"holds a {type(cell).__name__}, not a text or a number")
 
 
-def _cut(array: "Array", lengths: "Array") -> "pa.Array":
+def _cut(array: "Array", given: Any) -> "pa.Array":
     """Without the padding; a row of length 0 is missing."""
     import numpy as np
 
     steps = array.shape[1]
-    lengths = lengths.reshape(len(array)).astype(np.int64)
+    numbers = given.ravel().tolist() if isinstance(given, np.ndarray) else given
+    lengths = np.array([int(_bare(number)) for number in numbers], np.int64).reshape(len(array))
     if ((lengths < 0) | (lengths > steps)).any():
         row = int(np.flatnonzero((lengths < 0) | (lengths > steps))[0])
         raise DataError(f"row {row + 1} has {steps} steps, but its length is said to be {lengths[row]}")
