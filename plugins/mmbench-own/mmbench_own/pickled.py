@@ -61,11 +61,8 @@ def _filled(content: Any, kind: _Type, shape: Any, order: Any) -> "Array":
 
     dtype = kind.made()
     if not dtype.hasobject:
-        if not content:
-            return np.empty(0, dtype).reshape(shape, order=order)
-        if not dtype.itemsize or len(content) % dtype.itemsize:  # NumPy says so too, but does not let go of the bytes
-            raise ValueError(f"an array has {len(content)} bytes, for numbers of {dtype.itemsize} each")
-        return np.frombuffer(content, dtype).reshape(shape, order=order)
+        flat = np.frombuffer(content, dtype) if len(content) else np.empty(0, dtype)
+        return flat.reshape(shape, order=order)
     flat = np.empty(len(content), object)
     for place, value in enumerate(content):
         flat[place] = value
