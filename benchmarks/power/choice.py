@@ -3,10 +3,11 @@
     mmbench run benchmarks/power/choice.toml
     python -m benchmarks.power.choice results/choice [--items N] [--worlds N] [--json FILE]
 
-The run trains starter's contenders, but for the slowest, on 800 rows of two large data sets, with 21 seeds each. What is
-true of a contender is its mean over all seeds and test rows. A world is what a small task would have: N of the test rows, 3
-or 9 of the seeds. Its board is asked who is worse than the best, and which gains there are, by the tests of before (Holm's
-over all pairs) and by today's. Worlds share the search's choice and the seeds' pool. docs/statistics.md has the table.
+The run trains starter's contenders, but for the slowest, on 800 rows of two large data sets, with 21 seeds each. What
+is true of a contender is its mean over all seeds and test rows. A world is what a small task would have: N of the
+test rows, 3 or 9 of the seeds. Its board is asked who is worse than the best, and which gains there are, by the tests
+of before (Holm's over all pairs) and by today's. Worlds share the search's choice and the seeds' pool.
+docs/statistics.md has the table.
 """
 
 import argparse
