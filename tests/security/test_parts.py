@@ -136,4 +136,5 @@ def test_our_code_loads_nothing_blindly(path: Path) -> None:
                 assert ast.unparse(given["weights_only"]) == "True", (path, node.lineno)
             assert not ("allow_pickle" in given and ast.unparse(given["allow_pickle"]) != "False"), (path, node.lineno)
             assert not ("shell" in given and ast.unparse(given["shell"]) != "False"), (path, node.lineno)
-            assert "trust_remote_code" not in given, (path, node.lineno)
+            remote = given.get("trust_remote_code", ast.Constant(False))
+            assert ast.unparse(remote) == "False", (path, node.lineno)
