@@ -320,3 +320,12 @@ def test_a_damaged_arrow_file_is_refused_before_it_is_believed(tmp_path: Path) -
     given = {"files": "data.arrow", "columns": {"caption": "caption"}, "target": {"label": "y"}}
     with pytest.raises(DataError, match=r"data\.arrow is no arrow file"):
         make("mine", given, tmp_path).load(tmp_path / "cache")
+
+
+@pytest.mark.parametrize("name", ["data.csv", "data.jsonl"])
+def test_a_zero_byte_in_the_name_of_a_column(tmp_path: Path, name: str) -> None:
+    rows = {"data.csv": "a\0b,y\n" + "x,1\nz,2\n" * 9, "data.jsonl": '{"a\\u0000b": "x", "y": 1}\n' * 9}
+    (tmp_path / name).write_text(rows[name])
+    given = {"files": name, "columns": {"text": "a\0b"}, "target": {"label": "y"}}
+    with pytest.raises(DataError, match=r"column 'a\\x00b' has a zero byte in its name: rename it"):
+        make("mine", given, tmp_path).load(tmp_path / "cache")

@@ -41,6 +41,11 @@ class Rows:
     folder: Path | None = None
     """What paths in the cells are relative to; None: there can't be any."""
 
+    def __post_init__(self) -> None:
+        for name in self.names:
+            if "\0" in name:  # Arrow finds no column of such a name
+                raise DataError(f"{self.files[0]}: column {name!r} has a zero byte in its name: rename it")
+
     def __len__(self) -> int:
         return int(self.table.num_rows)
 
