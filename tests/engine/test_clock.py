@@ -75,7 +75,7 @@ def test_a_clock_that_begins_forgets_the_time_before() -> None:
 @pytest.mark.slow
 def test_a_run_that_is_stopped_for_longer_than_its_limits_goes_on(tmp_path: Path) -> None:
     """The whole group, as by Ctrl-Z: neither a training's own limit nor that for hanging counts the time."""
-    begun, suite, limit = tmp_path / "begun", tmp_path / "toy.toml", 6
+    begun, suite, limit = tmp_path / "begun", tmp_path / "toy.toml", 15
     suite.write_text((TESTS / "toy.toml").read_text().replace("trial_seconds = 60", f"trial_seconds = {limit}"))
     words = ["run", str(suite), "--trials", "1", "--contender", "plods", "--results", str(tmp_path), "--workers", "2"]
     plugins = ["--plugin", str(TESTS / "toys.py"), "--plugin", str(TESTS / "engine" / "slow.py")]
