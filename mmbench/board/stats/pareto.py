@@ -96,12 +96,14 @@ def noise(row: Row, key: str, rows: Sequence[Row] = ()) -> float:
 
 
 def cheapest(rows: Sequence[Row], key: str) -> Row | None:
-    """The first of the rows whose cost is no further from the least than the noise of both; None if none has it."""
+    """The first of the rows whose cost is as good as the least, by the noise of the calmer of the two; None if none has
+    it. One that was measured in a storm is not cheap because nothing is known of it."""
     known = [(value, row) for row in rows if (value := _in(row, key)) is not None]
     if not known:
         return None
     least, one = min(known, key=lambda found: found[0])
-    near = (row for value, row in known if value <= least + noise(row, key, rows) + noise(one, key, rows))
+    calm = noise(one, key, rows)
+    near = (row for value, row in known if value <= least + 2 * min(noise(row, key, rows), calm))
     return next(near, one)  # one: where a stranger's figures have no sum
 
 

@@ -89,6 +89,11 @@ class Dense(nn.Module):
         self.register_buffer("scale", scale.squeeze(1))
         self.bias = layer.bias
 
+    @property
+    def weight(self) -> Tensor:
+        """For whoever multiplies by hand, as parts of attention do with slices: the weight, widened."""
+        return self.whole.to(self.scale.dtype) * self.scale[:, None]
+
     def forward(self, values: Tensor) -> Tensor:
         rows = values.reshape(-1, values.shape[-1])
         whole, scale = rounded(rows)

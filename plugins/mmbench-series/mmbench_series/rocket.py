@@ -84,7 +84,7 @@ class MiniRocket(_Channels):
     def build(self, state: Mapping[str, Any], params: Mapping[str, Any]) -> "nn.Module":
         from mmbench_series.modules import Dense
 
-        return Dense(len(state["level"]), **params)
+        return Dense(len(state["level"]), **{name: params[name] for name in ("width", "layers", "dropout")})
 
 
 def _standard(row: Any, state: Mapping[str, Any]) -> "Array":

@@ -87,3 +87,12 @@ def test_what_has_no_figure_is_left_out_by_name() -> None:
     points, left_out = found(row("fine", 0.5, 1.0), row("failed", 0.9, 0.1, rank=None), *odd)
     assert points == [("fine", True)]
     assert left_out == ("failed", "None", "fast", "nan", "inf", "True")
+
+
+def test_what_was_measured_in_a_storm_is_not_the_cheapest() -> None:
+    """Its noise reaches down to the least, which is known well."""
+    calm = {"cost": {"latency_ms_p50": 0.16, "spread": {"latency_ms_p50": 0.02}}}
+    storm = {"cost": {"latency_ms_p50": 0.88, "spread": {"latency_ms_p50": 0.9}}}
+    assert pareto.cheapest([storm, calm], "latency_ms_p50") is calm
+    equal = {"cost": {"latency_ms_p50": 0.17, "spread": {"latency_ms_p50": 0.02}}}
+    assert pareto.cheapest([equal, calm], "latency_ms_p50") is equal, "of equal ones the first"
