@@ -271,11 +271,8 @@ class EncoderContract:
         generator = np.random.default_rng(11)
         for _ in range(self.configurations):
             params = draw(self.part.space, generator)
-            chosen = {
-                s: {n: v for n, v in params.items() if self.part.space[n].stage == s} for s in ("prepare", "build")
-            }
-            found = _prepare(self, chosen["prepare"])
-            module = build(found, params=chosen["build"]).train()
+            found = _prepare(self, {n: v for n, v in params.items() if self.part.space[n].stage == "prepare"})
+            module = build(found, params=params).train()
             backward(module, tensors(found.arrays))
             assert encode(module.eval(), tensors(found.arrays)).tokens.isfinite().all(), params
 
@@ -344,9 +341,9 @@ def _prepared(contract: Any) -> Prepared:
 def build(
     found: Prepared, *, params: Params | None = None, state: Mapping[str, Any] | None = None, seed: int = 0
 ) -> nn.Module:
-    """A fresh module, initialised under `seed`."""
+    """A fresh module, initialised under `seed`. As in a run, it is given the parameters of both stages."""
     torch.manual_seed(seed)
-    chosen = defaults(found.encoder.space, "build") if params is None else params
+    chosen = defaults(found.encoder.space) if params is None else params
     module = found.encoder.build(found.state if state is None else state, chosen)
     assert isinstance(module, nn.Module)
     return module
