@@ -5,30 +5,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import mmbench as mb
-from mmbench_series.modules import Windows, present, stride_for, token_mask
+from mmbench_series.modules import Recurrent, present, stride_for, token_mask
 
 
-class Memory(nn.Module):
+class Memory(Recurrent):
     """{"steps": [B, T, channels], perhaps "mask": [B, T]} to tokens [B, T', width]: patches, then LSTMs over them."""
 
     def __init__(self, channels: int, length: int, *, width: int, layers: int, dropout: float):
-        super().__init__()
-        self.stride = stride_for(length)
-        self.patches = Windows(channels, width, stride=self.stride, blocks=2 if self.stride > 1 else 3)
-        self.norm = nn.LayerNorm(width)
+        super().__init__(channels, length, width=width, layers=layers, dropout=dropout)
         self.recurrent = nn.ModuleList(nn.LSTM(width, width, batch_first=True) for _ in range(layers))
-        self.dropout = nn.Dropout(dropout)
-
-    def forward(self, arrays: dict[str, Tensor]) -> mb.Features:
-        mask = arrays.get("mask")
-        steps = present(arrays["steps"].float(), mask)
-        mask = token_mask(mask, self.stride)
-        hidden = torch.relu(self.norm(self.patches(steps)))
-        layers = [present(hidden, mask)]
-        for recurrent in self.recurrent:
-            hidden = recurrent(self.dropout(hidden))[0]
-            layers.append(present(hidden, mask))
-        return mb.Features(layers[-1], mask, tuple(layers))
 
 
 class Causal(nn.Module):
