@@ -126,7 +126,10 @@ class Export:
             raise DataError(f"{error}{hint}") from error
         if found != data.fingerprint:
             raise DataError(f"the data of {data.name!r}, or the code that reads them, are not those it was trained on")
-        fold = Fold(**data.fold) if data.fold else None
+        try:
+            fold = Fold(**data.fold) if data.fold else None
+        except TypeError as error:
+            raise DataError(f"{self.folder / MANIFEST}: data.fold is none: {told(error)}") from error
         table = viewed(View(data.name, data.fingerprint, data.limit, fold, data.size), self.dataset, cache_folder())
         own = {modality: table.values(split, modality) for modality in self.columns}
         rows = len(next(iter(own.values())))
@@ -172,8 +175,8 @@ class Export:
 
     def _load(self) -> Model:
         states = {modality: self._states[modality] for modality in self.columns}
-        sample = {m: {n: array for n, array in own.items() if n != PRESENT} for m, own in self.batch(2).items()}
         try:
+            sample = {m: {n: array for n, array in own.items() if n != PRESENT} for m, own in self.batch(2).items()}
             fresh = assemble(self.catalog, self.manifest.params, states, (self.head, self._states[""]), sample, seed=0)
             loaded = filled(fresh, self._read(WEIGHTS, load_tensors))
         except TrainingError as error:

@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from safetensors.numpy import load_file, save_file
 import mmbench
 from mmbench import plugins, reproduce, session
 from mmbench.cli.app import call
-from mmbench.errors import DataError, StoreError
+from mmbench.errors import DataError, MMBenchError, StoreError
 from mmbench.exports import taking
 from mmbench.exports.loading import Export, load_export
 from mmbench.plugins import Catalog
@@ -272,3 +273,45 @@ def test_what_is_trained_again_predicts_the_same(
     assert export.manifest.refit.retrained
     assert export.manifest.refit.difference is not None
     assert export.manifest.refit.difference < 1e-6
+
+
+SPOILT = {
+    "a shape beyond any memory": ("inputs", "facts", {"cells": {"dtype": "float32", "shape": [10**13]}}),
+    "a negative shape": ("inputs", "facts", {"cells": {"dtype": "float32", "shape": [-1]}}),
+    "no type": ("inputs", "facts", {"cells": {"dtype": "x[0]", "shape": [3]}}),
+    "no such modality": ("inputs", "facts", None),
+    "a state of another shape": ("states", "facts", {"mean": "x"}),
+    "a part that is not here": ("params", "fusion", "nobody"),
+    "a parameter that is no number": ("params", "model.width", "wide"),
+    "a head that is not here": ("target", None, "nothing"),
+    "a kind that is none": ("columns", "facts", "smell"),
+    "no columns": ("columns", None, {}),
+    "classes that are none": ("classes", None, []),
+    "a table that says nothing": ("data", "table", {}),
+}
+
+
+@pytest.mark.parametrize("what", SPOILT)
+def test_an_export_from_a_stranger_is_an_export_or_one_line(exported: Path, tmp_path: Path, what: str) -> None:
+    copy = shutil.copytree(exported, tmp_path / "spoilt")
+    manifest = json.loads((copy / "export.json").read_text(encoding="utf-8"))
+    key, inner, value = SPOILT[what]
+    if inner is None:
+        manifest[key] = value
+    elif value is None:
+        del manifest[key][inner]
+    else:
+        manifest[key][inner] = value
+    (copy / "export.json").write_text(json.dumps(manifest), encoding="utf-8")
+    with suppress(MMBenchError):  # any other error fails
+        export = load_export(copy)
+        export.answers(export.predict_file("birds.csv").predictions)
+
+
+def test_a_fold_that_is_none(exported: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(exported, tmp_path / "spoilt")
+    manifest = json.loads((copy / "export.json").read_text(encoding="utf-8"))
+    manifest["data"]["fold"] = {"nothing": 1}
+    (copy / "export.json").write_text(json.dumps(manifest), encoding="utf-8")
+    with pytest.raises(DataError, match=r"export\.json: data\.fold is none"):
+        load_export(copy).predict_split("test")
